@@ -1,0 +1,113 @@
+package digest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/kvferry/kvferry"
+)
+
+// Key is the 32-byte key of a tenant's keyed digests.
+type Key [32]byte
+
+// keyContext separates tenant keys from every other use of BLAKE3's key
+// derivation. It is part of the format: changing it changes every digest.
+const keyContext = "kvferry 2026-11 tenant blob key v1"
+
+// DeriveKey derives a tenant's digest key from its secret salt. The same salt
+// gives the same key everywhere.
+func DeriveKey(salt []byte) Key {
+	var k Key
+	blake3.DeriveKey(keyContext, salt, k[:])
+	return k
+}
+
+// Hasher computes digests without allocating. It is not safe for concurrent
+// use: each worker owns one.
+type Hasher struct {
+	alg   Algorithm
+	keyed *blake3.Hasher
+	sha   hash.Hash
+	plain *blake3.Hasher
+	sum   [Size]byte
+}
+
+// NewHasher returns a hasher whose Sum makes digests of algorithm a. The key
+// is needed for KeyedBLAKE3 and otherwise optional; with a key the hasher can
+// also check keyed digests.
+func NewHasher(a Algorithm, key *Key) (*Hasher, error) {
+	if !a.Valid() {
+		return nil, fmt.Errorf("digest: new hasher: %w", kvferry.ErrUnsupported)
+	}
+	h := &Hasher{alg: a}
+	if key != nil {
+		k, err := blake3.NewKeyed(key[:])
+		if err != nil {
+			return nil, fmt.Errorf("digest: new keyed hasher: %w", err)
+		}
+		h.keyed = k
+	}
+	if a == KeyedBLAKE3 && key == nil {
+		return nil, fmt.Errorf("digest: keyed digests need the tenant's key: %w", kvferry.ErrInvalid)
+	}
+	return h, nil
+}
+
+// Algorithm returns the algorithm of the digests that Sum makes.
+func (h *Hasher) Algorithm() Algorithm { return h.alg }
+
+// Sum returns the digest of p with the hasher's own algorithm.
+func (h *Hasher) Sum(p []byte) Digest {
+	d, _ := h.SumWith(h.alg, p) // NewHasher made sure that h.alg can be had
+	return d
+}
+
+// SumWith returns the digest of p with algorithm a, so that one hasher can
+// check digests of any kind. It is ErrUnsupported when a is keyed and the
+// hasher has no key.
+func (h *Hasher) SumWith(a Algorithm, p []byte) (Digest, error) {
+	switch a {
+	case BLAKE3:
+		if h.plain == nil {
+			h.plain = blake3.New()
+		}
+		return h.sumBLAKE3(a, h.plain, p), nil
+	case KeyedBLAKE3:
+		if h.keyed == nil {
+			return Digest{}, fmt.Errorf("digest: no key to check a keyed digest with: %w", kvferry.ErrUnsupported)
+		}
+		return h.sumBLAKE3(a, h.keyed, p), nil
+	case SHA256:
+		if h.sha == nil {
+			h.sha = sha256.New()
+		}
+		h.sha.Reset()
+		h.sha.Write(p)
+		h.sha.Sum(h.sum[:0])
+		return Digest{a, h.sum}, nil
+	}
+	return Digest{}, fmt.Errorf("digest: algorithm %d: %w", a, kvferry.ErrUnsupported)
+}
+
+func (h *Hasher) sumBLAKE3(a Algorithm, b *blake3.Hasher, p []byte) Digest {
+	b.Reset()
+	_, _ = b.Write(p) // a hash never fails to take bytes
+	b.Sum(h.sum[:0])
+	return Digest{a, h.sum}
+}
+
+// Check returns nil if p has digest d, ErrCorrupt if it has another one, and
+// ErrUnsupported if the hasher lacks the key that d was made with.
+func (h *Hasher) Check(d Digest, p []byte) error {
+	got, err := h.SumWith(d.alg, p)
+	if err != nil {
+		return err
+	}
+	if got != d {
+		return fmt.Errorf("digest: content of %v hashes to %v: %w", d, got, kvferry.ErrCorrupt)
+	}
+	return nil
+}
