@@ -1,0 +1,66 @@
+package cas
+
+import (
+	"context"
+	"time"
+
+	"github.com/kvferry/kvferry/digest"
+)
+
+// References calls visit for every blob that the snapshot needs, its root
+// included, and returns the first error of visit. A snapshot whose references
+// cannot be told (an unreadable manifest or page table) is an error, so that a
+// collection stops instead of taking its blobs for garbage.
+type References func(ctx context.Context, e Entry, visit func(digest.Digest) error) error
+
+// CollectOptions says what a collection keeps. The zero value of the policy
+// keeps every snapshot.
+type CollectOptions struct {
+	// References tells what a snapshot needs; required.
+	References References
+	// KeepLast and KeepWithin, if set, drop snapshots that are neither among
+	// the newest KeepLast nor younger than KeepWithin. A named snapshot is
+	// never dropped.
+	KeepLast   int
+	KeepWithin time.Duration
+	// Now is the time that ages are counted from; zero means the clock.
+	Now time.Time
+	// DryRun reports what would be done and changes nothing.
+	DryRun bool
+}
+
+// CollectReport says what a collection did, or would do.
+type CollectReport struct {
+	Kept         []Entry // snapshots that stay
+	Dropped      []Entry // snapshots that the policy dropped
+	Live         int64   // blobs that stay
+	LiveBytes    int64   // their stored bytes
+	Deleted      int64   // blobs deleted
+	DeletedBytes int64   // bytes freed
+	// Stale counts leftovers of ended processes that were removed: temporary
+	// files, dead sessions.
+	Stale int64
+}
+
+// Collector is the optional ability to delete what nothing refers to. It is
+// safe beside running sessions, also those of other processes. On error the
+// report tells what was done until then.
+type Collector interface {
+	Collect(ctx context.Context, o CollectOptions) (CollectReport, error)
+}
+
+// Problem is one finding of a Check.
+type Problem struct {
+	// Digest of the damaged or missing blob; invalid if the damage is
+	// elsewhere.
+	Digest digest.Digest
+	Path   string // file or entry, if the store has such a thing
+	Err    error  // wraps ErrCorrupt, ErrNotFound or the I/O error
+}
+
+// Checker is the optional ability to look for damage outside the blobs'
+// content: catalog entries, names, sessions, leftovers. Contents are scrubbed
+// by the caller through Enumerator and Reader.
+type Checker interface {
+	Check(ctx context.Context, report func(Problem)) error
+}

@@ -1,0 +1,104 @@
+package cas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// Reader stands in front of a store and hands out only bytes that hash to
+// their digest. It is not safe for concurrent use: each worker owns one.
+type Reader struct {
+	store  Store
+	viewer Viewer // nil if the store has no such ability
+	hasher *digest.Hasher
+}
+
+// NewReader returns a reader of s. The key, if not nil, lets it check keyed
+// digests of one tenant.
+func NewReader(s Store, key *digest.Key) (*Reader, error) {
+	h, err := digest.NewHasher(digest.BLAKE3, key)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{store: s, hasher: h}
+	r.viewer, _ = s.(Viewer)
+	return r, nil
+}
+
+// Get reads the blob d into dst, checks it and returns its length. Bytes that
+// do not hash to d are ErrCorrupt, the blob is quarantined if the store can do
+// that, and dst is cleared so that nobody uses them by mistake.
+func (r *Reader) Get(ctx context.Context, d digest.Digest, dst []byte) (int, error) {
+	n, err := r.store.Get(ctx, d, dst)
+	if errors.Is(err, kvferry.ErrCorrupt) {
+		clear(dst)
+		return 0, r.setAside(ctx, d, err)
+	}
+	if err != nil {
+		return n, err
+	}
+	if err := r.hasher.Check(d, dst[:n]); err != nil {
+		clear(dst[:n])
+		return 0, r.setAside(ctx, d, err)
+	}
+	return n, nil
+}
+
+// Checked calls use with the verified plain bytes of d, which are valid only
+// during the call. Where the store can show bytes in place they are not
+// copied; otherwise they are read into scratch.
+func (r *Reader) Checked(ctx context.Context, d digest.Digest, scratch []byte, use func([]byte) error) error {
+	if r.viewer == nil {
+		n, err := r.Get(ctx, d, scratch)
+		if err != nil {
+			return err
+		}
+		return use(scratch[:n])
+	}
+	v, err := r.viewer.View(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer v.Release()
+	if err := r.hasher.Check(d, v.Bytes()); err != nil {
+		return r.setAside(ctx, d, err)
+	}
+	return use(v.Bytes())
+}
+
+// ReadAll returns the verified plain bytes of d in memory of their own. A blob
+// longer than limit is ErrShortBuffer.
+func (r *Reader) ReadAll(ctx context.Context, d digest.Digest, limit int) ([]byte, error) {
+	size := min(limit, 64<<10)
+	for {
+		buf := make([]byte, size)
+		n, err := r.Get(ctx, d, buf)
+		if err == nil {
+			return buf[:n], nil
+		}
+		if !errors.Is(err, kvferry.ErrShortBuffer) || size == limit {
+			return nil, err
+		}
+		if n > limit {
+			return nil, fmt.Errorf("cas: blob %v of %d bytes exceeds the limit of %d: %w", d, n, limit, kvferry.ErrShortBuffer)
+		}
+		size = min(limit, max(n, 4*size))
+	}
+}
+
+// setAside quarantines d after the damage that cause tells, and returns cause.
+func (r *Reader) setAside(ctx context.Context, d digest.Digest, cause error) error {
+	q, ok := r.store.(Quarantiner)
+	if !ok || !errors.Is(cause, kvferry.ErrCorrupt) {
+		return cause
+	}
+	if err := q.Quarantine(ctx, d); err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrReadOnly) {
+		return errors.Join(cause, fmt.Errorf("cas: quarantine %v: %w", d, err))
+	}
+	return cause
+}
+

@@ -1,0 +1,231 @@
+// Package cas is the contract of kvferry's content-addressed stores.
+//
+// A store keeps blobs, which are named by the digest of their plain bytes, and
+// a catalog of snapshots, which name the blobs that must stay. Blobs are
+// written in sessions: a session is a lease during which everything that it
+// stored or found present is safe from garbage collection, and it ends in a
+// commit, which makes a snapshot visible after all its blobs are durable, in
+// an abort, or by expiry.
+//
+// Stores decode but do not check digests: that is done in one place, by
+// Reader, which stands in front of every store. Package cas/castest holds the
+// suite that every store passes.
+package cas
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// Store keeps blobs by digest. It is safe for concurrent use by any number of
+// goroutines. After Close every method returns kvferry.ErrClosed.
+type Store interface {
+	// Get decodes the blob d into dst and returns its plain length. A blob
+	// that does not exist is ErrNotFound; one whose stored form is damaged is
+	// ErrCorrupt; one longer than dst is ErrShortBuffer, and then n is its
+	// plain length if the store knows it without decoding, else 0. Whether the
+	// bytes hash to d is not checked here: use a Reader.
+	Get(ctx context.Context, d digest.Digest, dst []byte) (n int, err error)
+
+	// Has reports whether the blob d exists, without reading it. A true
+	// answer is no promise for the future: Session.Has gives that.
+	Has(ctx context.Context, d digest.Digest) (bool, error)
+
+	// Begin opens a session.
+	Begin(ctx context.Context, o SessionOptions) (Session, error)
+
+	// Catalog returns the store's snapshots and names. It lives as long as
+	// the store.
+	Catalog() Catalog
+
+	// Close ends the store's use. Open sessions are aborted.
+	Close() error
+}
+
+// Class says how long a session's blobs are kept.
+type Class uint8
+
+const (
+	// Snapshot blobs are durable when Flush or Commit returns and stay as
+	// long as a snapshot, or a live session, refers to them. Over quota is
+	// ErrQuota.
+	Snapshot Class = iota
+	// Cache blobs are kept while there is room: a store may evict them at any
+	// time after the session ended, and may lose the last of them in a power
+	// failure. A store without eviction treats them as Snapshot blobs.
+	Cache
+)
+
+// DefaultLease is how long a session lives without any call on it.
+const DefaultLease = 15 * time.Minute
+
+// SessionOptions describe a session. The zero value works.
+type SessionOptions struct {
+	Class Class
+	// Owner names the holder in listings, for operators.
+	Owner string
+	// Lease is how long the session lives without any call on it;
+	// 0 means DefaultLease. A session of a process that ended is over at once
+	// where the store can tell.
+	Lease time.Duration
+	// Hint guides the codec of the session's blobs.
+	Hint codec.Hint
+}
+
+// Session is a lease under which blobs are written and found. It is safe for
+// concurrent use. Every call renews the lease; after expiry each call but
+// Abort is kvferry.ErrExpired. After Commit or Abort every call but Abort is
+// ErrClosed.
+type Session interface {
+	// Put stores plain under d, which the caller computed from exactly these
+	// bytes; plain is not kept. Storing a blob that exists writes nothing.
+	// The blob is readable at once and safe from collection until the session
+	// ends; it is durable after Flush or Commit.
+	Put(ctx context.Context, d digest.Digest, plain []byte) (PutResult, error)
+
+	// Has reports whether the blob d exists and, if so, keeps it from
+	// collection until the session ends. The answer rests on the catalog or
+	// directory alone: the blob's content is not read.
+	Has(ctx context.Context, d digest.Digest) (bool, error)
+
+	// Flush returns when everything put so far is durable.
+	Flush(ctx context.Context) error
+
+	// Commit flushes, then records the snapshot durably and makes it visible,
+	// then points its names at it, and ends the session. The snapshot's root
+	// must have been put or found in this session (else ErrInvalid). If it
+	// fails, the snapshot is not visible and the session can only be aborted.
+	Commit(ctx context.Context, s Entry) error
+
+	// Abort ends the session without publishing anything; blobs that nothing
+	// else refers to become garbage. It may be called at any time, also
+	// repeatedly and after Commit, and then does nothing.
+	Abort(ctx context.Context) error
+}
+
+// PutResult says what a Put did.
+type PutResult struct {
+	New         bool  // the blob was not there before
+	StoredBytes int64 // bytes it takes in the store, header included; 0 if not New
+}
+
+// Format says how a snapshot's root blob is to be read.
+type Format string
+
+// The formats of snapshots.
+const (
+	FormatNative      Format = "native"      // kvferry's manifest
+	FormatProcessFork Format = "processfork" // ProcessFork's paged-batchinvariant-v1 page manifest
+)
+
+// Valid reports whether f is a known format.
+func (f Format) Valid() bool { return f == FormatNative || f == FormatProcessFork }
+
+// Entry is one snapshot in a store's catalog.
+type Entry struct {
+	Root    digest.Digest // digest of the manifest blob
+	Format  Format
+	Created time.Time // to the nanosecond, UTC
+	// Names that point at the snapshot, sorted. In Commit: the names to set;
+	// a name that pointed elsewhere is moved.
+	Names []string
+	// Pages, Sequences and Bytes (plain) describe the content in listings.
+	Pages     int64
+	Sequences int64
+	Bytes     int64
+}
+
+// Catalog lists a store's snapshots and names. It is safe for concurrent use.
+// Changes are durable and visible to other processes when the call returns.
+type Catalog interface {
+	// Entries returns every committed snapshot, oldest first, equal times by
+	// digest. A damaged entry is reported by an error that wraps ErrCorrupt,
+	// beside the entries that can be read.
+	Entries(ctx context.Context) ([]Entry, error)
+
+	// Lookup returns the snapshot that name points at, or ErrNotFound.
+	Lookup(ctx context.Context, name string) (Entry, error)
+
+	// SetName points name at a committed snapshot, atomically replacing what
+	// it pointed at before. A snapshot that is not there is ErrNotFound, a
+	// malformed name ErrInvalid.
+	SetName(ctx context.Context, name string, root digest.Digest) error
+
+	// RemoveName removes a name; the snapshot stays. ErrNotFound if there is
+	// no such name.
+	RemoveName(ctx context.Context, name string) error
+
+	// Drop removes a snapshot and every name that points at it; its blobs
+	// become garbage unless something else refers to them. ErrNotFound if it
+	// is not in the catalog.
+	Drop(ctx context.Context, root digest.Digest) error
+}
+
+// BlobInfo describes a stored blob.
+type BlobInfo struct {
+	Digest      digest.Digest
+	StoredBytes int64
+}
+
+// Enumerator is the optional ability to list every blob, in no order. A blob
+// that comes or goes meanwhile may be listed or not. The sequence ends after
+// the first error.
+type Enumerator interface {
+	Blobs(ctx context.Context) iter.Seq2[BlobInfo, error]
+}
+
+// Viewer is the optional ability to show a blob's plain bytes where they lie,
+// without a copy. The bytes must not be modified nor used after release, which
+// must be called exactly once; until then the blob's memory stays. Like Get it
+// does not check the digest.
+type Viewer interface {
+	View(ctx context.Context, d digest.Digest) (View, error)
+}
+
+// View is a blob's plain bytes in a store's memory.
+type View interface {
+	Bytes() []byte
+	Release()
+}
+
+// Request is one blob of a batch: Dst receives it, and N and Err are as Get
+// returns them.
+type Request struct {
+	Digest digest.Digest
+	Dst    []byte
+	N      int
+	Err    error
+}
+
+// BatchGetter is the optional ability to read many blobs in the order that
+// suits the store. It returns an error only if nothing was tried; otherwise
+// each request has its own.
+type BatchGetter interface {
+	GetBatch(ctx context.Context, reqs []Request) error
+}
+
+// Quarantiner is the optional ability to set a blob aside whose bytes are not
+// what its digest says: from then on it is ErrNotFound, it is counted in
+// Stats, and a Put stores it anew.
+type Quarantiner interface {
+	Quarantine(ctx context.Context, d digest.Digest) error
+}
+
+// Stats describes a store's content in bytes as stored.
+type Stats struct {
+	Blobs            int64 `json:"blobs"`
+	StoredBytes      int64 `json:"stored_bytes"`
+	Quarantined      int64 `json:"quarantined"`
+	QuarantinedBytes int64 `json:"quarantined_bytes"`
+	QuotaBytes       int64 `json:"quota_bytes"` // 0: none
+	Sessions         int64 `json:"sessions"`    // live ones
+}
+
+// Stater is the optional ability to describe the content.
+type Stater interface {
+	Stats(ctx context.Context) (Stats, error)
+}
