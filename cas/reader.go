@@ -101,4 +101,3 @@ func (r *Reader) setAside(ctx context.Context, d digest.Digest, cause error) err
 	}
 	return cause
 }
-

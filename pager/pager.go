@@ -103,9 +103,10 @@ func (s LogicalSeq) Equal(o LogicalSeq) bool {
 	return s.ID == o.ID && s.FillInLastPage == o.FillInLastPage && slices.Equal(s.Pages, o.Pages)
 }
 
-// CheckSeqs returns ErrInvalid if a sequence's id repeats, if a fill does not
-// fit a page of pageTokens (or is set without a page), or if a page is not one
-// that exists reports.
+// CheckSeqs returns ErrInvalid if a sequence's id repeats, if a fill is not
+// less than pageTokens (a full page is spelt 0), or if a page is not one that
+// exists reports. A fill without any page is tolerated: it stands for no token,
+// and ProcessFork's synthetic engine makes such sequences.
 func CheckSeqs(seqs []LogicalSeq, pageTokens uint32, exists func(PageID) bool) error {
 	ids := make(map[string]struct{}, len(seqs))
 	for i := range seqs {
@@ -114,7 +115,7 @@ func CheckSeqs(seqs []LogicalSeq, pageTokens uint32, exists func(PageID) bool) e
 			return fmt.Errorf("pager: sequence id %q occurs twice: %w", s.ID, kvferry.ErrInvalid)
 		}
 		ids[s.ID] = struct{}{}
-		if s.FillInLastPage != 0 && (len(s.Pages) == 0 || s.FillInLastPage >= pageTokens) {
+		if s.FillInLastPage != 0 && s.FillInLastPage >= pageTokens {
 			return fmt.Errorf("pager: sequence %q: fill %d in the last of %d pages of %d tokens (0 means full): %w",
 				s.ID, s.FillInLastPage, len(s.Pages), pageTokens, kvferry.ErrInvalid)
 		}
