@@ -1,12 +1,13 @@
 module github.com/kvferry/kvferry
 
-go 1.26
+go 1.26.0
 
 require github.com/zeebo/blake3 v0.2.4
 
 require (
 	github.com/klauspost/compress v1.18.0 // indirect
 	github.com/klauspost/cpuid/v2 v2.0.12 // indirect
-	github.com/stretchr/testify v1.10.0 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
 	go.uber.org/goleak v1.3.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )

@@ -1,0 +1,16 @@
+package staging
+
+import "github.com/kvferry/kvferry"
+
+// Allocator provides the memory of extents: pinned host memory where a device
+// copies into it, anonymous memory otherwise. It is safe for concurrent use.
+type Allocator interface {
+	// Allocate returns zeroed memory of exactly the given length, ready to
+	// be touched without page faults, or an error that wraps ErrOutOfMemory.
+	Allocate(bytes int) ([]byte, error)
+	// Free gives back what Allocate returned, whole.
+	Free(mem []byte) error
+}
+
+// errNoMemory is the common cause of every failed allocation.
+var errNoMemory = kvferry.ErrOutOfMemory
