@@ -1,0 +1,193 @@
+// Package capture takes a paged KV cache out of an engine into a store and
+// puts it back, bit for bit.
+//
+// Capture pauses the engine, copies its pages through a bounded ring of host
+// memory, resumes it with the last copy, and publishes a snapshot only when
+// every byte of it is durable. Restore checks every byte before an engine sees
+// it and leaves the engine as it was when anything fails. Verify, Diff, Check
+// and Convert work on stored snapshots.
+//
+// A snapshot is kept in kvferry's own format (package capture/manifest) or in
+// ProcessFork's (package capture/processfork); both describe the same content.
+package capture
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/identity"
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/staging"
+)
+
+// Group is one KV group of an engine. An engine with a single group leaves the
+// name empty.
+type Group struct {
+	Name  string
+	Pager pager.Pager
+}
+
+// Options guide a Capture. The zero value captures in the native format,
+// without a name, with one worker per processor.
+type Options struct {
+	// Names to point at the snapshot; a name that exists is moved.
+	Names []string
+	// Format of the snapshot; empty means cas.FormatNative. ProcessFork's
+	// format holds one group of plain geometry and no identity.
+	Format cas.Format
+	// Codec chooses how blobs are encoded.
+	Codec codec.Mode
+	// Identity says whose pages these are.
+	Identity identity.Identity
+	// Key addresses the blobs by keyed digests, so that tenants share
+	// nothing; native format only.
+	Key *digest.Key
+	// Image, if set, publishes a ProcessFork image that points at the page
+	// manifest, so that ProcessFork's own collector keeps it.
+	Image *Image
+	// Lease of the store session; 0 means cas.DefaultLease.
+	Lease time.Duration
+	// Now is the snapshot's time of creation; zero means the clock.
+	Now time.Time
+	Transfer
+}
+
+// Image describes the ProcessFork image written with a page manifest.
+type Image struct {
+	AgentKind, AgentVersion, AgentFingerprint string
+}
+
+// Transfer bounds the memory and parallelism of moving pages. The zero value
+// works.
+type Transfer struct {
+	// Workers that hash, encode and store; 0 means one per processor.
+	Workers int
+	// StagingBytes of host memory between engine and store; 0 means
+	// DefaultStagingBytes. A capture's pause ends with its last copy, so a
+	// ring as large as the cache makes the pause as short as a plain copy.
+	StagingBytes int
+	// Allocator of the staging memory; nil means anonymous memory.
+	Allocator staging.Allocator
+	// Deadline for one batch of an engine's asynchronous mover; 0 means
+	// DefaultCopyDeadline.
+	CopyDeadline time.Duration
+	// Progress, if set, is called from several goroutines as pages are done.
+	Progress func(Progress)
+}
+
+// Defaults of Transfer.
+const (
+	DefaultStagingBytes = 32 << 20
+	DefaultCopyDeadline = 30 * time.Second
+)
+
+// Progress says how far a transfer is.
+type Progress struct {
+	Pages, TotalPages int
+	Bytes, TotalBytes int64
+}
+
+func (t *Transfer) ensureDefaults() {
+	if t.Workers == 0 {
+		t.Workers = runtime.GOMAXPROCS(0)
+	}
+	if t.StagingBytes == 0 {
+		t.StagingBytes = DefaultStagingBytes
+	}
+	if t.Allocator == nil {
+		t.Allocator = staging.Anonymous()
+	}
+	if t.CopyDeadline == 0 {
+		t.CopyDeadline = DefaultCopyDeadline
+	}
+}
+
+func (t Transfer) validate() error {
+	if t.Workers < 0 || t.StagingBytes < 0 || t.CopyDeadline < 0 {
+		return fmt.Errorf("capture: %d workers, %d staging bytes, copy deadline %v: %w",
+			t.Workers, t.StagingBytes, t.CopyDeadline, kvferry.ErrInvalid)
+	}
+	return nil
+}
+
+// Pause says how long an engine stood still, in parts.
+type Pause struct {
+	Total  time.Duration // from before Pause to after Resume
+	Tables time.Duration // reading page lists and sequences
+	Digest time.Duration // digests computed where the pages live
+	Copy   time.Duration // copying pages out, or in
+}
+
+// Report says what a Capture did. Byte counts are plain bytes unless they say
+// stored.
+type Report struct {
+	Root      digest.Digest
+	Format    cas.Format
+	Names     []string
+	ImageRoot digest.Digest // of the ProcessFork image, if one was asked for
+	Pages     int
+	Sequences int
+	Bytes     int64 // all pages
+	NewBytes  int64 // of blobs that the store did not have
+	// StoredBytes is what the new blobs take in the store, the manifest and
+	// page tables included.
+	StoredBytes int64
+	NewBlobs    int64
+	SkippedCopy int64 // bytes not copied out because their digests were known
+	Pause       Pause
+	Elapsed     time.Duration
+}
+
+// Capture takes a snapshot of one pager into s. See Groups for the rules.
+func Capture(ctx context.Context, p pager.Pager, s cas.Store, o Options) (Report, error) {
+	return Groups(ctx, []Group{{Pager: p}}, s, o)
+}
+
+// RestoreOptions guide a Restore.
+type RestoreOptions struct {
+	// Sequences to restore by id; nil means all of them, and the pages that
+	// no sequence holds.
+	Sequences []string
+	// Rename gives a sequence another id in the engine; nil keeps ids.
+	Rename func(id string) string
+	// Busy allows an engine that already holds pages and sequences; what is
+	// restored is added to them.
+	Busy bool
+	// KeepIndices restores every page at the engine index that it had at the
+	// capture. The pager must be a pager.Reserver (else ErrUnsupported).
+	KeepIndices bool
+	// Identity, if set, must match the snapshot's (else
+	// ErrIdentityMismatch).
+	Identity *identity.Identity
+	// Key of a tenant's snapshot.
+	Key *digest.Key
+	// Lenient accepts ProcessFork manifests that the original would accept
+	// although they are inconsistent, and those of its Python adapters.
+	Lenient bool
+	Transfer
+}
+
+// RestoreReport says what a Restore did.
+type RestoreReport struct {
+	Root      digest.Digest
+	Format    cas.Format
+	Pages     int
+	Sequences int
+	Bytes     int64
+	// Mapping of captured to allocated page indices, per group.
+	Mapping []map[pager.PageID]pager.PageID
+	Pause   Pause
+	Elapsed time.Duration
+}
+
+// Restore puts a snapshot back into one pager. See RestoreGroups for the
+// rules.
+func Restore(ctx context.Context, s cas.Store, root digest.Digest, p pager.Pager, o RestoreOptions) (RestoreReport, error) {
+	return RestoreGroups(ctx, s, root, []Group{{Pager: p}}, o)
+}
