@@ -1,5 +1,32 @@
 // Package codec turns the plain bytes of a blob into a self-describing frame
-// and back, without loss. See frame.go for the bytes of a frame.
+// and back, without loss. It also writes and reads the pure zstd frames in
+// which ProcessFork keeps its blobs.
+//
+// A frame is a header of 32 bytes and the payload, with nothing after it.
+// Integers are little-endian; CRC-32C is the Castagnoli polynomial.
+//
+//	 0  4  magic            4b 56 46 52 ("KVFR")
+//	 4  1  version          01
+//	 5  1  codec            1 raw, 2 constant, 3 zstd, 4 planes (reserved)
+//	 6  2  reserved         00 00
+//	 8  8  plain length     bytes after decoding
+//	16  8  stored length    bytes of the payload
+//	24  4  payload CRC-32C
+//	28  4  header CRC-32C   of bytes 0 to 27
+//	32  -  payload
+//
+// The payload is, by codec:
+//
+//	raw       the plain bytes
+//	constant  1 to 8 bytes, no more than the plain length, that repeat from
+//	          the start to the plain length; the last repetition may be cut
+//	zstd      one standard zstd frame without dictionary or checksum
+//	planes    reserved; decoding it is kvferry.ErrUnsupported
+//
+// The empty blob is a raw frame without a payload. Lengths are below 2^63.
+//
+// Decoding is bounded by the caller's buffer: nothing is written past it, and
+// no memory is allocated by the lengths that stored bytes announce.
 package codec
 
 import (
