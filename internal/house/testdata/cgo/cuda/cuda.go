@@ -1,0 +1,4 @@
+// Package cuda may use cgo.
+package cuda
+
+import "C"

@@ -1,0 +1,6 @@
+//go:build cuda
+
+// Package pager may not, whatever its build tags.
+package pager
+
+import "C"

@@ -1,0 +1,4 @@
+// Package checked starts a goroutine.
+package checked
+
+func f() { go f() }

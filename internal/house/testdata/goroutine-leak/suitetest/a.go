@@ -1,0 +1,4 @@
+// Package suitetest is a suite that starts a goroutine.
+package suitetest
+
+func F() { go F() }

@@ -1,0 +1,4 @@
+// Package unchecked starts a goroutine and has no tests.
+package unchecked
+
+func f() { go f() }

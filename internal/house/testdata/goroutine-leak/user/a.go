@@ -1,0 +1,2 @@
+// Package user starts none, but its suite does.
+package user

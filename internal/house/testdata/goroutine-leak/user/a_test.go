@@ -1,0 +1,5 @@
+package user
+
+import "example.org/bad/suitetest"
+
+var _ = suitetest.F

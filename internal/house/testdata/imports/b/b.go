@@ -1,0 +1,2 @@
+// Package b imports nothing.
+package b

@@ -1,0 +1,2 @@
+// Package d imports nothing.
+package d

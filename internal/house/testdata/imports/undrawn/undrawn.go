@@ -1,0 +1,2 @@
+// Package undrawn has no line of its own.
+package undrawn

@@ -1,0 +1,2 @@
+// Command cmd is a command.
+package main

@@ -1,0 +1,2 @@
+// Package one has one comment.
+package one

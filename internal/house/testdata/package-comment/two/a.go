@@ -1,0 +1,2 @@
+// Package two has a comment.
+package two

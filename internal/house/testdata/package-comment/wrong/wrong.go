@@ -1,0 +1,2 @@
+// This begins with something else.
+package wrong

@@ -1,0 +1,2 @@
+// Package cas is named after what it holds.
+package cas

@@ -1,0 +1,2 @@
+// Package cashelp hides a drawer behind another name.
+package cashelp

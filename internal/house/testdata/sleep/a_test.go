@@ -1,0 +1,5 @@
+package bad
+
+import clock "time"
+
+func wait() { clock.Sleep(clock.Second) }

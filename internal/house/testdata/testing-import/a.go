@@ -1,0 +1,6 @@
+// Package bad ships package testing.
+package bad
+
+import "testing"
+
+func check(*testing.T) {}

@@ -1,0 +1,5 @@
+package bad
+
+import "testing"
+
+func TestA(*testing.T) {}

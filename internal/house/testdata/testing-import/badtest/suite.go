@@ -1,0 +1,6 @@
+// Package badtest is a suite.
+package badtest
+
+import "testing"
+
+func run(*testing.T) {}
