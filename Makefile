@@ -1,0 +1,142 @@
+# kvferry. `make help` lists the targets.
+#
+# Everything builds into .build/. `make run` and `make test` need Go and nothing
+# else: no C compiler, no GPU, no CUDA toolkit. Linters and the benchmark table
+# are modules pinned in tools/go.mod; the first use builds them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO        ?= go
+BUILD     := .build
+TOOLS     := $(BUILD)/tools
+LINTER    := $(TOOLS)/golangci-lint
+BENCHSTAT := $(TOOLS)/benchstat
+BINARY    := $(BUILD)/kvferry
+
+TESTFLAGS ?=
+FUZZTIME  ?= 60s
+BENCH     ?= .
+COUNT     ?= 5
+PKG       ?= ./...
+CC        ?= cc
+
+# The default build has no cgo; targets that need it say so themselves.
+export CGO_ENABLED ?= 0
+
+##@ Use
+
+.PHONY: run
+run: $(BINARY) ## build kvferry and show a capture, a kill and a restore
+	$(BINARY) demo
+
+.PHONY: build
+build: $(BINARY) ## build .build/kvferry
+
+# Go knows better than make what is out of date.
+.PHONY: $(BINARY)
+$(BINARY): | toolchain
+	$(GO) build -o $@ ./cmd/kvferry
+
+##@ Test
+
+.PHONY: test
+test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
+	@$(GO) test $(TESTFLAGS) ./...
+
+.PHONY: check
+check: test check-rest ## run all that CI runs
+
+.PHONY: check-rest
+check-rest: format modules vet lint build-all race check-fuzz generate examples ## run what `check` adds to `test`
+	@echo "check: all passed"
+
+.PHONY: format
+format: | toolchain ## fail on files that gofmt would change
+	@scripts/format
+
+.PHONY: modules
+modules: | toolchain ## fail if go.mod or go.sum is not tidy
+	@$(GO) mod tidy -diff
+	@echo "modules: tidy"
+
+.PHONY: vet
+vet: | toolchain ## vet for this machine and for linux/arm64
+	$(GO) vet ./...
+	GOOS=linux GOARCH=arm64 $(GO) vet ./...
+
+.PHONY: lint
+lint: $(LINTER) ## run golangci-lint over the tree
+	$(LINTER) run ./...
+
+.PHONY: house
+house: | toolchain ## run only the tests that hold the house rules
+	$(GO) test -count=1 ./internal/house
+
+.PHONY: build-all
+build-all: | toolchain ## build every package, natively and for linux/arm64
+	$(GO) build ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+.PHONY: race
+race: | toolchain ## run the tests under the race detector, where there is a C compiler
+	@if command -v $(CC) >/dev/null; then \
+		echo "CGO_ENABLED=1 $(GO) test -race ./..."; \
+		CGO_ENABLED=1 $(GO) test -race ./...; \
+	else \
+		echo "race detector: skipped, no C compiler"; \
+	fi
+
+.PHONY: fuzz
+fuzz: | toolchain ## fuzz every target for FUZZTIME each (PKG=./codec for one package)
+	@scripts/fuzz $(FUZZTIME) $(PKG)
+
+.PHONY: check-fuzz
+check-fuzz: | toolchain
+	@scripts/fuzz 3s ./...
+
+.PHONY: examples
+examples: run ## run the examples to their end
+
+.PHONY: check-processfork
+check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (needs cargo)
+	@scripts/check-processfork $(BINARY) $(BUILD)/processfork
+
+##@ Measure
+
+.PHONY: bench
+bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas/... COUNT=5)
+	@scripts/bench $(BENCHSTAT) $(BUILD)/bench '$(BENCH)' $(COUNT) $(PKG)
+
+##@ Keep
+
+.PHONY: generate
+generate: | toolchain ## run go generate and fail if that changes the tree
+	@scripts/generate
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Tools. The linter must be built by a Go at least as new as the tree's.
+
+$(LINTER): tools/go.mod tools/go.sum | toolchain
+	@echo "building golangci-lint, once (a minute or two)"
+	cd tools && $(GO) build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(BENCHSTAT): tools/go.mod tools/go.sum | toolchain
+	cd tools && $(GO) build -trimpath -o ../$@ golang.org/x/perf/cmd/benchstat
+
+.PHONY: toolchain
+toolchain:
+	@command -v $(GO) >/dev/null || { \
+		echo "kvferry needs Go 1.26 or newer: install it from go.dev or your distribution and put go on the PATH" >&2; \
+		exit 1; }
