@@ -1,0 +1,69 @@
+package host
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/kvferry/kvferry"
+)
+
+// Access says what a mapping may be used for.
+type Access int
+
+// The accesses. Writing to a ReadOnly mapping's bytes ends the process with a
+// fault, so a Pager over one serves captures alone.
+const (
+	ReadOnly  Access = 1
+	ReadWrite Access = 2
+)
+
+// File is a file mapped into memory, shared with every process that maps it:
+// the way to an engine that keeps its pages under /dev/shm.
+//
+// A file that is truncated by somebody else while it is mapped makes the next
+// access fault; only map files of engines that keep their size.
+type File struct {
+	name   string
+	access Access
+
+	// mu is held for reading while a copy runs, for writing by Close.
+	mu     sync.RWMutex
+	data   []byte
+	closed bool
+}
+
+// Bytes returns the mapped memory. It is valid until Close and must not be
+// touched afterwards: give the File to Config.Files, then the Pager does not.
+func (f *File) Bytes() []byte {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.data
+}
+
+// Close waits for the copies under way and unmaps the memory. A second Close
+// is ErrClosed. The file itself stays.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return fmt.Errorf("host: close %s: %w", f.name, kvferry.ErrClosed)
+	}
+	f.closed = true
+	data := f.data
+	f.data = nil
+	if err := unmap(data); err != nil {
+		return fmt.Errorf("host: unmap %s: %w", f.name, err)
+	}
+	return nil
+}
+
+func (f *File) hold() error {
+	f.mu.RLock()
+	if f.closed {
+		f.mu.RUnlock()
+		return fmt.Errorf("mapping of %s: %w", f.name, kvferry.ErrClosed)
+	}
+	return nil
+}
+
+func (f *File) let() { f.mu.RUnlock() }

@@ -1,0 +1,178 @@
+// Package host is a Pager over host memory that somebody else owns: slices of
+// a serving process, or a file of an engine that is mapped from /dev/shm.
+//
+// The engine describes its memory once, as a pager.Layout, and hands in the
+// memory and an Engine: callbacks for what memory alone cannot tell. Reading
+// and writing pages is then this package's work, in canonical order whatever
+// the strides are, without allocation and from several goroutines.
+//
+//	slab := make([]byte, pages*pageBytes)
+//	layout := &pager.Layout{Meta: meta, Pages: pages, Regions: …, Runs: …}
+//	p, err := host.New(host.Config{Layout: layout, Regions: [][]byte{slab}, Engine: engine})
+//
+// Between Pause and Resume the engine must leave occupied pages and its
+// sequences alone. It may go on to own pages that AllocatePages returned, but
+// must neither use nor release them before they are installed in a sequence or
+// released through ReleasePages.
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// Engine is what a serving process provides besides its memory. The methods
+// have the meaning, the errors and the rules on ownership that pager.Pager
+// gives to those of the same name; they are called from one goroutine at a
+// time.
+//
+// An engine that also implements pager.Releaser, pager.Reserver,
+// pager.Generations or pager.Digester passes these abilities on to the Pager.
+type Engine interface {
+	// Pause stops the engine between two steps and returns when no page
+	// changes any more.
+	Pause(ctx context.Context) error
+	// Resume lets the engine go on.
+	Resume(ctx context.Context) error
+	// OccupiedPages returns the pages that hold valid data, ascending.
+	OccupiedPages(ctx context.Context) ([]pager.PageID, error)
+	// LogicalSeqs returns the live sequences.
+	LogicalSeqs(ctx context.Context) ([]pager.LogicalSeq, error)
+	// AllocatePages takes n free pages out of the engine's free list; all or
+	// none, ErrOutOfMemory if there are too few.
+	AllocatePages(ctx context.Context, n int) ([]pager.PageID, error)
+	// InstallLogicalSeqs replaces the live sequences. Pages of sequences that
+	// disappear go back to the engine's free list as it sees fit.
+	InstallLogicalSeqs(ctx context.Context, seqs []pager.LogicalSeq) error
+}
+
+// Guard is an optional ability of an Engine: to refuse the copy of a page that
+// holds nothing or belongs to nobody. Without it every page within the layout
+// can be read and written. It is called from several goroutines.
+type Guard interface {
+	// CheckRead returns ErrNotFound if page id holds no valid data, ErrClosed
+	// if the engine is gone.
+	CheckRead(id pager.PageID) error
+	// CheckWrite returns ErrNotFound if page id is not allocated, ErrClosed
+	// if the engine is gone.
+	CheckWrite(id pager.PageID) error
+}
+
+// Config says what New works on.
+type Config struct {
+	// Layout describes the memory. It is checked and not kept.
+	Layout *pager.Layout
+	// Regions is the memory, one slice for each region of the layout. They
+	// must not overlap and stay valid while the Pager is used. Slices of a
+	// mapped File need the File in Files.
+	Regions [][]byte
+	// Files are the mappings that Regions point into. Copies after one of them
+	// was closed are ErrClosed, and its Close waits for copies under way.
+	Files []*File
+	// Engine provides what memory cannot.
+	Engine Engine
+}
+
+// New returns a Pager over cfg's memory. It has the abilities of cfg.Engine. A
+// layout that Validate refuses and memory that does not fit it are ErrInvalid;
+// a file that is already closed is ErrClosed.
+func New(cfg Config) (pager.Pager, error) {
+	if cfg.Layout == nil || cfg.Engine == nil {
+		return nil, fmt.Errorf("host: new: layout and engine are needed: %w", kvferry.ErrInvalid)
+	}
+	m, err := cfg.Layout.Compile()
+	if err != nil {
+		return nil, fmt.Errorf("host: new: %w", err)
+	}
+	bound, err := m.Bind(cfg.Regions)
+	if err != nil {
+		return nil, fmt.Errorf("host: new: %w", err)
+	}
+	c := &cache{Engine: cfg.Engine, bound: bound, files: slices.Clone(cfg.Files)}
+	c.guard, _ = cfg.Engine.(Guard)
+	if err := c.hold(); err != nil {
+		return nil, fmt.Errorf("host: new: %w", err)
+	}
+	c.let()
+	var a pager.Abilities
+	a.Releaser, _ = cfg.Engine.(pager.Releaser)
+	a.Reserver, _ = cfg.Engine.(pager.Reserver)
+	a.Generations, _ = cfg.Engine.(pager.Generations)
+	a.Digester, _ = cfg.Engine.(pager.Digester)
+	return pager.Compose(c, a), nil
+}
+
+// cache is the Pager of one engine without its optional abilities.
+type cache struct {
+	Engine
+	bound *pager.Bound
+	guard Guard // nil if the engine has none
+	files []*File
+}
+
+var _ pager.Pager = (*cache)(nil)
+
+// Meta implements pager.Pager.
+func (c *cache) Meta() pager.Meta {
+	m := c.bound.Meta()
+	m.Parts = slices.Clone(m.Parts)
+	return m
+}
+
+// ReadPage implements pager.Pager.
+func (c *cache) ReadPage(ctx context.Context, id pager.PageID, dst []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("host: read page %d: %w", id, err)
+	}
+	if c.guard != nil {
+		if err := c.guard.CheckRead(id); err != nil {
+			return fmt.Errorf("host: read page %d: %w", id, err)
+		}
+	}
+	if err := c.hold(); err != nil {
+		return fmt.Errorf("host: read page %d: %w", id, err)
+	}
+	defer c.let()
+	return c.bound.Gather(dst, id)
+}
+
+// WritePage implements pager.Pager. Padding that the layout does not map keeps
+// its bytes.
+func (c *cache) WritePage(ctx context.Context, id pager.PageID, src []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("host: write page %d: %w", id, err)
+	}
+	if c.guard != nil {
+		if err := c.guard.CheckWrite(id); err != nil {
+			return fmt.Errorf("host: write page %d: %w", id, err)
+		}
+	}
+	if err := c.hold(); err != nil {
+		return fmt.Errorf("host: write page %d: %w", id, err)
+	}
+	defer c.let()
+	return c.bound.Scatter(id, src)
+}
+
+// hold keeps the mappings in place until let.
+func (c *cache) hold() error {
+	for i, f := range c.files {
+		if err := f.hold(); err != nil {
+			for _, held := range c.files[:i] {
+				held.let()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cache) let() {
+	for _, f := range c.files {
+		f.let()
+	}
+}
