@@ -137,6 +137,10 @@ type Entry struct {
 	Pages     int64
 	Sequences int64
 	Bytes     int64
+	// Image is the digest of a ProcessFork image manifest that points at
+	// Root, or invalid. A store in ProcessFork's layout lists it in that
+	// layout too; a collection keeps it with the snapshot.
+	Image digest.Digest
 }
 
 // Catalog lists a store's snapshots and names. It is safe for concurrent use.

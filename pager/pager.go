@@ -24,7 +24,9 @@ type PageID uint32
 // Pager is one KV group of an engine.
 //
 // Calls come from one goroutine at a time, except that ReadPage and WritePage
-// may be called concurrently for different pages. Slices that a Pager returns
+// may be called concurrently for different pages. Pages are read under Pause;
+// they are allocated, written and released whether the engine runs or not,
+// because until a sequence holds them they are nobody else's. Slices that a Pager returns
 // belong to the caller; buffers given to it are used until the call returns
 // and not kept. A cancelled context ends the waiting with the context's error
 // and never leaves a page half written by a call that returned nil.

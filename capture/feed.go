@@ -1,0 +1,154 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/staging"
+)
+
+// shipment is one extent on its way out of a Mover.
+type shipment struct {
+	mover   pager.Mover
+	ticket  pager.Ticket
+	ext     *staging.Extent
+	batches []batch
+	pages   []pager.PageID
+	views   [][]byte
+}
+
+// feed fills extents through the engines' own movers, several at a time, and
+// hands them on in the order in which they were submitted.
+func (l *line) feed(ctx context.Context) (err error) {
+	var flying []*shipment
+	defer func() { // whatever happened, no copy is left without an owner
+		for _, s := range flying {
+			err = errors.Join(err, l.land(context.WithoutCancel(ctx), s, err == nil))
+		}
+	}()
+	for l.more() {
+		ext := l.ring.TryAcquire()
+		for ext == nil && len(flying) > 0 {
+			s := flying[0]
+			flying = flying[1:]
+			if err := l.land(ctx, s, true); err != nil {
+				return err
+			}
+			ext = l.ring.TryAcquire()
+		}
+		if ext == nil {
+			if ext, err = l.ring.Acquire(ctx); err != nil {
+				return err
+			}
+		}
+		s, err := l.ship(ctx, ext)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			flying = append(flying, s)
+		}
+	}
+	return nil
+}
+
+func (l *line) more() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil && l.span < len(l.spans)
+}
+
+// ship claims pages for an extent and submits their copy. Groups without a
+// mover are copied here and now; then there is no shipment.
+func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error) {
+	s := &shipment{ext: ext}
+	sp, size := l.load(s)
+	p := l.c.groups[sp.group].Pager
+	m, ok := p.(pager.Mover)
+	if !ok {
+		for i, id := range s.pages {
+			if err := p.ReadPage(ctx, id, s.views[i][:size]); err != nil {
+				s.drop()
+				return nil, fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+			}
+		}
+		l.deliver(s)
+		return nil, nil
+	}
+	t, err := m.Submit(ctx, pager.Job{
+		Direction: pager.Out, Pages: s.pages, Frames: s.views,
+		Deadline: time.Now().Add(l.c.opts.CopyDeadline),
+	})
+	if err != nil {
+		s.drop()
+		return nil, fmt.Errorf("submit copy of %d pages of group %q: %w", len(s.pages), l.c.groups[sp.group].Name, err)
+	}
+	s.mover, s.ticket = m, t
+	return s, nil
+}
+
+// load claims the pages of one extent, all of one span.
+func (l *line) load(s *shipment) (*span, int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.span
+	sp := &l.spans[at]
+	size := l.c.snapshot.Groups[sp.group].Meta.PageBytes()
+	for used := 0; used < s.ext.Len() && l.span == at; {
+		b, _ := l.claimLocked(s.ext.Len() - used)
+		for i := range b.frames {
+			b.frames[i] = s.ext.Frame(used)
+			s.views = append(s.views, b.frames[i].Bytes()[:size])
+			s.pages = append(s.pages, sp.ids[b.offset+i])
+			used++
+		}
+		s.batches = append(s.batches, b)
+	}
+	return sp, size
+}
+
+// land waits for a shipment and hands its batches on, if wanted.
+func (l *line) land(ctx context.Context, s *shipment, wanted bool) error {
+	c, err := s.mover.Wait(ctx, s.ticket)
+	if err != nil && ctx.Err() != nil { // the waiting ended, not the copy
+		c, err = s.mover.Wait(context.WithoutCancel(ctx), s.ticket)
+		wanted = false
+	}
+	switch {
+	case err != nil: // the mover forgot the job: nobody knows how it ended
+		s.ext.Fence()
+		s.drop()
+		return fmt.Errorf("wait for a copy of %d pages: %w", len(s.pages), err)
+	case c.Outcome == pager.Unknown:
+		s.ext.Fence()
+		s.drop()
+		return fmt.Errorf("copy of %d pages, which keeps its staging memory fenced: %w", len(s.pages), c.Err)
+	case c.Outcome != pager.Done:
+		s.drop()
+		return fmt.Errorf("copy of %d pages: %w", len(s.pages), c.Err)
+	case !wanted:
+		s.drop()
+		return nil
+	}
+	l.deliver(s)
+	return nil
+}
+
+// deliver gives a shipment's batches to the workers.
+func (l *line) deliver(s *shipment) {
+	for _, b := range s.batches {
+		l.push(b)
+	}
+	s.ext.Release()
+}
+
+// drop lets go of a shipment whose bytes are not wanted.
+func (s *shipment) drop() {
+	for _, b := range s.batches {
+		b.release()
+	}
+	s.ext.Release()
+}

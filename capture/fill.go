@@ -1,0 +1,277 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/staging"
+)
+
+// fillBatch is how many pages a worker takes at a time.
+const fillBatch = 64
+
+// filling moves pages from the store into allocated pages of one target.
+type filling struct {
+	r     *returning
+	t     *target
+	ring  *staging.Ring
+	meter meter
+	next  atomic.Int64
+
+	mu     sync.Mutex
+	err    error
+	crash  any
+	cancel context.CancelFunc
+}
+
+// fill writes every target's pages. When it returns, no copy is in flight, or
+// the pages of those that have no known end are fenced.
+func (r *returning) fill(ctx context.Context) error {
+	pages, bytes := 0, int64(0)
+	for _, t := range r.targets {
+		pages += len(t.pages)
+		bytes += int64(len(t.pages)) * int64(t.stored.Meta.PageBytes())
+	}
+	m := newMeter(r.opts.Progress, pages, bytes)
+	for _, t := range r.targets {
+		if len(t.pages) == 0 {
+			continue
+		}
+		f := &filling{r: r, t: t, meter: m}
+		if err := f.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *filling) run(ctx context.Context) error {
+	size := f.t.stored.Meta.PageBytes()
+	mover, _ := f.t.group.Pager.(pager.Mover)
+	extent, extents := size, f.r.opts.Workers
+	if mover != nil {
+		extent = max(staging.DefaultExtentBytes, size)
+		extents = f.r.opts.StagingBytes / extent
+	}
+	ring, err := staging.NewRing(staging.Options{
+		FrameBytes: size, ExtentBytes: extent, Extents: max(extents, f.r.opts.Workers+1, 2), Allocator: f.r.opts.Allocator,
+	})
+	if err != nil {
+		return err
+	}
+	f.ring = ring
+	ctx, f.cancel = context.WithCancel(ctx)
+	defer f.cancel()
+	var wg sync.WaitGroup
+	for range f.r.opts.Workers {
+		wg.Go(func() {
+			defer f.catch()
+			if mover != nil {
+				f.fail(f.send(ctx, mover))
+			} else {
+				f.fail(f.write(ctx))
+			}
+		})
+	}
+	wg.Wait()
+	cerr := ring.Close()
+	if f.crash != nil {
+		panic(f.crash)
+	}
+	if f.err != nil {
+		return f.err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return cerr
+}
+
+func (f *filling) fail(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+		f.cancel()
+	}
+}
+
+// catch keeps a panic to go on in run's caller, after the engine was resumed.
+func (f *filling) catch() {
+	if r := recover(); r != nil {
+		f.mu.Lock()
+		if f.crash == nil {
+			f.crash = r
+		}
+		f.mu.Unlock()
+		f.fail(fmt.Errorf("panic: %v", r))
+	}
+}
+
+// claim reserves up to n pages and returns the first and the end.
+func (f *filling) claim(n int) (lo, hi int) {
+	end := int(f.next.Add(int64(n)))
+	return min(end-n, len(f.t.pages)), min(end, len(f.t.pages))
+}
+
+// write is a worker for pagers that copy synchronously: it has one frame.
+func (f *filling) write(ctx context.Context) error {
+	rd, err := cas.NewReader(f.r.store, f.r.opts.Key)
+	if err != nil {
+		return err
+	}
+	ext, err := f.ring.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer ext.Release()
+	frame := ext.Frame(0)
+	defer frame.Release()
+	size := len(frame.Bytes())
+	for {
+		lo, hi := f.claim(fillBatch)
+		if lo == hi {
+			return nil
+		}
+		for i := lo; i < hi; i++ {
+			if err := f.read(ctx, rd, i, frame.Bytes()); err != nil {
+				return err
+			}
+			if err := f.t.group.Pager.WritePage(ctx, f.t.ids[i], frame.Bytes()); err != nil {
+				return fmt.Errorf("write page %d of group %q: %w", f.t.ids[i], f.t.group.Name, err)
+			}
+		}
+		f.meter.add(hi-lo, int64(hi-lo)*int64(size))
+	}
+}
+
+// read fills dst with the checked parts of the target's page i.
+func (f *filling) read(ctx context.Context, rd *cas.Reader, i int, dst []byte) error {
+	number := int(f.t.pages[i])
+	for p, part := range f.t.stored.Meta.Parts {
+		d := f.t.stored.Table.Digest(number, p)
+		n, err := rd.Get(ctx, d, dst[:part.Bytes])
+		if errors.Is(err, kvferry.ErrShortBuffer) || err == nil && n != part.Bytes {
+			err = fmt.Errorf("blob %v has not the %d bytes of the part: %w", d, part.Bytes, kvferry.ErrCorrupt)
+		}
+		if err != nil {
+			return fmt.Errorf("part %d of page %d of group %q: %w", p, number, f.t.group.Name, err)
+		}
+		dst = dst[part.Bytes:]
+	}
+	return nil
+}
+
+// sent is one extent on its way into the engine.
+type sent struct {
+	ticket pager.Ticket
+	ext    *staging.Extent
+	frames []*staging.Frame
+	ids    []pager.PageID
+}
+
+// send is a worker for pagers that copy asynchronously: while one extent is on
+// its way the next is read and checked.
+func (f *filling) send(ctx context.Context, m pager.Mover) (err error) {
+	rd, err := cas.NewReader(f.r.store, f.r.opts.Key)
+	if err != nil {
+		return err
+	}
+	var before *sent
+	defer func() {
+		if before != nil {
+			err = errors.Join(err, f.landed(ctx, m, before))
+		}
+	}()
+	for {
+		lo, hi := f.claim(f.ring.Frames())
+		if lo == hi {
+			return nil
+		}
+		ext, err := f.ring.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		now, err := f.submit(ctx, m, rd, ext, lo, hi)
+		if err != nil {
+			return err
+		}
+		if before != nil {
+			last := before
+			before = now
+			if err := f.landed(ctx, m, last); err != nil {
+				return err
+			}
+		}
+		before = now
+	}
+}
+
+// submit reads pages lo to hi into ext and starts their copy.
+func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, ext *staging.Extent, lo, hi int) (*sent, error) {
+	s := &sent{ext: ext, ids: f.t.ids[lo:hi]}
+	views := make([][]byte, 0, hi-lo)
+	for i := lo; i < hi; i++ {
+		fr := ext.Frame(i - lo)
+		s.frames = append(s.frames, fr)
+		views = append(views, fr.Bytes())
+		if err := f.read(ctx, rd, i, fr.Bytes()); err != nil {
+			s.release()
+			return nil, err
+		}
+	}
+	var err error
+	s.ticket, err = m.Submit(ctx, pager.Job{
+		Direction: pager.In, Pages: s.ids, Frames: views,
+		Deadline: time.Now().Add(f.r.opts.CopyDeadline),
+	})
+	if err != nil {
+		s.release()
+		return nil, fmt.Errorf("submit copy of %d pages into group %q: %w", hi-lo, f.t.group.Name, err)
+	}
+	return s, nil
+}
+
+func (s *sent) release() {
+	for _, fr := range s.frames {
+		fr.Release()
+	}
+	s.ext.Release()
+}
+
+// landed waits for the end of a copy, whatever becomes of ctx: memory that the
+// engine may still read is not let go.
+func (f *filling) landed(ctx context.Context, m pager.Mover, s *sent) error {
+	defer s.release()
+	c, err := m.Wait(context.WithoutCancel(ctx), s.ticket)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", kvferry.ErrUnknownOutcome, err)
+	case c.Outcome == pager.Done:
+		n := len(s.ids)
+		f.meter.add(n, int64(n)*int64(f.t.stored.Meta.PageBytes()))
+		return nil
+	default:
+		err = c.Err
+	}
+	if c.Outcome != pager.NotStarted {
+		s.ext.Fence()
+		f.mu.Lock()
+		for _, id := range s.ids {
+			f.t.fenced[id] = true
+		}
+		f.mu.Unlock()
+		return fmt.Errorf("copy into %d pages of group %q, which stay fenced: %w", len(s.ids), f.t.group.Name, err)
+	}
+	return fmt.Errorf("copy into %d pages of group %q: %w", len(s.ids), f.t.group.Name, err)
+}

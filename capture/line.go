@@ -1,0 +1,200 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/staging"
+)
+
+// pullBatchBytes is how much a worker copies before it hashes: small enough
+// that the bytes are still in its core's cache, large enough that the lock is
+// taken rarely.
+const pullBatchBytes = 512 << 10
+
+// line moves pages from the paused groups into the store. Batches of pages
+// that are copied wait on a stack for a worker: the newest first, because its
+// bytes are in cache. Workers copy whenever there is room in the ring, so that
+// the engine waits for copies and not for the store.
+type line struct {
+	c     *taking
+	spans []span
+	ring  *staging.Ring
+	mover bool // some group copies by itself: batches come from feed
+	// perBatch is the number of frames of a batch.
+	perBatch int
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	ready   []batch // stack of copied batches
+	slots   []batch // batches without pages, for reuse
+	span    int     // next page to copy: span and offset
+	offset  int
+	copying int // batches being filled
+	err     error
+	cancel  context.CancelFunc
+	crash   any // what a goroutine panicked with
+	copied  chan struct{}
+	moved   tally
+
+	progress meter
+}
+
+// batch is a number of copied pages of one span, in frames of one extent.
+type batch struct {
+	span   int
+	offset int
+	frames []*staging.Frame
+}
+
+func newLine(c *taking, spans []span) (*line, error) {
+	l := &line{c: c, spans: spans, copied: make(chan struct{})}
+	l.wake = sync.NewCond(&l.mu)
+	frame, pages, bytes := 0, 0, int64(0)
+	for _, sp := range spans {
+		n := c.snapshot.Groups[sp.group].Meta.PageBytes()
+		frame = max(frame, n)
+		pages += len(sp.ids)
+		bytes += int64(len(sp.ids)) * int64(n)
+		if _, ok := c.groups[sp.group].Pager.(pager.Mover); ok {
+			l.mover = true
+		}
+	}
+	l.progress = newMeter(c.opts.Progress, pages, bytes)
+	extent := pullBatchBytes
+	if l.mover {
+		extent = staging.DefaultExtentBytes
+	}
+	extent = max(extent, frame)
+	ring, err := staging.NewRing(staging.Options{
+		FrameBytes:  frame,
+		ExtentBytes: extent,
+		Extents:     max(c.opts.StagingBytes/extent, c.opts.Workers+1, 2),
+		Allocator:   c.opts.Allocator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.ring = ring
+	l.perBatch = min(ring.Frames(), max(1, pullBatchBytes/max(frame, 1)))
+	n := ring.Extents() * ((ring.Frames() + l.perBatch - 1) / l.perBatch)
+	for range n {
+		l.slots = append(l.slots, batch{frames: make([]*staging.Frame, 0, l.perBatch)})
+	}
+	l.ready = make([]batch, 0, n)
+	l.settleLocked()
+	return l, nil
+}
+
+// run moves everything and returns when all goroutines ended. copied is called
+// once, from this goroutine, when the last page has been copied; not if an
+// error comes before that.
+func (l *line) run(ctx context.Context, copied func()) error {
+	ctx, l.cancel = context.WithCancel(ctx)
+	defer l.cancel()
+	stop := context.AfterFunc(ctx, func() { l.fail(context.Cause(ctx)) })
+	var wg sync.WaitGroup
+	if l.mover {
+		wg.Go(l.guard(func() error { return l.feed(ctx) }))
+	}
+	for range l.c.opts.Workers {
+		wg.Go(l.guard(func() error { return l.work(ctx) }))
+	}
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	select {
+	case <-l.copied:
+		copied()
+		<-ended
+	case <-ended:
+		l.mu.Lock()
+		whole := l.err == nil && l.doneLocked()
+		l.mu.Unlock()
+		if whole { // the workers were faster than this goroutine, or there was nothing to copy
+			copied()
+		}
+	}
+	stop()
+	cerr := l.ring.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.crash != nil {
+		panic(l.crash)
+	}
+	if l.err != nil {
+		return l.err
+	}
+	return cerr
+}
+
+// guard wraps a goroutine of the line: its error stops the line, and a panic
+// is kept to go on in run's caller, after the engine was resumed.
+func (l *line) guard(f func() error) func() {
+	return func() {
+		defer func() {
+			if r := recover(); r != nil {
+				l.mu.Lock()
+				if l.crash == nil {
+					l.crash = r
+				}
+				l.mu.Unlock()
+				l.fail(fmt.Errorf("panic: %v", r))
+			}
+		}()
+		if err := f(); err != nil {
+			l.fail(err)
+		}
+	}
+}
+
+// fail stops the line; the first error is the one that counts.
+func (l *line) fail(err error) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+		l.cancel()
+	}
+	l.mu.Unlock()
+	l.wake.Broadcast()
+}
+
+// settleLocked moves to the next span that has pages left.
+func (l *line) settleLocked() {
+	for l.span < len(l.spans) && l.offset == len(l.spans[l.span].ids) {
+		l.span, l.offset = l.span+1, 0
+	}
+}
+
+// doneLocked reports whether every page has been copied.
+func (l *line) doneLocked() bool { return l.span == len(l.spans) && l.copying == 0 }
+
+// claimLocked reserves the next pages for the frames of a slot, or reports
+// that there is nothing left to copy.
+func (l *line) claimLocked(limit int) (b batch, ok bool) {
+	if l.span == len(l.spans) {
+		return batch{}, false
+	}
+	sp := &l.spans[l.span]
+	n := min(limit, l.perBatch, len(sp.ids)-l.offset)
+	b = l.slots[len(l.slots)-1]
+	l.slots = l.slots[:len(l.slots)-1]
+	b.span, b.offset, b.frames = l.span, l.offset, b.frames[:n]
+	l.offset += n
+	l.copying++
+	l.settleLocked()
+	return b, true
+}
+
+// push hands a copied batch on and announces the end of copying.
+func (l *line) push(b batch) {
+	l.mu.Lock()
+	l.ready = append(l.ready, b)
+	l.copying--
+	if l.doneLocked() {
+		close(l.copied)
+	}
+	l.mu.Unlock()
+	l.wake.Broadcast()
+}

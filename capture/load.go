@@ -1,0 +1,134 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/capture/processfork"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// LoadOptions guide the reading of a stored snapshot. The zero value works.
+type LoadOptions struct {
+	// Key of a tenant's snapshot.
+	Key *digest.Key
+	// Lenient accepts ProcessFork manifests that the original would accept
+	// although they are inconsistent, and those of its Python adapters.
+	Lenient bool
+}
+
+// Load reads and checks the manifest and page tables of a snapshot, in either
+// format; page content is not read. A root that is not stored is ErrNotFound,
+// damage and inconsistency are ErrCorrupt, an unknown version ErrUnsupported.
+func Load(ctx context.Context, s cas.Store, root digest.Digest, o LoadOptions) (*manifest.Snapshot, cas.Format, error) {
+	r, err := cas.NewReader(s, o.Key)
+	if err != nil {
+		return nil, "", err
+	}
+	fetch := fetcher(ctx, r)
+	if root.Algorithm() != digest.SHA256 {
+		snap, err := manifest.Decode(root, fetch)
+		if err != nil {
+			return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+		}
+		return snap, cas.FormatNative, nil
+	}
+	data, err := fetch(root, manifest.MaxDocumentBytes)
+	if err != nil {
+		return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+	}
+	g, _, err := processfork.DecodeManifest(data, processfork.Options{Lenient: o.Lenient})
+	if err != nil {
+		return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+	}
+	return &manifest.Snapshot{Groups: []manifest.Group{*g}}, cas.FormatProcessFork, nil
+}
+
+// fetcher returns a manifest.Fetch over a reader. A blob beyond the limit that
+// the manifest sets for it is damage.
+func fetcher(ctx context.Context, r *cas.Reader) manifest.Fetch {
+	return func(d digest.Digest, limit int) ([]byte, error) {
+		data, err := r.ReadAll(ctx, d, limit)
+		if errors.Is(err, kvferry.ErrShortBuffer) {
+			return nil, fmt.Errorf("%w: %w", kvferry.ErrCorrupt, err)
+		}
+		return data, err
+	}
+}
+
+// References returns the function that tells a collector of s what a snapshot
+// needs. The key, if not nil, opens a tenant's snapshots; without it they
+// cannot be read, and the collection stops.
+func References(s cas.Store, key *digest.Key) cas.References {
+	return func(ctx context.Context, e cas.Entry, visit func(digest.Digest) error) error {
+		r, err := cas.NewReader(s, key)
+		if err != nil {
+			return err
+		}
+		fetch := fetcher(ctx, r)
+		if e.Image.Valid() {
+			if err := visitImage(e.Image, fetch, visit); err != nil {
+				return fmt.Errorf("capture: references of image %v: %w", e.Image, err)
+			}
+		}
+		if e.Format == cas.FormatNative {
+			err = manifest.References(e.Root, fetch, visit)
+		} else {
+			err = visitProcessFork(e.Root, fetch, visit)
+		}
+		if err != nil {
+			return fmt.Errorf("capture: references of %v: %w", e.Root, err)
+		}
+		return nil
+	}
+}
+
+func visitProcessFork(root digest.Digest, fetch manifest.Fetch, visit func(digest.Digest) error) error {
+	data, err := fetch(root, manifest.MaxDocumentBytes)
+	if err != nil {
+		return err
+	}
+	m, err := processfork.DecodePages(data, processfork.Options{Lenient: true})
+	if err != nil {
+		return err
+	}
+	if err := visit(root); err != nil {
+		return err
+	}
+	for _, p := range m.Pages {
+		if err := errors.Join(visit(p.K), visit(p.V)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func visitImage(d digest.Digest, fetch manifest.Fetch, visit func(digest.Digest) error) error {
+	data, err := fetch(d, manifest.MaxDocumentBytes)
+	if err != nil {
+		return err
+	}
+	im, err := processfork.DecodeImage(data, processfork.Options{})
+	if err != nil {
+		return err
+	}
+	for _, x := range []digest.Digest{
+		d, im.Model.Base, im.Model.Diff, im.World.FS, im.World.Env, im.World.Procs, im.Ledger, im.Messages,
+	} {
+		if err := visit(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// looksLikeManifest reports whether a blob's content could be a snapshot's
+// root.
+func looksLikeManifest(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{"))
+}

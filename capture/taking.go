@@ -1,0 +1,136 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// taking is one capture on its way.
+type taking struct {
+	opts    Options
+	groups  []Group
+	session cas.Session
+
+	snapshot manifest.Snapshot
+	pause    Pause
+	moved    tally
+	skipped  int64
+}
+
+// tally counts what went into the store.
+type tally struct {
+	pages                                  int64
+	bytes, newBytes, storedBytes, newBlobs int64
+}
+
+func (t *tally) add(plain int, r cas.PutResult) {
+	t.bytes += int64(plain)
+	if r.New {
+		t.newBytes += int64(plain)
+		t.storedBytes += r.StoredBytes
+		t.newBlobs++
+	}
+}
+
+func (t *tally) merge(o tally) {
+	t.pages += o.pages
+	t.bytes += o.bytes
+	t.newBytes += o.newBytes
+	t.storedBytes += o.storedBytes
+	t.newBlobs += o.newBlobs
+}
+
+// take pauses the engine, copies its pages and stores them. The first error is
+// that of resuming, which alone does not spoil the capture.
+func (c *taking) take(ctx context.Context) (resumeErr, err error) {
+	p := &pausing{groups: c.groups}
+	defer func() { // also on a panic of the pager
+		resumeErr = errors.Join(resumeErr, p.release(ctx))
+		c.pause.Total = p.total
+	}()
+	if err := p.hold(ctx); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	spans, err := c.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.pause.Tables = time.Since(begin)
+	begin = time.Now()
+	if err := c.skipKnown(ctx, spans); err != nil {
+		return nil, err
+	}
+	c.pause.Digest = time.Since(begin)
+	begin = time.Now()
+	l, err := newLine(c, spans)
+	if err != nil {
+		return nil, err
+	}
+	err = l.run(ctx, func() {
+		c.pause.Copy = time.Since(begin)
+		resumeErr = p.release(ctx)
+	})
+	c.moved.merge(l.moved)
+	return resumeErr, err
+}
+
+// span is what is to be copied of one group.
+type span struct {
+	group   int
+	ids     []pager.PageID // pages in the order of copying
+	numbers []uint32       // their numbers within the snapshot
+	known   bool           // the table holds digests that the copies must have
+}
+
+// tables reads page lists and sequences of the paused groups, numbers the
+// pages and makes room for their digests.
+func (c *taking) tables(ctx context.Context) ([]span, error) {
+	c.snapshot = manifest.Snapshot{Identity: c.opts.Identity}
+	spans := make([]span, len(c.groups))
+	for i, g := range c.groups {
+		meta := g.Pager.Meta()
+		occupied, err := g.Pager.OccupiedPages(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("occupied pages of group %q: %w", g.Name, err)
+		}
+		seqs, err := g.Pager.LogicalSeqs(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("sequences of group %q: %w", g.Name, err)
+		}
+		for k := range seqs {
+			if s := &seqs[k]; s.FillInLastPage >= max(meta.PageTokens, 1) {
+				return nil, fmt.Errorf("sequence %q of group %q fills %d of %d tokens of its last page (full is spelt 0): %w",
+					s.ID, g.Name, s.FillInLastPage, meta.PageTokens, kvferry.ErrInvalid)
+			}
+		}
+		order, numbered, err := manifest.Number(occupied, seqs)
+		if err != nil {
+			return nil, fmt.Errorf("group %q: %w", g.Name, err)
+		}
+		c.snapshot.Groups = append(c.snapshot.Groups, manifest.Group{
+			Name:      g.Name,
+			Meta:      meta,
+			Table:     manifest.NewTable(c.opts.algorithm(), len(order), len(meta.Parts)),
+			Indices:   order,
+			Sequences: numbered,
+		})
+		spans[i] = span{group: i, ids: order, numbers: ascending(len(order))}
+	}
+	return spans, nil
+}
+
+func ascending(n int) []uint32 {
+	ns := make([]uint32, n)
+	for i := range ns {
+		ns[i] = uint32(i)
+	}
+	return ns
+}
