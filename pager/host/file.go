@@ -10,8 +10,8 @@ import (
 // Access says what a mapping may be used for.
 type Access int
 
-// The accesses. Writing to a ReadOnly mapping's bytes ends the process with a
-// fault, so a Pager over one serves captures alone.
+// The accesses. Writing to the bytes of a ReadOnly mapping would end the
+// process with a fault, so a Pager over one refuses WritePage.
 const (
 	ReadOnly  Access = 1
 	ReadWrite Access = 2

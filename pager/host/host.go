@@ -71,7 +71,8 @@ type Config struct {
 	// mapped File need the File in Files.
 	Regions [][]byte
 	// Files are the mappings that Regions point into. Copies after one of them
-	// was closed are ErrClosed, and its Close waits for copies under way.
+	// was closed are ErrClosed, and its Close waits for copies under way. If
+	// one is ReadOnly, WritePage is ErrReadOnly.
 	Files []*File
 	// Engine provides what memory cannot.
 	Engine Engine
@@ -94,6 +95,7 @@ func New(cfg Config) (pager.Pager, error) {
 	}
 	c := &cache{Engine: cfg.Engine, bound: bound, files: slices.Clone(cfg.Files)}
 	c.guard, _ = cfg.Engine.(Guard)
+	c.readOnly = slices.ContainsFunc(c.files, func(f *File) bool { return f.access == ReadOnly })
 	if err := c.hold(); err != nil {
 		return nil, fmt.Errorf("host: new: %w", err)
 	}
@@ -109,9 +111,10 @@ func New(cfg Config) (pager.Pager, error) {
 // cache is the Pager of one engine without its optional abilities.
 type cache struct {
 	Engine
-	bound *pager.Bound
-	guard Guard // nil if the engine has none
-	files []*File
+	bound    *pager.Bound
+	guard    Guard // nil if the engine has none
+	files    []*File
+	readOnly bool // one of files is
 }
 
 var _ pager.Pager = (*cache)(nil)
@@ -155,6 +158,9 @@ func (c *cache) WritePage(ctx context.Context, id pager.PageID, src []byte) erro
 		return fmt.Errorf("host: write page %d: %w", id, err)
 	}
 	defer c.let()
+	if c.readOnly {
+		return fmt.Errorf("host: write page %d of a mapping for reading: %w", id, kvferry.ErrReadOnly)
+	}
 	return c.bound.Scatter(id, src)
 }
 

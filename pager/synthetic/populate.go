@@ -48,7 +48,6 @@ func salt(i int, kind pager.PartKind) uint64 {
 // fill writes ProcessFork's SplitMix64 variant for x: the state advances once
 // before the first output, so the stream is one step later than the textbook's.
 func fill(dst []byte, x uint64) {
-	const gamma = 0x9E3779B97F4A7C15
 	x += gamma
 	for len(dst) > 0 {
 		x += gamma
@@ -63,6 +62,9 @@ func fill(dst []byte, x uint64) {
 		dst = dst[8:]
 	}
 }
+
+// gamma is the step of SplitMix64.
+const gamma = 0x9E3779B97F4A7C15
 
 // mix is SplitMix64's output function.
 func mix(z uint64) uint64 {

@@ -74,6 +74,9 @@ func ParseSpec(spec string) (Config, error) {
 	if err != nil {
 		return fail("%v", err)
 	}
+	if s.Fill == FillKV && s.dtype != pager.BF16 {
+		return fail("fill=kv needs dtype=bf16")
+	}
 	s.Meta = m
 	return s.Config, nil
 }
