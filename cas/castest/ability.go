@@ -1,0 +1,243 @@
+package castest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
+)
+
+var abilityTests = []test{
+	{name: "enumerate", needs: needs(Enumerates), run: testEnumerate},
+	{name: "enumerate stops", needs: needs(Enumerates), run: testEnumerateStops},
+	{name: "view", needs: needs(Views), run: testView},
+	{name: "view outlives deletion", needs: needs(Views), run: testViewOutlives},
+	{name: "batch", needs: needs(Batches), run: testBatch},
+	{name: "quarantine", needs: needs(Quarantines), run: testQuarantine},
+	{name: "stats", needs: needs(Describes), run: testStats},
+	{name: "check of a sound store", needs: needs(Checks), run: testCheckSound},
+}
+
+func testEnumerate(t *testing.T, c Config) {
+	s := c.open(t)
+	require.Empty(t, enumerate(t, s))
+	sess := begin(t, s)
+	want := map[digest.Digest]int64{}
+	for a := digest.BLAKE3; a.Valid(); a++ {
+		for i := range 40 {
+			p := noise(uint64(i), i*17)
+			d := sum(t, a, p)
+			r, err := sess.Put(t.Context(), d, p)
+			require.NoError(t, err)
+			want[d] = r.StoredBytes
+		}
+	}
+	require.Equal(t, want, enumerate(t, s))
+}
+
+func enumerate(t *testing.T, s cas.Store) map[digest.Digest]int64 {
+	t.Helper()
+	got := map[digest.Digest]int64{}
+	for info, err := range s.(cas.Enumerator).Blobs(t.Context()) {
+		require.NoError(t, err)
+		require.NotContains(t, got, info.Digest, "listed twice")
+		got[info.Digest] = info.StoredBytes
+	}
+	return got
+}
+
+// testEnumerateStops leaves the loop early and calls the store from inside.
+func testEnumerateStops(t *testing.T, c Config) {
+	s := c.open(t)
+	sess := begin(t, s)
+	for i := range 10 {
+		put(t, sess, noise(uint64(i), 10))
+	}
+	seen := 0
+	for info, err := range s.(cas.Enumerator).Blobs(t.Context()) {
+		require.NoError(t, err)
+		has, err := s.Has(t.Context(), info.Digest)
+		require.NoError(t, err)
+		require.True(t, has)
+		put(t, sess, noise(uint64(1000+seen), 10))
+		if seen++; seen == 3 {
+			break
+		}
+	}
+	require.Equal(t, 3, seen)
+}
+
+func testView(t *testing.T, c Config) {
+	s := c.open(t)
+	sess := begin(t, s)
+	for _, n := range []int{0, 1, 4096, 100001} {
+		p := noise(uint64(n), n)
+		d := put(t, sess, p)
+		a, err := s.(cas.Viewer).View(t.Context(), d)
+		require.NoError(t, err)
+		b, err := s.(cas.Viewer).View(t.Context(), d)
+		require.NoError(t, err)
+		a.Release()
+		require.Equal(t, n, len(b.Bytes()))
+		require.True(t, string(p) == string(b.Bytes()))
+		b.Release()
+	}
+	_, err := s.(cas.Viewer).View(t.Context(), sum(t, digest.BLAKE3, []byte("never put")))
+	require.ErrorIs(t, err, kvferry.ErrNotFound)
+	_, err = s.(cas.Viewer).View(t.Context(), digest.Digest{})
+	require.ErrorIs(t, err, kvferry.ErrInvalid)
+}
+
+// testViewOutlives: viewed bytes stay what they are when their blob is
+// collected or quarantined, room is used again and the store is closed.
+func testViewOutlives(t *testing.T, c Config) {
+	s := c.open(t)
+	sess := begin(t, s)
+	var views []cas.View
+	for i := range 8 {
+		v, err := s.(cas.Viewer).View(t.Context(), put(t, sess, noise(uint64(i), 1000)))
+		require.NoError(t, err)
+		views = append(views, v)
+	}
+	if c.can(Quarantines) {
+		require.NoError(t, s.(cas.Quarantiner).Quarantine(t.Context(), sum(t, digest.BLAKE3, noise(0, 1000))))
+	}
+	require.NoError(t, sess.Abort(t.Context()))
+	if c.can(Collects) {
+		collect(t, s, cas.CollectOptions{})
+	}
+	sess = begin(t, s)
+	for i := range 16 {
+		put(t, sess, noise(uint64(100+i), 1000))
+	}
+	require.NoError(t, s.Close())
+	for i, v := range views {
+		require.True(t, string(noise(uint64(i), 1000)) == string(v.Bytes()), "view %d", i)
+		v.Release()
+	}
+}
+
+func testBatch(t *testing.T, c Config) {
+	s := c.open(t)
+	sess := begin(t, s)
+	var reqs []cas.Request
+	var want []string
+	for i := range 50 {
+		p := noise(uint64(i), 100*i)
+		reqs = append(reqs, cas.Request{Digest: put(t, sess, p), Dst: make([]byte, len(p))})
+		want = append(want, string(p))
+	}
+	reqs[3].Digest = sum(t, digest.BLAKE3, []byte("never put"))
+	reqs[4].Dst = reqs[4].Dst[:10]
+	reqs[5].Digest = digest.Digest{}
+	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), reqs))
+	for i, r := range reqs {
+		switch i {
+		case 3:
+			require.ErrorIs(t, r.Err, kvferry.ErrNotFound)
+		case 4:
+			require.ErrorIs(t, r.Err, kvferry.ErrShortBuffer)
+		case 5:
+			require.ErrorIs(t, r.Err, kvferry.ErrInvalid)
+		default:
+			require.NoError(t, r.Err)
+			require.True(t, want[i] == string(r.Dst[:r.N]), "request %d", i)
+		}
+	}
+	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), nil))
+}
+
+// testQuarantine puts wrong bytes under a digest, which a store does not
+// notice and a Reader does.
+func testQuarantine(t *testing.T, c Config) {
+	s := c.open(t)
+	sess := begin(t, s)
+	right, wrong := noise(1, 1000), noise(2, 1000)
+	d := sum(t, digest.BLAKE3, right)
+	other := put(t, sess, noise(3, 10))
+	_, err := sess.Put(t.Context(), d, wrong)
+	require.NoError(t, err)
+	r, err := cas.NewReader(s, nil)
+	require.NoError(t, err)
+	buf := make([]byte, 1000)
+	_, err = r.Get(t.Context(), d, buf)
+	require.ErrorIs(t, err, kvferry.ErrCorrupt)
+	require.Equal(t, make([]byte, 1000), buf, "no wrong byte is handed out")
+	wantMissing(t, s, d)
+	has, err := sess.Has(t.Context(), d)
+	require.NoError(t, err)
+	require.False(t, has)
+	if c.can(Describes) {
+		st := stats(t, s)
+		require.EqualValues(t, 1, st.Quarantined)
+		require.EqualValues(t, 1, st.Blobs)
+	}
+	if c.can(Enumerates) {
+		require.Len(t, enumerate(t, s), 1)
+	}
+	res, err := sess.Put(t.Context(), d, right)
+	require.NoError(t, err)
+	require.True(t, res.New)
+	wantBlob(t, s, d, right)
+	wantBlob(t, s, other, noise(3, 10))
+	require.NoError(t, sess.Commit(t.Context(), entry(d, day(0))))
+	q := s.(cas.Quarantiner)
+	require.ErrorIs(t, q.Quarantine(t.Context(), sum(t, digest.BLAKE3, []byte("never put"))), kvferry.ErrNotFound)
+	require.ErrorIs(t, q.Quarantine(t.Context(), digest.Digest{}), kvferry.ErrInvalid)
+}
+
+func stats(t *testing.T, s cas.Store) cas.Stats {
+	t.Helper()
+	st, err := s.(cas.Stater).Stats(t.Context())
+	require.NoError(t, err)
+	return st
+}
+
+func testStats(t *testing.T, c Config) {
+	s := c.open(t)
+	require.Equal(t, cas.Stats{}, stats(t, s))
+	sess, other := begin(t, s), begin(t, s)
+	var stored int64
+	for i := range 20 {
+		p := noise(uint64(i%15), 100) // five come twice
+		r, err := sess.Put(t.Context(), sum(t, digest.BLAKE3, p), p)
+		require.NoError(t, err)
+		stored += r.StoredBytes
+	}
+	want := cas.Stats{Blobs: 15, StoredBytes: stored, Sessions: 2}
+	require.Equal(t, want, stats(t, s))
+	require.NoError(t, sess.Commit(t.Context(), entry(sum(t, digest.BLAKE3, noise(0, 100)), day(0))))
+	require.NoError(t, other.Abort(t.Context()))
+	want.Sessions = 0
+	require.Equal(t, want, stats(t, s))
+	if c.can(Quota) {
+		require.EqualValues(t, 1<<20, stats(t, c.openWith(t, Setup{QuotaBytes: 1 << 20})).QuotaBytes)
+	}
+	if c.can(Collects) {
+		r := collectNothing(t, s)
+		require.EqualValues(t, 14, r.Deleted)
+		require.Equal(t, stored-r.DeletedBytes, stats(t, s).StoredBytes)
+		require.Equal(t, r.LiveBytes, stats(t, s).StoredBytes)
+		require.EqualValues(t, 1, stats(t, s).Blobs)
+	}
+}
+
+// collectNothing collects with references that name the root alone.
+func collectNothing(t *testing.T, s cas.Store) cas.CollectReport {
+	t.Helper()
+	r, err := s.(cas.Collector).Collect(t.Context(), cas.CollectOptions{References: rootOnly})
+	require.NoError(t, err)
+	return r
+}
+
+func testCheckSound(t *testing.T, c Config) {
+	s := c.open(t)
+	commit(t, s, day(0), []string{"x"}, noise(1, 100))
+	put(t, begin(t, s), noise(2, 100))
+	require.NoError(t, s.(cas.Checker).Check(t.Context(), func(p cas.Problem) {
+		t.Errorf("a sound store has no problem: %+v", p)
+	}))
+}
