@@ -40,6 +40,13 @@ func (t Table) Digest(page, part int) digest.Digest {
 	return digest.New(t.alg, [digest.Size]byte(t.at(page, part)))
 }
 
+// Row returns the sums of all parts of a page, one after the other: equal rows
+// are equal pages. The bytes are the table's own and must not be changed.
+func (t Table) Row(page int) []byte {
+	row := t.parts * digest.Size
+	return t.sums[page*row : (page+1)*row : (page+1)*row]
+}
+
 // Set replaces the digest of a part of a page. Calls for different pages may
 // be concurrent. A digest of another algorithm is a programming error and
 // panics.

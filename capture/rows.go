@@ -1,0 +1,57 @@
+package capture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/kvferry/kvferry/digest"
+)
+
+// rows is a set of equally long byte strings that begin with a digest's sum,
+// found by open addressing. Sums are spread evenly, so their first bytes serve
+// as the hash.
+type rows struct {
+	at    func(i int) []byte
+	slots []uint32 // 1 + index of a member
+	mask  uint64
+}
+
+// newRows makes room for n members; at returns the bytes of a member.
+func newRows(n int, at func(i int) []byte) *rows {
+	size := 1 << bits.Len(uint(2*n))
+	return &rows{at: at, slots: make([]uint32, size), mask: uint64(size - 1)}
+}
+
+// find returns a member equal to b, or the free slot where it would go.
+func (r *rows) find(b []byte) (i int, slot uint64, ok bool) {
+	slot = 0
+	if len(b) >= digest.Size {
+		slot = binary.LittleEndian.Uint64(b) & r.mask
+	}
+	for {
+		s := r.slots[slot]
+		if s == 0 {
+			return 0, slot, false
+		}
+		if bytes.Equal(r.at(int(s-1)), b) {
+			return int(s - 1), slot, true
+		}
+		slot = (slot + 1) & r.mask
+	}
+}
+
+// add makes i a member and reports whether no equal one was there.
+func (r *rows) add(i int) bool {
+	_, slot, ok := r.find(r.at(i))
+	if !ok {
+		r.slots[slot] = uint32(i) + 1
+	}
+	return !ok
+}
+
+// has reports whether a member equals b.
+func (r *rows) has(b []byte) bool {
+	_, _, ok := r.find(b)
+	return ok
+}

@@ -1,0 +1,209 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// VerifyOptions guide a Verify. The zero value works.
+type VerifyOptions struct {
+	LoadOptions
+	// Workers that read and hash; 0 means one per processor.
+	Workers int
+	// Progress, if set, is called from several goroutines; it counts blobs as
+	// pages.
+	Progress func(Progress)
+}
+
+// VerifyReport says what a Verify found.
+type VerifyReport struct {
+	Root      digest.Digest
+	Format    cas.Format
+	Pages     int
+	Sequences int
+	Blobs     int64 // distinct blobs of pages that were checked
+	Bytes     int64 // their plain bytes
+	// Problems lists the blobs that are damaged, missing or unreadable; none
+	// means that a restore would find every byte.
+	Problems []Loss
+	Elapsed  time.Duration
+}
+
+// Loss is one blob of a snapshot that cannot be had, and what that means.
+type Loss struct {
+	Digest    digest.Digest
+	Err       error
+	Group     string
+	Pages     []uint32 // page numbers that need the blob, ascending
+	Sequences []string // sequences on these pages, sorted
+}
+
+// Verify reads and hashes every blob of a snapshot. An unreadable manifest or
+// page table is an error; damage of pages is not, but is listed in the report.
+func Verify(ctx context.Context, s cas.Store, root digest.Digest, o VerifyOptions) (VerifyReport, error) {
+	start := time.Now()
+	snap, format, err := Load(ctx, s, root, o.LoadOptions)
+	if err != nil {
+		return VerifyReport{}, err
+	}
+	rep := VerifyReport{Root: root, Format: format}
+	rep.Pages, rep.Sequences, _ = measure(snap)
+	distinct := make([][]int, len(snap.Groups))
+	blobs := 0
+	for i := range snap.Groups {
+		distinct[i] = distinctParts(&snap.Groups[i])
+		blobs += len(distinct[i])
+	}
+	v := &verifying{store: s, opts: o, meter: newMeter(o.Progress, blobs, 0)}
+	for i := range snap.Groups {
+		losses, err := v.group(ctx, &snap.Groups[i], distinct[i])
+		if err != nil {
+			return VerifyReport{}, fmt.Errorf("capture: verify %v: %w", root, err)
+		}
+		rep.Problems = append(rep.Problems, losses...)
+	}
+	rep.Blobs, rep.Bytes = int64(blobs), v.bytes.Load()
+	rep.Elapsed = time.Since(start)
+	return rep, nil
+}
+
+// distinctParts returns, for each distinct blob of a group, page x parts +
+// part of its first use.
+func distinctParts(g *manifest.Group) []int {
+	parts := g.Table.Parts()
+	set := newRows(g.Table.Pages()*parts, func(i int) []byte {
+		return g.Table.Row(i / parts)[i%parts*digest.Size:][:digest.Size]
+	})
+	var first []int
+	for i := range g.Table.Pages() * parts {
+		if set.add(i) {
+			first = append(first, i)
+		}
+	}
+	return first
+}
+
+type verifying struct {
+	store cas.Store
+	opts  VerifyOptions
+	meter meter
+	bytes atomic.Int64
+}
+
+// group checks the distinct blobs of one group.
+func (v *verifying) group(ctx context.Context, g *manifest.Group, distinct []int) ([]Loss, error) {
+	var mu sync.Mutex
+	bad := map[digest.Digest]error{}
+	var next atomic.Int64
+	eg, ctx := errgroup.WithContext(ctx)
+	for range workers(v.opts.Workers) {
+		eg.Go(func() error {
+			rd, err := cas.NewReader(v.store, v.opts.Key)
+			if err != nil {
+				return err
+			}
+			scratch := make([]byte, largestPart(g))
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(distinct) {
+					return nil
+				}
+				i := distinct[n]
+				d := g.Table.Digest(i/g.Table.Parts(), i%g.Table.Parts())
+				size := g.Meta.Parts[i%g.Table.Parts()].Bytes
+				if err := checkBlob(ctx, rd, d, scratch, size); err != nil {
+					if ctx.Err() != nil {
+						return context.Cause(ctx)
+					}
+					mu.Lock()
+					bad[d] = err
+					mu.Unlock()
+				}
+				v.bytes.Add(int64(size))
+				v.meter.add(1, int64(size))
+			}
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return nil, err
+	}
+	return losses(g, func(d digest.Digest) error { return bad[d] }), nil
+}
+
+func workers(n int) int {
+	t := Transfer{Workers: n}
+	t.ensureDefaults()
+	return t.Workers
+}
+
+func largestPart(g *manifest.Group) int {
+	n := 0
+	for _, p := range g.Meta.Parts {
+		n = max(n, p.Bytes)
+	}
+	return n
+}
+
+// checkBlob reads a blob of a known length.
+func checkBlob(ctx context.Context, rd *cas.Reader, d digest.Digest, scratch []byte, size int) error {
+	n, err := rd.Get(ctx, d, scratch[:size])
+	if errors.Is(err, kvferry.ErrShortBuffer) || err == nil && n != size {
+		return fmt.Errorf("capture: blob %v has not the %d bytes of its part: %w", d, size, kvferry.ErrCorrupt)
+	}
+	return err
+}
+
+// losses lists the blobs of a group that fault reports an error for, in order
+// of first use, with the pages and sequences that need them.
+func losses(g *manifest.Group, fault func(digest.Digest) error) []Loss {
+	var all []Loss
+	at := map[digest.Digest]int{}
+	for n := range g.Table.Pages() {
+		for p := range g.Table.Parts() {
+			d := g.Table.Digest(n, p)
+			err := fault(d)
+			if err == nil {
+				continue
+			}
+			i, ok := at[d]
+			if !ok {
+				i = len(all)
+				at[d] = i
+				all = append(all, Loss{Digest: d, Err: err, Group: g.Name})
+			}
+			if k := len(all[i].Pages); k == 0 || all[i].Pages[k-1] != uint32(n) {
+				all[i].Pages = append(all[i].Pages, uint32(n))
+			}
+		}
+	}
+	for i := range all {
+		all[i].Sequences = sequencesOn(g, all[i].Pages)
+	}
+	return all
+}
+
+// sequencesOn returns the ids of the sequences that use any of the pages.
+func sequencesOn(g *manifest.Group, pages []uint32) []string {
+	var ids []string
+	for _, s := range g.Sequences {
+		if slices.ContainsFunc(s.Pages, func(p uint32) bool {
+			_, ok := slices.BinarySearch(pages, p)
+			return ok
+		}) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
