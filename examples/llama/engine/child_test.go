@@ -1,0 +1,5 @@
+package engine
+
+const childRole = "KVFERRY_LLAMA_CHILD"
+
+func child() int { return 0 }
