@@ -34,6 +34,13 @@ func parse(data []byte) (*document, error) {
 	if p.err != nil {
 		return nil, fmt.Errorf("manifest: document: %w", p.err)
 	}
+	p.expand(d)
+	for i := range d.groups {
+		g := &d.groups[i]
+		if err := validSequences(g.sequences, g.pages, g.meta.PageTokens); err != nil {
+			return nil, damaged(err)
+		}
+	}
 	if !bytes.Equal(d.append(make([]byte, 0, len(data))), data) {
 		return nil, corrupt("document is not in canonical form")
 	}
@@ -46,6 +53,10 @@ type parser struct {
 	err    error
 	groups int
 	total  totals
+	// The pages of all sequences in order: runs, and how many of them each
+	// sequence has.
+	runs    []run
+	lengths []int
 }
 
 func (p *parser) lit(s string) {
@@ -131,9 +142,8 @@ func (p *parser) group() (g groupDoc) {
 		g.indices = p.digests(chunks(g.pages, IndexChunkPages))
 	}
 	p.lit(`,"sequences":`)
-	p.list(func() { g.sequences = append(g.sequences, p.sequence(g.pages)) })
+	p.list(func() { p.sequence(&g) })
 	p.lit("}")
-	p.fail(validSequences(g.sequences, g.pages, g.meta.PageTokens))
 	return g
 }
 
@@ -180,25 +190,47 @@ func (p *parser) digests(want int) []digest.Digest {
 	return ds
 }
 
-func (p *parser) sequence(pages int) (s Sequence) {
+// run is consecutive page numbers.
+type run struct{ first, count uint32 }
+
+// sequence reads a sequence; its pages follow when expand is called.
+func (p *parser) sequence(g *groupDoc) {
+	var s Sequence
 	s.ID = p.textAfter(`{"id":`)
-	s.Pages = []uint32{}
+	from := len(p.runs)
 	p.lit(`,"pages":`)
 	p.list(func() {
-		first := int(p.numberAfter("["))
-		count := int(p.numberAfter(","))
+		r := run{first: p.numberAfter("[")}
+		r.count = p.numberAfter(",")
 		p.lit("]")
-		if count == 0 || count > pages || first > pages-count {
-			p.fail(corrupt("sequence %.80q: run of %d pages from %d in a group of %d", s.ID, count, first, pages))
+		if count := int(r.count); count == 0 || count > g.pages || int(r.first) > g.pages-count {
+			p.fail(corrupt("sequence %.80q: run of %d pages from %d in a group of %d", s.ID, r.count, r.first, g.pages))
 		}
-		p.fail(p.total.add(0, 0, count))
-		for i := 0; i < count && p.err == nil; i++ {
-			s.Pages = append(s.Pages, uint32(first+i))
-		}
+		p.fail(p.total.add(0, 0, int(r.count)))
+		p.runs = append(p.runs, r)
 	})
 	s.FillInLastPage = p.numberAfter(`,"fill":`)
 	p.lit("}")
-	return s
+	g.sequences = append(g.sequences, s)
+	p.lengths = append(p.lengths, len(p.runs)-from)
+}
+
+// expand gives the sequences their pages, when the whole document is known to
+// be within the bounds.
+func (p *parser) expand(d *document) {
+	pages := make([]uint32, 0, p.total.references)
+	for i := range d.groups {
+		for j := range d.groups[i].sequences {
+			from := len(pages)
+			for _, r := range p.runs[:p.lengths[0]] {
+				for n := range r.count {
+					pages = append(pages, r.first+n)
+				}
+			}
+			p.runs, p.lengths = p.runs[p.lengths[0]:], p.lengths[1:]
+			d.groups[i].sequences[j].Pages = pages[from:len(pages):len(pages)]
+		}
+	}
 }
 
 // damaged turns the judgement that content is invalid into one about stored
