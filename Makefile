@@ -19,7 +19,7 @@ BINARY    := $(BUILD)/kvferry
 TESTFLAGS ?=
 FUZZTIME  ?= 60s
 BENCH     ?= .
-COUNT     ?= 5
+COUNT     ?= 6
 PKG       ?= ./...
 CC        ?= cc
 
@@ -107,7 +107,7 @@ check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (n
 ##@ Measure
 
 .PHONY: bench
-bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas/... COUNT=5)
+bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas/... COUNT=6)
 	@scripts/bench $(BENCHSTAT) $(BUILD)/bench '$(BENCH)' $(COUNT) $(PKG)
 
 ##@ Keep
