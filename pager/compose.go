@@ -10,6 +10,10 @@ type Abilities struct {
 	Mover       Mover
 }
 
+// ageing is Generations under a name to embed: a field called Generations
+// would hide the method of that name.
+type ageing = Generations
+
 // AbilitiesOf returns the abilities that type assertion finds in p.
 func AbilitiesOf(p Pager) Abilities {
 	var a Abilities
@@ -62,26 +66,26 @@ func composeStill(p Pager, a Abilities, set int) Pager {
 	case 4:
 		return struct {
 			Pager
-			Generations
+			ageing
 		}{p, a.Generations}
 	case 5:
 		return struct {
 			Pager
 			Releaser
-			Generations
+			ageing
 		}{p, a.Releaser, a.Generations}
 	case 6:
 		return struct {
 			Pager
 			Reserver
-			Generations
+			ageing
 		}{p, a.Reserver, a.Generations}
 	case 7:
 		return struct {
 			Pager
 			Releaser
 			Reserver
-			Generations
+			ageing
 		}{p, a.Releaser, a.Reserver, a.Generations}
 	case 8:
 		return struct {
@@ -110,21 +114,21 @@ func composeStill(p Pager, a Abilities, set int) Pager {
 	case 12:
 		return struct {
 			Pager
-			Generations
+			ageing
 			Digester
 		}{p, a.Generations, a.Digester}
 	case 13:
 		return struct {
 			Pager
 			Releaser
-			Generations
+			ageing
 			Digester
 		}{p, a.Releaser, a.Generations, a.Digester}
 	case 14:
 		return struct {
 			Pager
 			Reserver
-			Generations
+			ageing
 			Digester
 		}{p, a.Reserver, a.Generations, a.Digester}
 	case 15:
@@ -132,7 +136,7 @@ func composeStill(p Pager, a Abilities, set int) Pager {
 			Pager
 			Releaser
 			Reserver
-			Generations
+			ageing
 			Digester
 		}{p, a.Releaser, a.Reserver, a.Generations, a.Digester}
 	}
@@ -169,21 +173,21 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 	case 20:
 		return struct {
 			Pager
-			Generations
+			ageing
 			Mover
 		}{p, a.Generations, a.Mover}
 	case 21:
 		return struct {
 			Pager
 			Releaser
-			Generations
+			ageing
 			Mover
 		}{p, a.Releaser, a.Generations, a.Mover}
 	case 22:
 		return struct {
 			Pager
 			Reserver
-			Generations
+			ageing
 			Mover
 		}{p, a.Reserver, a.Generations, a.Mover}
 	case 23:
@@ -191,7 +195,7 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 			Pager
 			Releaser
 			Reserver
-			Generations
+			ageing
 			Mover
 		}{p, a.Releaser, a.Reserver, a.Generations, a.Mover}
 	case 24:
@@ -225,7 +229,7 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 	case 28:
 		return struct {
 			Pager
-			Generations
+			ageing
 			Digester
 			Mover
 		}{p, a.Generations, a.Digester, a.Mover}
@@ -233,7 +237,7 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 		return struct {
 			Pager
 			Releaser
-			Generations
+			ageing
 			Digester
 			Mover
 		}{p, a.Releaser, a.Generations, a.Digester, a.Mover}
@@ -241,7 +245,7 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 		return struct {
 			Pager
 			Reserver
-			Generations
+			ageing
 			Digester
 			Mover
 		}{p, a.Reserver, a.Generations, a.Digester, a.Mover}
@@ -250,7 +254,7 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 			Pager
 			Releaser
 			Reserver
-			Generations
+			ageing
 			Digester
 			Mover
 		}{p, a.Releaser, a.Reserver, a.Generations, a.Digester, a.Mover}

@@ -12,7 +12,11 @@ import (
 type span struct{ from, to int64 }
 
 // checkOverlap returns ErrInvalid if two fragments share a byte of a region.
+// Without pages there is nothing to share.
 func (l *Layout) checkOverlap(fs []fragment) error {
+	if l.Pages == 0 {
+		return nil
+	}
 	sorted := slices.Clone(fs)
 	slices.SortFunc(sorted, func(a, b fragment) int {
 		return cmp.Or(cmp.Compare(a.region, b.region), cmp.Compare(a.local, b.local))
