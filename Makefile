@@ -24,7 +24,7 @@ PKG       ?= ./...
 CC        ?= cc
 
 # The default build has no cgo; targets that need it say so themselves.
-export CGO_ENABLED ?= 0
+export CGO_ENABLED := 0
 
 ##@ Use
 
