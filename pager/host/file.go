@@ -20,8 +20,9 @@ const (
 // File is a file mapped into memory, shared with every process that maps it:
 // the way to an engine that keeps its pages under /dev/shm.
 //
-// A file that is truncated by somebody else while it is mapped makes the next
-// access fault; only map files of engines that keep their size.
+// When somebody else truncates a file while it is mapped, an access behind its
+// new end faults. A Pager that has the File in Config.Files reports that as
+// ErrClosed; whoever touches Bytes directly would crash.
 type File struct {
 	name   string
 	access Access

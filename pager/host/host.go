@@ -19,6 +19,8 @@ package host
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 
 	"github.com/kvferry/kvferry"
@@ -127,7 +129,7 @@ func (c *cache) Meta() pager.Meta {
 }
 
 // ReadPage implements pager.Pager.
-func (c *cache) ReadPage(ctx context.Context, id pager.PageID, dst []byte) error {
+func (c *cache) ReadPage(ctx context.Context, id pager.PageID, dst []byte) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("host: read page %d: %w", id, err)
 	}
@@ -140,12 +142,16 @@ func (c *cache) ReadPage(ctx context.Context, id pager.PageID, dst []byte) error
 		return fmt.Errorf("host: read page %d: %w", id, err)
 	}
 	defer c.let()
+	if len(c.files) > 0 {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer lost(&err)
+	}
 	return c.bound.Gather(dst, id)
 }
 
 // WritePage implements pager.Pager. Padding that the layout does not map keeps
 // its bytes.
-func (c *cache) WritePage(ctx context.Context, id pager.PageID, src []byte) error {
+func (c *cache) WritePage(ctx context.Context, id pager.PageID, src []byte) (err error) {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("host: write page %d: %w", id, err)
 	}
@@ -161,7 +167,28 @@ func (c *cache) WritePage(ctx context.Context, id pager.PageID, src []byte) erro
 	if c.readOnly {
 		return fmt.Errorf("host: write page %d of a mapping for reading: %w", id, kvferry.ErrReadOnly)
 	}
+	if len(c.files) > 0 {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer lost(&err)
+	}
 	return c.bound.Scatter(id, src)
+}
+
+// lost turns the fault of an access to mapped memory, whose file was truncated
+// by somebody else, into ErrClosed. Other panics go on.
+func lost(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	fault, ok := r.(interface {
+		runtime.Error
+		Addr() uintptr
+	})
+	if !ok {
+		panic(r)
+	}
+	*err = fmt.Errorf("host: the file behind the cache is shorter than it was (%w): %w", fault, kvferry.ErrClosed)
 }
 
 // hold keeps the mappings in place until let.

@@ -105,6 +105,8 @@ func testGenerations(t *testing.T, s *suite) {
 	if lacks(t, has, "Releaser") {
 		return
 	}
+	// An engine that counts references keeps pages of live sequences.
+	require.NoError(t, p.InstallLogicalSeqs(t.Context(), nil))
 	require.NoError(t, r.ReleasePages(t.Context(), ids))
 	third := look()
 	_, err := p.AllocatePages(t.Context(), len(ids))
