@@ -14,7 +14,7 @@ const (
 	loanNone loan = iota
 	loanOpen      // allocated, not written
 	loanFull      // allocated and written
-	// loanLent: installed in a sequence during the present pause. If the
+	// loanLent: installed in a sequence, and no pause has ended since. If the
 	// installation is taken back, the page is the restore's again.
 	loanLent
 )

@@ -17,7 +17,7 @@ import (
 // they run on after the pause. Others of the engine's sequences are dropped,
 // and new ones are parked until Resume binds their states. A page belongs to
 // the restore that allocated it until a sequence that names it was installed
-// and the pause is over.
+// and a pause has ended, or states were bound, since.
 func (e *Engine) Pager() (pager.Pager, error) {
 	l, err := e.layout()
 	if err != nil {

@@ -65,13 +65,7 @@ func (a adapter) InstallLogicalSeqs(ctx context.Context, seqs []pager.LogicalSeq
 		return err
 	}
 	defer unlock()
-	if err := a.e.installLocked(seqs); err != nil {
-		return err
-	}
-	if !paused {
-		a.e.blocks.settle()
-	}
-	return nil
+	return a.e.installLocked(seqs)
 }
 
 func (e *Engine) installLocked(seqs []pager.LogicalSeq) error {

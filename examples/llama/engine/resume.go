@@ -38,6 +38,7 @@ func (e *Engine) Resume(ctx context.Context, states []State) error {
 	if spare := e.spareLocked(); need > spare {
 		return fmt.Errorf("engine: resumed sequences may need %d pages, %d can be had: %w", need, spare, kvferry.ErrOutOfMemory)
 	}
+	e.blocks.settle()
 	for i, s := range targets {
 		s.State, s.parked = states[i].clone(), false
 		// One that has written nothing waits for its turn like a new one.
