@@ -79,7 +79,9 @@ func newLine(c *taking, spans []span) (*line, error) {
 	}
 	l.ring = ring
 	l.perBatch = min(ring.Frames(), max(1, pullBatchBytes/max(frame, 1)))
-	n := ring.Extents() * ((ring.Frames() + l.perBatch - 1) / l.perBatch)
+	// A worker lets go of a batch's frames just before it gives the slot back:
+	// hence one more slot for each.
+	n := ring.Extents()*((ring.Frames()+l.perBatch-1)/l.perBatch) + c.opts.Workers
 	for range n {
 		l.slots = append(l.slots, batch{frames: make([]*staging.Frame, 0, l.perBatch)})
 	}

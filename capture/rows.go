@@ -8,9 +8,9 @@ import (
 	"github.com/kvferry/kvferry/digest"
 )
 
-// rows is a set of equally long byte strings that begin with a digest's sum,
-// found by open addressing. Sums are spread evenly, so their first bytes serve
-// as the hash.
+// rows is a set of equally long byte strings, each one or more digests' sums,
+// found by open addressing. Sums are spread evenly, so some bytes of each serve
+// as the hash; all of them, because pages may differ in one part alone.
 type rows struct {
 	at    func(i int) []byte
 	slots []uint32 // 1 + index of a member
@@ -25,11 +25,11 @@ func newRows(n int, at func(i int) []byte) *rows {
 
 // find returns a member equal to b, or the free slot where it would go.
 func (r *rows) find(b []byte) (i int, slot uint64, ok bool) {
-	slot = 0
-	if len(b) >= digest.Size {
-		slot = binary.LittleEndian.Uint64(b) & r.mask
+	n := 0
+	for ; len(b) >= (n+1)*digest.Size; n++ {
+		slot = bits.RotateLeft64(slot, 17) ^ binary.LittleEndian.Uint64(b[n*digest.Size:])
 	}
-	for {
+	for slot &= r.mask; ; slot = (slot + 1) & r.mask {
 		s := r.slots[slot]
 		if s == 0 {
 			return 0, slot, false
@@ -37,7 +37,6 @@ func (r *rows) find(b []byte) (i int, slot uint64, ok bool) {
 		if bytes.Equal(r.at(int(s-1)), b) {
 			return int(s - 1), slot, true
 		}
-		slot = (slot + 1) & r.mask
 	}
 }
 
