@@ -1,0 +1,64 @@
+package dir
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// openBeneath opens rel below the directory root without following a symbolic
+// link anywhere on the way. Kernels before 5.6, and sandboxes that refuse the
+// call, are served by the walk.
+func openBeneath(root int, rel string, flags int, mode uint32) (int, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = uint64(mode)
+	}
+	fd, err := uninterrupted(func() (int, error) { return unix.Openat2(root, rel, &how) })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return openWalking(root, rel, flags, mode)
+	}
+	return fd, err
+}
+
+// startWriteback asks the kernel to begin writing what was written to fd, so
+// that the synchronisation at the end finds little left to do. It is advice:
+// its outcome is of no interest.
+func startWriteback(fd int) {
+	_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// syncWhole makes everything on fd's file system durable with few journal
+// commits. An error of writing back is reported once for each descriptor,
+// from the time that it was opened.
+func syncWhole(fd int) error {
+	_, err := uninterrupted(func() (int, error) { return 0, unix.Syncfs(fd) })
+	return err
+}
+
+// syncWholeReports tells whether syncfs reports errors of writing back, which
+// it does since Linux 5.8. Before, files are synchronised one by one.
+func syncWholeReports() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	major, rest := leadingInt(u.Release[:])
+	if len(rest) == 0 {
+		return false
+	}
+	minor, _ := leadingInt(rest[1:])
+	return major > 5 || major == 5 && minor >= 8
+}
+
+func leadingInt(b []byte) (int, []byte) {
+	n := 0
+	for len(b) > 0 && b[0] >= '0' && b[0] <= '9' {
+		n = 10*n + int(b[0]-'0')
+		b = b[1:]
+	}
+	return n, b
+}

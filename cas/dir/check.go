@@ -1,0 +1,232 @@
+//go:build unix
+
+package dir
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// Check implements cas.Checker. It reports things in the places of blobs,
+// snapshots, names and images that are not what belongs there, names that
+// point nowhere, blobs whose size or structure shows that they are cut, and
+// the temporary files of sessions that ended. Files that have nothing to do
+// with the store are left alone and not reported.
+func (s *Store) Check(ctx context.Context, report func(cas.Problem)) error {
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	defer s.stop()
+	k := checker{s: s, report: report}
+	for _, step := range []func(context.Context) error{k.sessions, k.shards, k.catalog, k.images} {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("dir: check: %w", err)
+		}
+	}
+	return nil
+}
+
+type checker struct {
+	s      *Store
+	report func(cas.Problem)
+	live   []string // sessions
+}
+
+func (k *checker) corrupt(d digest.Digest, rel, why string) {
+	k.report(cas.Problem{Digest: d, Path: rel, Err: fmt.Errorf("dir: %s %s: %w", rel, why, kvferry.ErrCorrupt)})
+}
+
+// damage reports err if it tells damage, and returns it otherwise.
+func (k *checker) damage(rel string, err error) error {
+	if errors.Is(err, kvferry.ErrCorrupt) || errors.Is(err, kvferry.ErrUnsupported) {
+		k.report(cas.Problem{Path: rel, Err: err})
+		return nil
+	}
+	if errors.Is(err, kvferry.ErrNotFound) {
+		return nil // it went away meanwhile
+	}
+	return err
+}
+
+// entries lists a directory of the store, or reports that it is none.
+func (k *checker) entries(rel string) ([]fs.DirEntry, error) {
+	list, err := k.s.fs.list(rel)
+	if misplaced(err) {
+		k.corrupt(digest.Digest{}, rel, "is no directory")
+		return nil, nil
+	}
+	if missing(err) {
+		return nil, nil
+	}
+	return list, failed("list", rel, err)
+}
+
+func (k *checker) sessions(context.Context) error {
+	list, err := k.entries(sessionsDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !validID(e.Name()) {
+			continue
+		}
+		rel := sessionsDir + "/" + e.Name()
+		r, err := k.s.openLease(e.Name())
+		if err == nil && r != nil {
+			err = r.more(&k.s.fs, func(digest.Digest) {})
+			_ = closeReader(r)
+			k.live = append(k.live, e.Name())
+		} else if err == nil {
+			k.leftover(rel)
+		}
+		if err := k.damage(rel, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftover reports a file whose session ended, which is no damage: the next
+// collection removes it.
+func (k *checker) leftover(rel string) {
+	k.report(cas.Problem{Path: rel, Err: fmt.Errorf("dir: %s is a leftover: its session: %w", rel, kvferry.ErrNotFound)})
+}
+
+func (k *checker) shards(ctx context.Context) error {
+	return eachShard(func(a digest.Algorithm, shard byte) error {
+		list, err := k.entries(shardDir(a, shard))
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := k.blob(a, shard, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (k *checker) blob(a digest.Algorithm, shard byte, e fs.DirEntry) error {
+	rel := shardDir(a, shard) + "/" + e.Name()
+	if id, _, ok := tempOwner(e.Name()); ok {
+		if !slices.Contains(k.live, id) && !k.began(id) {
+			k.leftover(rel)
+		}
+		return nil
+	}
+	if foreignTemp(e.Name()) {
+		k.leftover(rel)
+		return nil
+	}
+	d, ok := blobOf(a, shard, e.Name())
+	if !ok {
+		k.misplacedBlob(a, rel, e.Name())
+		return nil
+	}
+	if !e.Type().IsRegular() {
+		k.corrupt(d, rel, "is no regular file")
+		return nil
+	}
+	found, err := k.s.inspect(d, -1)
+	if found == damaged {
+		k.corrupt(d, rel, "is cut or no blob")
+	}
+	return err
+}
+
+// misplacedBlob reports a blob in the shard of another.
+func (k *checker) misplacedBlob(a digest.Algorithm, rel, name string) {
+	for i := range shards {
+		if _, ok := blobOf(a, byte(i), name); ok {
+			k.corrupt(digest.Digest{}, rel, "lies in the wrong shard")
+		}
+	}
+}
+
+// began tells whether the session id began after the sessions were listed.
+func (k *checker) began(id string) bool {
+	r, err := k.s.openLease(id)
+	if err != nil || r == nil {
+		return false
+	}
+	_ = closeReader(r)
+	k.live = append(k.live, id)
+	return true
+}
+
+func (k *checker) catalog(context.Context) error {
+	list, err := k.entries(snapshotsDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		root, err := parseFlatName(e.Name())
+		if err != nil {
+			continue
+		}
+		_, err = k.s.entry(root)
+		if err := k.damage(snapshotsDir+"/"+e.Name(), err); err != nil {
+			return err
+		}
+	}
+	if list, err = k.entries(namesDir); err != nil {
+		return err
+	}
+	for _, e := range list {
+		if cas.CheckName(e.Name()) != nil {
+			continue
+		}
+		rel := namesDir + "/" + e.Name()
+		root, err := k.s.target(e.Name())
+		if err != nil {
+			if err := k.damage(rel, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := k.s.fs.lstat(entryPath(root)); missing(err) {
+			k.report(cas.Problem{Path: rel, Err: fmt.Errorf("dir: name %s points at %v: %w", e.Name(), root, kvferry.ErrNotFound)})
+		}
+	}
+	return nil
+}
+
+func (k *checker) images(ctx context.Context) error {
+	list, err := k.entries(imagesDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		cid, ok := imageOf(e.Name())
+		if !ok {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rel := imagesDir + "/" + e.Name()
+		text, err := k.s.fs.readSmall(rel, markerMax)
+		if err != nil {
+			if err := k.damage(rel, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if digest.New(digest.SHA256, sha256.Sum256(text)) != cid {
+			k.corrupt(digest.Digest{}, rel, "is not the image that its name tells")
+		}
+	}
+	return nil
+}

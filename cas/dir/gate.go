@@ -1,0 +1,144 @@
+//go:build unix
+
+package dir
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// gateSlice is how long a process keeps its share of the gate before it lets
+// a collector in.
+const gateSlice = 10 * time.Millisecond
+
+// gate lets session operations and the batches of a collector exclude each
+// other, across processes. It is two flocks: whoever wants in takes the turn
+// first, then the gate. A collector keeps the turn while it waits for the
+// gate, so sessions cannot overtake it for ever; between its batches it stays
+// away for as long as a batch took.
+//
+// Within a process the sessions' share is counted, and kept for a slice of
+// time after its first use, so that a call under load costs no system call.
+type gate struct {
+	fs         *files
+	turn, main int // descriptors
+
+	mu     sync.Mutex
+	inside int           // operations inside
+	held   bool          // the share of the gate is ours
+	shut   chan struct{} // not nil while nobody may enter; closed then
+	timer  *time.Timer   // ends the slice
+	closed bool
+}
+
+func (g *gate) enter(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		switch {
+		case g.shut != nil:
+			wait := g.shut
+			g.mu.Unlock()
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case g.held:
+			g.inside++
+			g.mu.Unlock()
+			return nil
+		default:
+			g.shut = make(chan struct{})
+			g.mu.Unlock()
+			return g.acquire(ctx)
+		}
+	}
+}
+
+// acquire takes the share for everybody who waits, and enters.
+func (g *gate) acquire(ctx context.Context) error {
+	err := g.fs.lock(ctx, g.turn, turnLock, unix.LOCK_SH)
+	if err == nil {
+		err = g.fs.lock(ctx, g.main, gateLock, unix.LOCK_SH)
+		unlock(g.turn)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil {
+		g.held = true
+		g.inside++
+		if g.timer == nil {
+			g.timer = time.AfterFunc(gateSlice, g.sliceEnded)
+		} else {
+			g.timer.Reset(gateSlice)
+		}
+	}
+	g.openLocked()
+	return err
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if g.inside == 0 && g.shut != nil {
+		g.releaseLocked()
+		g.openLocked()
+	}
+}
+
+// sliceEnded gives the share back, or has the last one inside do it.
+func (g *gate) sliceEnded() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed || !g.held || g.shut != nil:
+	case g.inside == 0:
+		g.releaseLocked()
+	default:
+		g.shut = make(chan struct{})
+	}
+}
+
+func (g *gate) releaseLocked() {
+	unlock(g.main)
+	g.held = false
+}
+
+func (g *gate) openLocked() {
+	close(g.shut)
+	g.shut = nil
+}
+
+// close ends the gate's use; nobody is inside.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	_ = unix.Close(g.turn) // closing also unlocks
+	_ = unix.Close(g.main)
+}
+
+// exclude runs do while no session operation of any process is inside.
+func (s *Store) exclude(ctx context.Context, do func() error) error {
+	return s.locked(ctx, turnLock, func() error { return s.locked(ctx, gateLock, do) })
+}
+
+// locked runs do under an exclusive lock of the file rel.
+func (s *Store) locked(ctx context.Context, rel string, do func() error) error {
+	fd, err := s.fs.open(rel, unix.O_RDWR|unix.O_CREAT)
+	if err != nil {
+		return unwritten("open", rel, err)
+	}
+	defer func() { _ = unix.Close(fd) }() // closing unlocks
+	if err := s.fs.lock(ctx, fd, rel, unix.LOCK_EX); err != nil {
+		return unwritten("lock", rel, err)
+	}
+	return do()
+}

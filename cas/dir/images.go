@@ -1,0 +1,192 @@
+//go:build unix
+
+package dir
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/digest"
+)
+
+const (
+	markerMax   = 1 << 20   // bytes of an image marker
+	documentMax = 256 << 20 // bytes of a manifest
+)
+
+// markImages marks what the image markers need that are not marked yet: the
+// image manifest, every digest in it, and every digest in the documents that
+// it points at. That is more than the eight digests, the pages and the files
+// of its world that an image has, so that documents of other writers are
+// covered too.
+func (c *collection) markImages(ctx context.Context) error {
+	names, err := c.s.listOrNone(imagesDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		cid, ok := imageOf(name)
+		if !ok || c.images[name] {
+			continue
+		}
+		text, err := c.s.fs.readSmall(imagesDir+"/"+name, markerMax)
+		if err == nil {
+			err = c.markImage(ctx, text)
+		}
+		if err != nil {
+			return fmt.Errorf("image %s: %w", name, err)
+		}
+		c.marked[cid] = struct{}{}
+		c.images[name] = true
+	}
+	return nil
+}
+
+// markImage marks what the image manifest text needs. That its page manifest
+// cannot be read is an error; the other documents may be missing or anything.
+func (c *collection) markImage(ctx context.Context, text []byte) error {
+	var image struct {
+		Cache *struct {
+			Manifest string `json:"manifest"`
+		} `json:"cache"`
+	}
+	if err := json.Unmarshal(text, &image); err != nil || image.Cache == nil {
+		return fmt.Errorf("is no image manifest: %w", kvferry.ErrCorrupt)
+	}
+	pages, err := digest.Parse(image.Cache.Manifest)
+	if err != nil {
+		return fmt.Errorf("page manifest %.80q: %w", image.Cache.Manifest, kvferry.ErrCorrupt)
+	}
+	for d := range mentioned(text) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.marked[d] = struct{}{}
+		doc, err := c.document(d)
+		switch {
+		case err == nil:
+			for ref := range mentioned(doc) {
+				c.marked[ref] = struct{}{}
+			}
+			if d == pages && !json.Valid(doc) {
+				return fmt.Errorf("page manifest %v: %w", d, kvferry.ErrCorrupt)
+			}
+		case d == pages, !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrShortBuffer):
+			return fmt.Errorf("document %v: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// document returns the bytes of a blob of which it is known that they hash to
+// its digest.
+func (c *collection) document(d digest.Digest) ([]byte, error) {
+	h, err := digest.NewHasher(digest.SHA256, nil)
+	if err != nil {
+		return nil, err
+	}
+	for size := 64 << 10; ; size = min(4*size, documentMax) {
+		buf := make([]byte, size)
+		n, err := c.s.get(d, buf)
+		if err == nil {
+			return buf[:n], h.Check(d, buf[:n])
+		}
+		if !errors.Is(err, kvferry.ErrShortBuffer) || size == documentMax {
+			return nil, err
+		}
+	}
+}
+
+// mentioned returns every SHA-256 digest that text has as a JSON string, read
+// with and without its escapes, so that no spelling hides one.
+func mentioned(text []byte) map[digest.Digest]struct{} {
+	out := map[digest.Digest]struct{}{}
+	const prefix = "sha256:"
+	for rest := text; ; {
+		i := bytes.Index(rest, []byte(prefix))
+		if i < 0 {
+			break
+		}
+		rest = rest[i+len(prefix):]
+		if len(rest) >= 2*digest.Size {
+			if d, err := digest.ParseHex(digest.SHA256, strings.ToLower(string(rest[:2*digest.Size]))); err == nil {
+				out[d] = struct{}{}
+			}
+		}
+	}
+	if bytes.IndexByte(text, '\\') < 0 {
+		return out
+	}
+	for dec := json.NewDecoder(bytes.NewReader(text)); ; {
+		t, err := dec.Token()
+		if err != nil { // the end, or no JSON after all
+			return out
+		}
+		if s, ok := t.(string); ok {
+			if d, err := digest.Parse(strings.ToLower(s)); err == nil && d.Algorithm() == digest.SHA256 {
+				out[d] = struct{}{}
+			}
+		}
+	}
+}
+
+// markUnlisted marks every page and image manifest among the SHA-256 blobs,
+// and what it needs. A blob that cannot be read might be one.
+func (c *collection) markUnlisted(ctx context.Context) error {
+	sniff, err := newSniffer()
+	if err != nil {
+		return err
+	}
+	for i := range shards {
+		err := c.s.scanShard(ctx, digest.SHA256, byte(i), func(f blobFile) error {
+			if f.owner != "" {
+				return nil
+			}
+			first, err := sniff.first(c.s, f.rel)
+			if errors.Is(err, io.EOF) || err == nil && first != '{' {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s may be a manifest: %w", f.rel, err)
+			}
+			doc, err := c.document(f.d)
+			if errors.Is(err, kvferry.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%s may be a manifest: %w", f.rel, err)
+			}
+			return c.markDocument(ctx, f.d, doc)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markDocument marks doc if it looks like a page or image manifest.
+func (c *collection) markDocument(ctx context.Context, d digest.Digest, doc []byte) error {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(doc, &keys) != nil {
+		return nil
+	}
+	has := func(key string) bool { _, ok := keys[key]; return ok }
+	switch {
+	case has("cache") && (has("schema_version") || has("media_type")):
+		c.marked[d] = struct{}{}
+		return c.markImage(ctx, doc)
+	case has("layout") || has("pages"):
+		c.marked[d] = struct{}{}
+		for ref := range mentioned(doc) {
+			c.marked[ref] = struct{}{}
+		}
+	}
+	return nil
+}
