@@ -115,7 +115,7 @@ func alone(t testing.TB, m *model.Model, rs []Request) map[string]result {
 	t.Helper()
 	out := map[string]result{}
 	for _, r := range rs {
-		e := newEngine(t, m, Config{Pages: 16, Workers: 1})
+		e := newEngine(t, m, Config{Pages: 32, Workers: 1})
 		require.NoError(t, e.Submit(r))
 		drain(t, e)
 		out[r.ID] = results(t, e)[r.ID]
