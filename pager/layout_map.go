@@ -2,7 +2,6 @@ package pager
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -160,42 +159,25 @@ func (b *Bound) Scatter(id PageID, src []byte) error {
 	return nil
 }
 
-// strided copies count fragments of n bytes; ds and ss are the strides of dst
-// and src. The sizes of elements and small rows go without a call of memmove
-// per fragment, which would cost several times the copy.
+// strided copies count fragments of n bytes, at least one; ds and ss are the
+// strides of dst and src. The sizes of elements and small rows go without a
+// call of memmove per fragment, which would cost several times the copy.
 func strided(dst, src []byte, count, n, ds, ss int) {
-	le := binary.LittleEndian
-	d, s := 0, 0
 	switch n {
-	case 1:
-		for range count {
-			dst[d] = src[s]
-			d, s = d+ds, s+ss
-		}
 	case 2:
-		for range count {
-			le.PutUint16(dst[d:], le.Uint16(src[s:]))
-			d, s = d+ds, s+ss
-		}
+		stridedOf[[2]byte](dst, src, count, ds, ss)
 	case 4:
-		for range count {
-			le.PutUint32(dst[d:], le.Uint32(src[s:]))
-			d, s = d+ds, s+ss
-		}
+		stridedOf[[4]byte](dst, src, count, ds, ss)
 	case 8:
-		for range count {
-			le.PutUint64(dst[d:], le.Uint64(src[s:]))
-			d, s = d+ds, s+ss
-		}
+		stridedOf[[8]byte](dst, src, count, ds, ss)
 	case 16:
-		for range count {
-			lo, hi := le.Uint64(src[s:]), le.Uint64(src[s+8:])
-			le.PutUint64(dst[d:], lo)
-			le.PutUint64(dst[d+8:], hi)
-			d, s = d+ds, s+ss
-		}
+		stridedOf[[16]byte](dst, src, count, ds, ss)
+	case 32:
+		stridedOf[[32]byte](dst, src, count, ds, ss)
+	case 64:
+		stridedOf[[64]byte](dst, src, count, ds, ss)
 	default:
-		for range count {
+		for d, s := 0, 0; count > 0; count-- {
 			copy(dst[d:d+n], src[s:s+n])
 			d, s = d+ds, s+ss
 		}

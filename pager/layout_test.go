@@ -178,7 +178,7 @@ func TestCompileMerges(t *testing.T) {
 // Every size of fragment and every stride, against a copy byte by byte.
 func TestGatherAndScatterOfEverySize(t *testing.T) {
 	t.Parallel()
-	for n := int64(1); n <= 20; n++ {
+	for _, n := range []int64{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65} {
 		for gap := range int64(3) {
 			const count, pages = 7, 3
 			l := one(pages, Region{Bytes: 2 + pages*count*(n+gap), Offset: 2, Stride: count * (n + gap)}, int(count*n),

@@ -74,7 +74,7 @@ func Plain(pageTokens, layers, kvHeads, headDim uint32, dtype Dtype) (Meta, erro
 	n, ok := product(uint64(layers), uint64(pageTokens), uint64(kvHeads), uint64(headDim), uint64(dtype.Bytes()))
 	if !ok || n > MaxPageBytes/2 {
 		return Meta{}, fmt.Errorf("pager: page of %d layers x %d tokens x %d heads x %d x %v exceeds %d bytes: %w",
-			layers, pageTokens, kvHeads, headDim, dtype, MaxPageBytes, kvferry.ErrInvalid)
+			layers, pageTokens, kvHeads, headDim, dtype, int64(MaxPageBytes), kvferry.ErrInvalid)
 	}
 	m.Parts = []Part{{PartK, int(n), FormPlain}, {PartV, int(n), FormPlain}}
 	return m, m.Validate()
@@ -118,18 +118,18 @@ func (m Meta) Validate() error {
 	if len(m.Parts) == 0 || len(m.Parts) > MaxParts {
 		return fmt.Errorf("pager: geometry with %d parts, want 1 to %d: %w", len(m.Parts), MaxParts, kvferry.ErrInvalid)
 	}
-	total := 0
+	total := int64(0)
 	for i, p := range m.Parts {
 		if !p.Kind.Valid() {
 			return fmt.Errorf("pager: part %d has unknown kind %q: %w", i, p.Kind, kvferry.ErrInvalid)
 		}
-		if p.Bytes < 0 || p.Bytes > MaxPageBytes-total {
-			return fmt.Errorf("pager: part %d of %d bytes (a page holds at most %d): %w", i, p.Bytes, MaxPageBytes, kvferry.ErrInvalid)
+		if p.Bytes < 0 || int64(p.Bytes) > MaxPageBytes-total {
+			return fmt.Errorf("pager: part %d of %d bytes (a page holds at most %d): %w", i, p.Bytes, int64(MaxPageBytes), kvferry.ErrInvalid)
 		}
 		if len(p.Form) > math.MaxUint8 {
 			return fmt.Errorf("pager: part %d has a form name of %d bytes, want at most 255: %w", i, len(p.Form), kvferry.ErrInvalid)
 		}
-		total += p.Bytes
+		total += int64(p.Bytes)
 	}
 	return nil
 }

@@ -111,7 +111,10 @@ func (g *kv) channels() {
 
 // page fills one page.
 func (g *kv) page(dst []byte, id pager.PageID) {
-	s := g.scratch.Get().(*kvScratch)
+	s, ok := g.scratch.Get().(*kvScratch)
+	if !ok {
+		panic("synthetic: a pool of scratches holds something else")
+	}
 	defer g.scratch.Put(s)
 	at := mix(g.seed ^ mix(uint64(id)+gamma))
 	g.rotations(s, uint64(id)*uint64(g.meta.PageTokens))
