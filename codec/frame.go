@@ -49,19 +49,17 @@ func (f *Frame) AppendTo(dst []byte) []byte {
 	return append(dst, f.Payload...)
 }
 
-// seal returns the frame of payload, which decodes to plain bytes of the given
-// length.
-func seal(id ID, plainBytes int, payload []byte) Frame {
-	f := Frame{Payload: payload}
-	h := f.Header[:]
-	copy(h, frameMagic)
+// sealTo writes the header of payload, which decodes to plain bytes of the
+// given length, to h.
+func sealTo(h *[HeaderBytes]byte, id ID, plainBytes int, payload []byte) {
+	*h = [HeaderBytes]byte{}
+	copy(h[:], frameMagic)
 	h[4] = frameVersion
 	h[5] = byte(id)
 	binary.LittleEndian.PutUint64(h[8:], uint64(plainBytes))
 	binary.LittleEndian.PutUint64(h[16:], uint64(len(payload)))
 	binary.LittleEndian.PutUint32(h[24:], crc32.Checksum(payload, castagnoli))
 	binary.LittleEndian.PutUint32(h[28:], crc32.Checksum(h[:28], castagnoli))
-	return f
 }
 
 // ParseHeader reads the header at the beginning of b, which may be longer. A

@@ -27,8 +27,9 @@ const (
 // EncodeZstd returns plain as one standard zstd frame, coded as h asks for:
 // raw blocks for OnlyRaw and for what does not shrink, RLE blocks for one
 // repeated byte, compressed blocks else. The frame carries the content's
-// length and no checksum, because its readers hash the plain bytes anyway; its
-// window is at most 8 MiB. It lies in the encoder's buffer and is valid until
+// length, unless it is compressed and shorter than 256 bytes, and no checksum,
+// because its readers hash the plain bytes anyway; its window is at most
+// 8 MiB. It lies in the encoder's buffer and is valid until
 // the next call. An unknown mode is ErrInvalid.
 func (e *Encoder) EncodeZstd(h Hint, plain []byte) ([]byte, error) {
 	switch h.Mode {
