@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kvferry/kvferry/capture"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/pager/synthetic"
+)
+
+// writeFlags are the flags of the commands that write a snapshot.
+type writeFlags struct {
+	name, format, codec string
+	image               bool
+}
+
+func (f *writeFlags) add(c *cobra.Command, format string) {
+	c.Flags().StringVar(&f.name, "name", "", "point this `name` at the snapshot; a name that exists is moved")
+	c.Flags().StringVar(&f.format, "format", format, "`format` of the snapshot: native or processfork")
+	c.Flags().StringVar(&f.codec, "codec", codec.Auto.String(), "how blobs are encoded: auto, raw or zstd")
+	c.Flags().BoolVar(&f.image, "image", true, "with --format processfork, write an image beside the manifest, so that ProcessFork's own collector keeps it")
+}
+
+// writing is what writeFlags say, parsed.
+type writing struct {
+	names  []string
+	format cas.Format
+	codec  codec.Mode
+	image  *capture.Image
+}
+
+func (f *writeFlags) parse() (writing, error) {
+	w := writing{format: cas.Format(f.format)}
+	if !w.format.Valid() {
+		return w, usage(fmt.Errorf("--format %q is not one of %s, %s", f.format, cas.FormatNative, cas.FormatProcessFork))
+	}
+	if f.name != "" {
+		if err := cas.CheckName(f.name); err != nil {
+			return w, usage(fmt.Errorf("--name: %w", err))
+		}
+		w.names = []string{f.name}
+	}
+	m, err := codec.ParseMode(f.codec)
+	if err != nil {
+		return w, usage(fmt.Errorf("--codec: %w", err))
+	}
+	w.codec = m
+	if f.image && w.format == cas.FormatProcessFork {
+		w.image = &capture.Image{AgentKind: "kvferry", AgentVersion: version().Version}
+	}
+	return w, nil
+}
+
+// written is the JSON document of a command that wrote a snapshot.
+type written struct {
+	Digest      string   `json:"digest"`
+	Name        string   `json:"name"`
+	Format      string   `json:"format"`
+	Image       string   `json:"image,omitempty"` // digest of the ProcessFork image
+	Pages       int      `json:"pages"`
+	Sequences   int      `json:"sequences"`
+	Bytes       int64    `json:"bytes"`
+	StoredBytes int64    `json:"stored_bytes"`
+	NewBytes    int64    `json:"new_bytes"`
+	NewBlobs    int64    `json:"new_blobs"`
+	PauseMS     float64  `json:"pause_ms"`
+	Seconds     float64  `json:"seconds"`
+	Names       []string `json:"-"`
+}
+
+func writtenOf(r capture.Report) written {
+	w := written{
+		Digest: r.Root.String(), Format: string(r.Format), Pages: r.Pages, Sequences: r.Sequences, Bytes: r.Bytes,
+		StoredBytes: r.StoredBytes, NewBytes: r.NewBytes, NewBlobs: r.NewBlobs,
+		PauseMS: milliseconds(r.Pause.Total), Seconds: r.Elapsed.Seconds(), Names: r.Names,
+	}
+	if len(r.Names) > 0 {
+		w.Name = r.Names[0]
+	}
+	if r.ImageRoot.Valid() {
+		w.Image = r.ImageRoot.String()
+	}
+	return w
+}
+
+func (a *app) printWritten(r capture.Report, paused bool) error {
+	return a.print(writtenOf(r), func(w io.Writer) error {
+		pairs := []string{
+			"digest", r.Root.String(),
+			"name", orDash(strings.Join(r.Names, " ")),
+			"format", string(r.Format),
+		}
+		if r.ImageRoot.Valid() {
+			pairs = append(pairs, "image", r.ImageRoot.String())
+		}
+		pairs = append(pairs,
+			"content", fmt.Sprintf("%s, %s, %s", count(r.Pages, "page"), count(r.Sequences, "sequence"), size(r.Bytes)),
+			"new", fmt.Sprintf("%s in %s, %s in the store", size(r.NewBytes), count(r.NewBlobs, "blob"), size(r.StoredBytes)),
+		)
+		if paused {
+			pairs = append(pairs, "pause", span(r.Pause.Total))
+		}
+		return facts(w, append(pairs, "time", span(r.Elapsed)+", "+rate(r.Bytes, r.Elapsed))...)
+	})
+}
+
+func (a *app) captureCommand() *cobra.Command {
+	var (
+		spec  string
+		flags writeFlags
+		move  transferFlags
+	)
+	c := &cobra.Command{
+		Use:   "capture --pager SPEC [--store URL]",
+		Short: "Capture a paged KV cache into a store",
+		Long: `Capture pauses an engine, copies its pages out, resumes it with the last copy,
+and publishes a snapshot when every byte of it is stored.
+
+SPEC names the engine:
+  synthetic:page-tokens=8,layers=4,kv-heads=4,head-dim=8,dtype=bf16,pages=64,seed=0,fill=seed
+Every key may be left out. fill=kv makes data like a model's keys and values.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			w, err := flags.parse()
+			if err != nil {
+				return err
+			}
+			t, err := move.parse()
+			if err != nil {
+				return err
+			}
+			engine, err := openPager(spec)
+			if err != nil {
+				return err
+			}
+			err = a.withStore(c.Context(), writeAccess, func(ctx context.Context, s cas.Store) error {
+				p := a.progress("capture")
+				defer p.done()
+				t.Progress = p.update
+				r, err := capture.Capture(ctx, engine, s, capture.Options{
+					Names: w.names, Format: w.format, Codec: w.codec, Image: w.image, Transfer: t,
+				})
+				p.done()
+				if !r.Root.Valid() {
+					return err
+				}
+				// A snapshot can be there although the engine did not resume.
+				return errors.Join(a.printWritten(r, true), err)
+			})
+			return errors.Join(err, engine.Close())
+		},
+	}
+	c.Flags().StringVar(&spec, "pager", "", "engine to capture (`SPEC`, see above)")
+	flags.add(c, string(cas.FormatNative))
+	move.add(c)
+	return c
+}
+
+// openPager opens the engine that a spec names.
+func openPager(spec string) (*synthetic.Engine, error) {
+	cfg, err := parsePager(spec)
+	if err != nil {
+		return nil, err
+	}
+	e, err := cfg.Open()
+	if err != nil {
+		return nil, typed(fmt.Errorf("--pager: %w", err))
+	}
+	return e, nil
+}
+
+func parsePager(spec string) (synthetic.Config, error) {
+	if spec == "" {
+		return synthetic.Config{}, usage(errors.New("--pager is missing, for example --pager synthetic:pages=64"))
+	}
+	cfg, err := synthetic.ParseSpec(spec)
+	if err != nil {
+		return synthetic.Config{}, typed(fmt.Errorf("--pager: %w", err))
+	}
+	return cfg, nil
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kvferry/kvferry/cmd/kvferry/internal/doctor"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor [--store URL]",
+		Short: "Say what kvferry runs on, what bounds it, and what would be faster",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var o doctor.Options
+			if a.store != "" {
+				u, err := parseStoreURL(a.store)
+				if err != nil {
+					return usage(err)
+				}
+				o.StoreURL, o.StorePath = u.String(), u.path
+			}
+			r := doctor.Examine(o)
+			return a.print(r, func(w io.Writer) error { return writeDoctor(w, r) })
+		},
+	}
+}
+
+func writeDoctor(w io.Writer, r doctor.Report) error {
+	h := r.HugePages
+	pairs := []string{
+		"backend", r.Backend,
+		"gpu", r.GPU,
+		"go", fmt.Sprintf("%s %s/%s", r.Go, r.OS, r.Arch),
+		"processors", fmt.Sprintf("%d, Go uses %d", r.Processors, r.GoMaxProcs),
+		"cpu", r.CPU.Model,
+		"features", orDash(strings.Join(r.Features(), " ")),
+		"blake3", r.BLAKE3,
+		"sha256", r.SHA256,
+		"memlock", limit(r.Memlock),
+		"cgroup memory", limit(r.CgroupMemory),
+		"huge pages", fmt.Sprintf("transparent: %s; %d of %d reserved ones of %s free", h.Transparent, h.Free, h.Reserved, size(h.Size)),
+	}
+	if s := r.Store; s != nil {
+		where := "in this process only"
+		if s.Path != "" {
+			where = fmt.Sprintf("%s free of %s", size(s.Free), size(s.Total))
+		}
+		if s.Error != "" {
+			where = s.Error
+		}
+		pairs = append(pairs, "store", s.URL+": "+where)
+	}
+	if err := facts(w, pairs...); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(w, "\nWhat would be faster, and why it is not:"); err != nil {
+		return err
+	}
+	for _, x := range r.Advice {
+		if _, err := fmt.Fprintf(w, "  %s:\n      %s\n", x.Faster, x.Why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// limit returns a limit in bytes for people.
+func limit(n int64) string {
+	switch n {
+	case doctor.Unlimited:
+		return "unlimited"
+	case 0:
+		return "unknown or none"
+	}
+	return size(n)
+}

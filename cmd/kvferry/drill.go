@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/pager/synthetic"
+)
+
+// freshEngines returns an empty engine for each group of a snapshot, of the
+// wanted geometry if there is one.
+func freshEngines(s *manifest.Snapshot, want *pager.Meta) ([]*synthetic.Engine, error) {
+	var engines []*synthetic.Engine
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		cfg := synthetic.Config{Meta: g.Meta}
+		if want != nil {
+			cfg.Meta = *want
+		}
+		e, err := cfg.Empty(g.Table.Pages())
+		if err != nil {
+			for _, e := range engines {
+				err = errors.Join(err, e.Close())
+			}
+			return nil, err
+		}
+		engines = append(engines, e)
+	}
+	return engines, nil
+}
+
+// compareGroup reads every page of a group back out of an engine and compares
+// its digests with the page table, and the engine's sequences with the
+// snapshot's. A difference is ErrCorrupt.
+func compareGroup(ctx context.Context, g *manifest.Group, e *synthetic.Engine, mapping map[pager.PageID]pager.PageID) error {
+	at, err := places(g, mapping)
+	if err != nil {
+		return err
+	}
+	occupied, err := e.OccupiedPages(ctx)
+	if err != nil {
+		return err
+	}
+	if len(occupied) != len(at) {
+		return fmt.Errorf("restore: the engine holds %s, the snapshot %d: %w", count(len(occupied), "page"), len(at), kvferry.ErrCorrupt)
+	}
+	if err := comparePages(ctx, g, e, at); err != nil {
+		return err
+	}
+	return compareSequences(ctx, g, e, at)
+}
+
+// places returns the engine's index of each page of a group. A snapshot that
+// does not know its indices went to the first pages of the fresh engine.
+func places(g *manifest.Group, mapping map[pager.PageID]pager.PageID) ([]pager.PageID, error) {
+	at := make([]pager.PageID, g.Table.Pages())
+	for n := range at {
+		if g.Indices == nil {
+			at[n] = pager.PageID(n)
+			continue
+		}
+		id, ok := mapping[g.Indices[n]]
+		if !ok {
+			return nil, fmt.Errorf("restore: page %d was not restored: %w", g.Indices[n], kvferry.ErrCorrupt)
+		}
+		at[n] = id
+	}
+	return at, nil
+}
+
+func comparePages(ctx context.Context, g *manifest.Group, e *synthetic.Engine, at []pager.PageID) error {
+	// Without a key: a tenant's snapshot is not restored by the command.
+	h, err := digest.NewHasher(digest.BLAKE3, nil)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, g.Meta.PageBytes())
+	for n, id := range at {
+		if err := e.ReadPage(ctx, id, buf); err != nil {
+			return err
+		}
+		rest := buf
+		for p, part := range g.Meta.Parts {
+			if err := h.Check(g.Table.Digest(n, p), rest[:part.Bytes]); err != nil {
+				return fmt.Errorf("restore: page %d, part %s, as read back: %w", id, part.Kind, err)
+			}
+			rest = rest[part.Bytes:]
+		}
+	}
+	return nil
+}
+
+func compareSequences(ctx context.Context, g *manifest.Group, e *synthetic.Engine, at []pager.PageID) error {
+	got, err := e.LogicalSeqs(ctx)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(g.Sequences) {
+		return fmt.Errorf("restore: the engine holds %s, the snapshot %d: %w", count(len(got), "sequence"), len(g.Sequences), kvferry.ErrCorrupt)
+	}
+	for _, s := range g.Sequences {
+		want := pager.LogicalSeq{ID: s.ID, FillInLastPage: s.FillInLastPage}
+		for _, n := range s.Pages {
+			want.Pages = append(want.Pages, at[n])
+		}
+		if !slices.ContainsFunc(got, want.Equal) {
+			return fmt.Errorf("restore: sequence %q is not in the engine as captured: %w", s.ID, kvferry.ErrCorrupt)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kvferry": main})
+}
+
+// TestScripts runs the command as its users do. Beside testscript's own
+// commands the scripts have:
+//
+//	code N CMD ARGS…       run CMD and want exit code N
+//	json FILE PATH OP …    look into a JSON document (see jsonCommand)
+//	blob DIR DIGEST VAR    set VAR to the file of a blob below DIR
+//	cutdigest D N P H      set P to a digest's first N digits, H to them without algorithm
+//	flip FILE OFFSET       invert the lowest bit of a byte; negative counts from the end
+//	cut FILE BYTES         shorten a file
+//	untar FILE DIR         unpack a .tar.gz of the test data
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	data, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DATA", data)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":      codeCommand,
+			"json":      jsonCommand,
+			"blob":      blobCommand,
+			"cutdigest": cutDigestCommand,
+			"flip":      flipCommand,
+			"cut":       cutCommand,
+			"untar":     untarCommand,
+		},
+	})
+}
+
+func arguments(ts *testscript.TestScript, neg bool, args []string, n int, usage string) {
+	if neg || len(args) < n {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 2, "code N CMD ARGS…")
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func blobCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 3, "blob DIR DIGEST VAR")
+	_, hex, _ := strings.Cut(args[1], ":")
+	found := ""
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), hex) {
+			found = path
+		}
+		return err
+	}))
+	if found == "" {
+		ts.Fatalf("no file of blob %s below %s", args[1], args[0])
+	}
+	ts.Setenv(args[2], found)
+}
+
+func cutDigestCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 4, "cutdigest DIGEST DIGITS VAR VAR")
+	alg, hex, _ := strings.Cut(args[0], ":")
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Setenv(args[2], alg+":"+hex[:n])
+	ts.Setenv(args[3], hex[:n])
+}
+
+func flipCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 2, "flip FILE OFFSET")
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if at < 0 {
+		at += len(b)
+	}
+	b[at] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
+}
+
+func cutCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 2, "cut FILE BYTES")
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+func untarCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 2, "untar FILE DIR")
+	f, err := os.Open(args[0])
+	ts.Check(err)
+	defer func() { ts.Check(f.Close()) }()
+	z, err := gzip.NewReader(f)
+	ts.Check(err)
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		ts.Check(err)
+		name := filepath.Join(ts.MkAbs(args[1]), filepath.FromSlash(h.Name))
+		if h.FileInfo().IsDir() {
+			ts.Check(os.MkdirAll(name, 0o777))
+			continue
+		}
+		b, err := io.ReadAll(r)
+		ts.Check(err)
+		ts.Check(os.MkdirAll(filepath.Dir(name), 0o777))
+		ts.Check(os.WriteFile(name, b, 0o666))
+	}
+}

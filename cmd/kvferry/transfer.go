@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kvferry/kvferry/capture"
+)
+
+// transferFlags bound the memory and parallelism of moving pages.
+type transferFlags struct {
+	workers, stagingMiB int
+}
+
+func (f *transferFlags) add(c *cobra.Command) {
+	c.Flags().IntVar(&f.workers, "workers", 0, "pages worked on at a time; 0 means one per processor")
+	c.Flags().IntVar(&f.stagingMiB, "staging-mib", 0, "`MiB` of host memory between engine and store; 0 means 32")
+}
+
+func (f *transferFlags) parse() (capture.Transfer, error) {
+	if f.workers < 0 || f.stagingMiB < 0 || f.stagingMiB > 1<<20 {
+		return capture.Transfer{}, usage(fmt.Errorf("--workers %d --staging-mib %d: out of range", f.workers, f.stagingMiB))
+	}
+	return capture.Transfer{Workers: f.workers, StagingBytes: f.stagingMiB << 20}, nil
+}
