@@ -70,19 +70,19 @@ func TestKVIsLikeRealPages(t *testing.T) {
 	m := plain(t, 16, 6, 2, 128, pager.BF16)
 	raw, err := os.ReadFile("testdata/kvlab.kv")
 	require.NoError(t, err)
-	var real, made [][]byte
+	var taken, made [][]byte
 	for ; len(raw) > 0; raw = raw[m.PageBytes():] {
-		real = append(real, raw[:m.PageBytes()])
+		taken = append(taken, raw[:m.PageBytes()])
 	}
-	require.Len(t, real, 3)
+	require.Len(t, taken, 3)
 	e, err := New(Options{Meta: m, Capacity: 8})
 	require.NoError(t, err)
-	require.NoError(t, e.PopulateKV(len(real), 1))
-	for i := range real {
+	require.NoError(t, e.PopulateKV(len(taken), 1))
+	for i := range taken {
 		made = append(made, read(t, e, pager.PageID(i)))
 	}
 	for part, name := range []string{"k", "v"} {
-		rl, rc := entropies(m, real, part)
+		rl, rc := entropies(m, taken, part)
 		ml, mc := entropies(m, made, part)
 		t.Logf("%s: exponent entropy within layers %.2f (real %.2f), within channels %.2f (real %.2f)", name, ml, rl, mc, rc)
 		require.InDelta(t, rl, ml, 0.25, "%s within layers", name)

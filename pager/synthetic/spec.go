@@ -43,12 +43,12 @@ func specKeys() []string {
 // "synthetic" is legal too. An unknown, repeated or malformed key and a
 // geometry beyond the limits are ErrInvalid.
 func ParseSpec(spec string) (Config, error) {
-	fail := func(format string, args ...any) (Config, error) {
-		return Config{}, fmt.Errorf("synthetic: pager spec %.200q: %s: %w", spec, fmt.Sprintf(format, args...), kvferry.ErrInvalid)
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("synthetic: pager spec %.200q: %s: %w", spec, fmt.Sprintf(format, args...), kvferry.ErrInvalid)
 	}
 	name, rest, _ := strings.Cut(spec, ":")
 	if name != Scheme {
-		return fail("want %q before the colon", Scheme)
+		return Config{}, fail("want %q before the colon", Scheme)
 	}
 	s := fields{tokens: 8, layers: 4, heads: 4, dim: 8, dtype: pager.BF16, Config: Config{Pages: 64, Fill: FillSeed}}
 	seen := make(map[string]bool)
@@ -59,23 +59,23 @@ func ParseSpec(spec string) (Config, error) {
 		key, value, ok := strings.Cut(item, "=")
 		switch {
 		case !slices.Contains(specKeys(), key):
-			return fail("unknown key %q, want one of %s", key, strings.Join(specKeys(), ", "))
+			return Config{}, fail("unknown key %q, want one of %s", key, strings.Join(specKeys(), ", "))
 		case !ok || value == "":
-			return fail("key %q has no value, want %s=VALUE", key, key)
+			return Config{}, fail("key %q has no value, want %s=VALUE", key, key)
 		case seen[key]:
-			return fail("key %q occurs twice", key)
+			return Config{}, fail("key %q occurs twice", key)
 		}
 		seen[key] = true
 		if err := s.set(key, value); err != nil {
-			return fail("%s=%s: %v", key, value, err)
+			return Config{}, fail("%s=%s: %v", key, value, err)
 		}
 	}
 	m, err := pager.Plain(s.tokens, s.layers, s.heads, s.dim, s.dtype)
 	if err != nil {
-		return fail("%v", err)
+		return Config{}, fail("%v", err)
 	}
 	if s.Fill == FillKV && s.dtype != pager.BF16 {
-		return fail("fill=kv needs dtype=bf16")
+		return Config{}, fail("fill=kv needs dtype=bf16")
 	}
 	s.Meta = m
 	return s.Config, nil
@@ -149,7 +149,7 @@ func (c Config) Empty(capacity int) (*Engine, error) {
 // Open returns an engine with c's pages in it and room for as many again, but
 // for at least DefaultCapacity.
 func (c Config) Open() (*Engine, error) {
-	e, err := c.Empty(min(max(2*c.Pages, DefaultCapacity), pager.MaxPages))
+	e, err := c.Empty(int(min(max(2*int64(c.Pages), DefaultCapacity), pager.MaxPages)))
 	if err != nil {
 		return nil, err
 	}
