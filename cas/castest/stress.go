@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +21,9 @@ import (
 
 const (
 	stressWorkers = 4
-	stressRounds  = 25
+	stressRounds  = 25 // each worker's, at least
+	stressMost    = 2000
+	stressCollect = 12 // collections that must fall among the rounds
 	stressPool    = 24 // so few blobs that sessions and collections meet on them
 )
 
@@ -39,16 +43,21 @@ func testStress(t *testing.T, c Config) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var collector, workers sync.WaitGroup
-	var collections int
+	var collections atomic.Int64
 	var deleted int64
 	var collectErr error
-	collector.Go(func() { collections, deleted, collectErr = collectForever(ctx, s) })
+	collector.Go(func() { deleted, collectErr = collectForever(ctx, s, &collections) })
+	var sessions atomic.Int64
 	errs := make([]error, stressWorkers)
 	for w := range errs {
 		workers.Go(func() {
 			x := stressWorker{s: s, pool: pool, digests: digests, r: rand.New(rand.NewPCG(uint64(w), 1))}
-			for i := 0; i < stressRounds && errs[w] == nil; i++ {
-				errs[w] = x.round(ctx, fmt.Sprintf("worker %d round %d", w, i))
+			for i := 0; i < stressMost && (i < stressRounds || collections.Load() < stressCollect); i++ {
+				if errs[w] = x.round(ctx, fmt.Sprintf("worker %d round %d", w, i)); errs[w] != nil {
+					return
+				}
+				sessions.Add(1)
+				runtime.Gosched() // for the collection on few processors
 			}
 		})
 	}
@@ -59,7 +68,7 @@ func testStress(t *testing.T, c Config) {
 	require.NoError(t, collectErr)
 
 	last := collect(t, s, cas.CollectOptions{})
-	t.Logf("%d collections deleted %d blobs beside %d sessions", collections, deleted, stressWorkers*stressRounds)
+	t.Logf("%d collections deleted %d blobs beside %d sessions", collections.Load(), deleted, sessions.Load())
 	require.Positive(t, deleted+last.Deleted)
 	r, err := cas.NewReader(s, nil)
 	require.NoError(t, err)
@@ -74,7 +83,7 @@ func testStress(t *testing.T, c Config) {
 }
 
 // collectForever collects until ctx ends.
-func collectForever(ctx context.Context, s cas.Store) (runs int, deleted int64, err error) {
+func collectForever(ctx context.Context, s cas.Store, runs *atomic.Int64) (deleted int64, err error) {
 	for ctx.Err() == nil {
 		r, err := s.(cas.Collector).Collect(ctx, cas.CollectOptions{References: references(s)})
 		deleted += r.Deleted
@@ -82,11 +91,11 @@ func collectForever(ctx context.Context, s cas.Store) (runs int, deleted int64, 
 			break
 		}
 		if err != nil {
-			return runs, deleted, err
+			return deleted, err
 		}
-		runs++
+		runs.Add(1)
 	}
-	return runs, deleted, nil
+	return deleted, nil
 }
 
 // stressWorker is one of the goroutines that write.
@@ -141,7 +150,7 @@ func (w *stressWorker) round(ctx context.Context, manifest string) error {
 			return fmt.Errorf("committed %v: has %t: %w", d, has, err)
 		}
 	}
-	if w.r.IntN(4) > 0 {
+	if w.r.IntN(16) > 0 { // else it stays; few do, for each collection reads them all
 		return w.s.Catalog().Drop(ctx, root)
 	}
 	return nil

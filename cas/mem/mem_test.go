@@ -27,3 +27,13 @@ var config = castest.Config{
 }
 
 func TestConformance(t *testing.T) { castest.Run(t, config) }
+
+func BenchmarkStore(b *testing.B) {
+	c := config
+	c.Open = func(t testing.TB, _ castest.Setup) cas.Store {
+		store, err := mem.Open(mem.Options{ReserveBytes: 320 << 20, ReserveBlobs: 1 << 16})
+		require.NoError(t, err)
+		return store
+	}
+	castest.Bench(b, c)
+}
