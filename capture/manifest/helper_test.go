@@ -50,13 +50,6 @@ func (b *blobs) get(d digest.Digest, limit int) ([]byte, error) {
 	return p, nil
 }
 
-func plain(tb testing.TB, tokens, layers, heads, dim uint32, dt pager.Dtype) pager.Meta {
-	tb.Helper()
-	m, err := pager.Plain(tokens, layers, heads, dim, dt)
-	require.NoError(tb, err)
-	return m
-}
-
 // sumOf makes a digest that differs for every page and part.
 func sumOf(alg digest.Algorithm, page, part, salt int) digest.Digest {
 	var s [digest.Size]byte

@@ -128,13 +128,13 @@ func TestForkSharesChunks(t *testing.T) {
 	s.Groups[0].Table.Set(5000, 1, sumOf(digest.BLAKE3, 5000, 1, 1))
 	_, _, err = manifest.Encode(s, b.put)
 	require.NoError(t, err)
-	require.Equal(t, before+2, len(b.m))
+	require.Len(t, b.m, before+2)
 	for i := range s.Groups[0].Indices {
 		s.Groups[0].Indices[i] += 77
 	}
 	_, _, err = manifest.Encode(s, b.put)
 	require.NoError(t, err)
-	require.Equal(t, before+4, len(b.m))
+	require.Len(t, b.m, before+4)
 }
 
 func TestEncodeRefuses(t *testing.T) {

@@ -234,12 +234,12 @@ func (p *parser) expand(d *document) {
 }
 
 // damaged turns the judgement that content is invalid into one about stored
-// bytes.
+// bytes: the error is ErrCorrupt and no longer ErrInvalid.
 func damaged(err error) error {
 	if errors.Is(err, kvferry.ErrCorrupt) {
 		return err
 	}
-	return fmt.Errorf("manifest: stored snapshot is damaged: %w: %v", kvferry.ErrCorrupt, err)
+	return fmt.Errorf("manifest: stored snapshot is damaged: %w: %s", kvferry.ErrCorrupt, err.Error())
 }
 
 func unsupported(format string, args ...any) error {

@@ -21,10 +21,10 @@ const (
 )
 
 // edit replaces one place of the base manifest, which must have it.
-func edit(t testing.TB, old, new string) string {
+func edit(t testing.TB, old, with string) string {
 	t.Helper()
 	require.Contains(t, base, old)
-	return strings.Replace(base, old, new, 1)
+	return strings.Replace(base, old, with, 1)
 }
 
 // TestAcceptedSpellings: other spellings of one content are the same content.

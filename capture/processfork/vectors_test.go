@@ -168,7 +168,8 @@ func TestCanonicalOrder(t *testing.T) {
 func TestDivergence(t *testing.T) {
 	t.Parallel()
 	unit := meta(t, 4, 2, 2, 4, pager.BF16)
-	require.Equal(t, populated(t, unit, 8, 42), populated(t, unit, 8, 42))
+	first, second := populated(t, unit, 8, 42), populated(t, unit, 8, 42)
+	require.Equal(t, first, second)
 	require.NotEqual(t, populated(t, unit, 1, 7).Table, populated(t, unit, 1, 9).Table)
 }
 
