@@ -69,7 +69,7 @@ vet: | toolchain ## vet for this machine and for linux/arm64
 
 .PHONY: lint
 lint: $(LINTER) ## run golangci-lint over the tree
-	$(LINTER) run ./...
+	$(LINTER) run --allow-serial-runners ./...
 
 .PHONY: house
 house: | toolchain ## run only the tests that hold the house rules
