@@ -73,7 +73,7 @@ func (r *Reader) Checked(ctx context.Context, d digest.Digest, scratch []byte, u
 // ReadAll returns the verified plain bytes of d in memory of their own. A blob
 // longer than limit is ErrShortBuffer.
 func (r *Reader) ReadAll(ctx context.Context, d digest.Digest, limit int) ([]byte, error) {
-	size := min(limit, 64<<10)
+	size := min(limit, 128<<10) // a whole page-table chunk
 	for {
 		buf := make([]byte, size)
 		n, err := r.Get(ctx, d, buf)

@@ -192,7 +192,9 @@ type Viewer interface {
 
 // View is a blob's plain bytes in a store's memory.
 type View interface {
+	// Bytes returns the plain bytes; they are the store's.
 	Bytes() []byte
+	// Release ends the view. It must be called exactly once.
 	Release()
 }
 
