@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -14,10 +15,24 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kvferry": main})
+	testscript.Main(leakTested{m}, map[string]func(){"kvferry": main})
+}
+
+// leakTested runs tests that must leave no goroutine behind.
+type leakTested struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (l leakTested) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts runs the command as its users do. Beside testscript's own

@@ -59,7 +59,7 @@ func (s *story) first(ctx context.Context) error {
 		p.pid(), len(s.work.requests), s.work.name, s.work.common()))
 	s.streamed = map[string][]int32{}
 	for len(s.streamed[s.work.requests[0].ID]) < s.work.tokens()/3 {
-		if _, err := s.advance(p); err != nil {
+		if err := s.advance(p); err != nil {
 			return err
 		}
 	}
@@ -67,7 +67,7 @@ func (s *story) first(ctx context.Context) error {
 		return err
 	}
 	for i := 0; i < whileCapturing && p.late == nil; i++ {
-		if _, err := s.advance(p); err != nil {
+		if err := s.advance(p); err != nil {
 			return err
 		}
 	}
@@ -81,7 +81,7 @@ func (s *story) first(ctx context.Context) error {
 	s.capture = *p.late
 	s.o.Tell(fmt.Sprintf("process %d is captured in the middle of generation: %d pages, %d bytes", p.pid(), s.capture.Pages, s.capture.Bytes))
 	for range afterCapture {
-		if _, err := s.advance(p); err != nil {
+		if err := s.advance(p); err != nil {
 			return err
 		}
 	}
@@ -124,18 +124,18 @@ func (s *story) second(ctx context.Context) error {
 }
 
 // advance takes one step of the first process and keeps its tokens.
-func (s *story) advance(p *process) (int, error) {
+func (s *story) advance(p *process) error {
 	e, err := p.step()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if e.Idle {
-		return 0, errors.New("demo: the first process was done before it was captured")
+		return errors.New("demo: the first process was done before it was captured")
 	}
 	for _, t := range e.Tokens {
 		s.streamed[t.ID] = append(s.streamed[t.ID], t.Token)
 	}
-	return len(e.Tokens), nil
+	return nil
 }
 
 // fill reports what was measured.

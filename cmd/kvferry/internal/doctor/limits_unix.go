@@ -27,6 +27,6 @@ func space(path string) (free, total int64, err error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, 0, err
 	}
-	block := int64(st.Bsize)
+	block := int64(st.Bsize) //nolint:unconvert // it has 32 bits on darwin
 	return int64(st.Bavail) * block, int64(st.Blocks) * block, nil
 }
