@@ -40,7 +40,7 @@ func (l leakTested) Run() int {
 //
 //	code N CMD ARGS…       run CMD and want exit code N
 //	json FILE PATH OP …    look into a JSON document (see jsonCommand)
-//	blob DIR DIGEST VAR    set VAR to the file of a blob below DIR
+//	blob DIR DIGEST VAR    set VAR to the file below DIR with the digest in its name
 //	cutdigest D N P H      set P to a digest's first N digits, H to them without algorithm
 //	flip FILE OFFSET       invert the lowest bit of a byte; negative counts from the end
 //	cut FILE BYTES         shorten a file
@@ -99,7 +99,7 @@ func blobCommand(ts *testscript.TestScript, neg bool, args []string) {
 	_, hex, _ := strings.Cut(args[1], ":")
 	found := ""
 	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasPrefix(d.Name(), hex) {
+		if err == nil && !d.IsDir() && strings.Contains(d.Name(), hex) {
 			found = path
 		}
 		return err
