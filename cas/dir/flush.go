@@ -93,7 +93,7 @@ func (x *session) syncFiles(ctx context.Context, list []*pendingBlob) error {
 func (s *Store) syncEach(ctx context.Context, paths []string) error {
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	errs := make([]error, min(syncWorkers, len(paths)))
+	errs := make([]error, min(s.workers, len(paths)))
 	for i := range errs {
 		wg.Go(func() {
 			for errs[i] == nil {

@@ -125,9 +125,15 @@ func (g *gate) close() {
 	_ = unix.Close(g.main)
 }
 
+// yield ends the slice now, because a collector of this process waits.
+func (g *gate) yield() { g.sliceEnded() }
+
 // exclude runs do while no session operation of any process is inside.
 func (s *Store) exclude(ctx context.Context, do func() error) error {
-	return s.locked(ctx, turnLock, func() error { return s.locked(ctx, gateLock, do) })
+	return s.locked(ctx, turnLock, func() error {
+		s.gate.yield()
+		return s.locked(ctx, gateLock, do)
+	})
 }
 
 // locked runs do under an exclusive lock of the file rel.

@@ -55,6 +55,7 @@ type Store struct {
 	foreign bool   // ProcessFork made the store
 	clock   func() time.Time
 	group   int // more files or directories than this are synchronised as a whole; < 0: never
+	workers int // files that are synchronised at a time
 	temps   atomic.Int64
 	gate    *gate // nil if read-only
 	tools   sync.Pool
@@ -90,7 +91,7 @@ func Open(path string, o Options) (*Store, error) {
 	if o.QuotaBytes < 0 {
 		return nil, fmt.Errorf("dir: quota of %d bytes: %w", o.QuotaBytes, kvferry.ErrInvalid)
 	}
-	s := &Store{o: o, id: newID(), clock: o.Clock, group: syncTogether, idle: make(chan struct{}), sessions: map[*session]struct{}{}}
+	s := &Store{o: o, id: newID(), clock: o.Clock, group: syncTogether, workers: syncWorkers, idle: make(chan struct{}), sessions: map[*session]struct{}{}}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
