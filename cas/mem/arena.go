@@ -2,6 +2,7 @@ package mem
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"runtime"
 	"sync"
@@ -32,13 +33,14 @@ type room struct {
 type arena struct {
 	slabs atomic.Pointer[[][]byte]
 
-	mu     sync.Mutex
-	spare  []uint32        // reserved slabs nothing was taken from yet
-	slab   uint32          // slab that rooms are cut from
-	next   int64           // offset of its unused end
-	bumped bool            // whether slab names one
-	byLen  [classes][]room // freed rooms by size class
-	empty  []uint32        // slots of the table whose mapping is gone
+	mu       sync.Mutex
+	reserved []byte          // one mapping that holds the first slabs
+	spare    []uint32        // reserved slabs nothing was taken from yet
+	slab     uint32          // slab that rooms are cut from
+	next     int64           // offset of its unused end
+	bumped   bool            // whether slab names one
+	byLen    [classes][]room // freed rooms by size class
+	empty    []uint32        // slots of the table whose mapping is gone
 }
 
 // class returns the size class of blobs of n bytes, and the bytes that each
@@ -152,30 +154,46 @@ func (a *arena) unmapLocked(slot uint32) {
 	a.empty = append(a.empty, slot)
 }
 
-// reserve maps slabs for at least n bytes and touches them on all processors.
+// reserve makes slabs for at least n bytes and touches them on all processors.
+// It is called once, before anything is in the table. The slabs are parts of
+// one mapping, so that a reserve that cannot be had is refused at once.
 func (a *arena) reserve(n int64) error {
+	if n == 0 {
+		return nil
+	}
+	if n > math.MaxInt-slabBytes {
+		return fmt.Errorf("mem: map %d bytes: %w", n, kvferry.ErrOutOfMemory)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var fresh [][]byte
-	for ; n > 0; n -= slabBytes {
-		slot, err := a.mapLocked(slabBytes)
-		if err != nil {
-			return err
-		}
-		a.spare = append(a.spare, slot)
-		fresh = append(fresh, (*a.slabs.Load())[slot])
+	count := int((n + slabBytes - 1) / slabBytes)
+	all, err := mapMemory(count * slabBytes)
+	if err != nil {
+		return fmt.Errorf("mem: map %d bytes: %v: %w", n, err, kvferry.ErrOutOfMemory)
 	}
+	table := make([][]byte, count)
+	for i := range table {
+		table[i] = all[i*slabBytes:][:slabBytes:slabBytes]
+		a.spare = append(a.spare, uint32(count-1-i)) // taken from the end
+	}
+	a.reserved = all
+	a.slabs.Store(&table)
+	touchAll(table)
+	return nil
+}
+
+// touchAll touches slabs on all processors.
+func touchAll(slabs [][]byte) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(fresh)) {
+	for range min(runtime.GOMAXPROCS(0), len(slabs)) {
 		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(fresh)); i = next.Add(1) - 1 {
-				touch(fresh[i])
+			for i := next.Add(1) - 1; i < int64(len(slabs)); i = next.Add(1) - 1 {
+				touch(slabs[i])
 			}
 		})
 	}
 	wg.Wait()
-	return nil
 }
 
 // touch writes to every page of b, so that the kernel backs it with memory.
@@ -190,11 +208,16 @@ func touch(b []byte) {
 func (a *arena) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if table := a.slabs.Swap(nil); table != nil {
-		for _, b := range *table {
-			if b != nil {
-				unmapMemory(b)
-			}
+	table := a.slabs.Swap(nil)
+	if table == nil {
+		return
+	}
+	for _, b := range (*table)[len(a.reserved)/slabBytes:] {
+		if b != nil {
+			unmapMemory(b)
 		}
+	}
+	if a.reserved != nil {
+		unmapMemory(a.reserved)
 	}
 }
