@@ -44,6 +44,9 @@ neither among the newest N nor younger than D. Named snapshots always stay.`,
 				return usage(fmt.Errorf("--keep-last %d is negative", last))
 			}
 			how := changeAccess
+			if dry {
+				how = readAccess
+			}
 			if unlisted {
 				how |= dropUnlisted
 			}

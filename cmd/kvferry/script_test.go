@@ -16,6 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/kvferry/kvferry/cmd/kvferry/internal/demo/demotest"
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +46,7 @@ func (l leakTested) Run() int {
 //	cutdigest D N P H      set P to a digest's first N digits, H to them without algorithm
 //	flip FILE OFFSET       invert the lowest bit of a byte; negative counts from the end
 //	cut FILE BYTES         shorten a file
+//	model DIR              write a small model and its tokenizer
 //	untar FILE DIR         unpack a .tar.gz of the test data
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -59,6 +62,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DATA", data)
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "race" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return raceEnabled, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":      codeCommand,
 			"json":      jsonCommand,
@@ -66,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"cutdigest": cutDigestCommand,
 			"flip":      flipCommand,
 			"cut":       cutCommand,
+			"model":     modelCommand,
 			"untar":     untarCommand,
 		},
 	})
@@ -137,6 +147,13 @@ func cutCommand(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+func modelCommand(ts *testscript.TestScript, neg bool, args []string) {
+	arguments(ts, neg, args, 1, "model DIR")
+	ts.Check(os.MkdirAll(ts.MkAbs(args[0]), 0o777))
+	_, _, err := demotest.WriteModel(ts.MkAbs(args[0]))
+	ts.Check(err)
 }
 
 func untarCommand(ts *testscript.TestScript, neg bool, args []string) {

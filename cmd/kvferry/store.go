@@ -55,7 +55,7 @@ const (
 	readAccess   access = 0
 	changeAccess access = 1
 	writeAccess  access = changeAccess | 2
-	// dropUnlisted, with changeAccess, lets a collection delete manifests that
+	// dropUnlisted, beside another, lets a collection delete manifests that
 	// nothing lists.
 	dropUnlisted access = 4
 )

@@ -3,11 +3,9 @@ package demo
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cmd/kvferry/internal/demo/demotest"
 	"github.com/kvferry/kvferry/examples/llama/engine"
 	"github.com/kvferry/kvferry/examples/llama/model"
 )
@@ -55,40 +54,18 @@ func serveMain(args []string) int {
 	return 0
 }
 
-// tiny writes a checkpoint and a tokenizer that cost next to nothing, and
-// returns options for a run with them.
+// tiny returns options for a run with a model that costs next to nothing.
 func tiny(t *testing.T) Options {
 	t.Helper()
-	const dim, hidden, layers, heads, kvHeads, vocab, seqLen = 16, 24, 2, 4, 2, 259, 512
-	const kvDim = dim / heads * kvHeads
-	var b []byte
-	for _, n := range []uint32{dim, hidden, layers, heads, kvHeads, vocab, seqLen} {
-		b = binary.LittleEndian.AppendUint32(b, n)
-	}
-	weights := vocab*dim + layers*(dim+2*dim*dim+2*kvDim*dim+dim+3*hidden*dim) + dim + seqLen*dim/heads
-	x := uint32(1)
-	for range weights {
-		x = x*1664525 + 1013904223
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(int32(x))/(1<<32)))
-	}
-	tokenizer := binary.LittleEndian.AppendUint32(nil, 8)
-	pieces := []string{"<unk>", "<s>", "</s>"}
-	for c := range 256 {
-		pieces = append(pieces, fmt.Sprintf("<0x%02X>", c))
-	}
-	for _, p := range pieces {
-		tokenizer = binary.LittleEndian.AppendUint32(tokenizer, 0)
-		tokenizer = binary.LittleEndian.AppendUint32(tokenizer, uint32(len(p)))
-		tokenizer = append(tokenizer, p...)
-	}
 	dir := t.TempDir()
-	o := Options{Model: filepath.Join(dir, "model.bin"), Tokenizer: filepath.Join(dir, "tokenizer.bin"), Dir: filepath.Join(dir, "demo")}
-	require.NoError(t, os.WriteFile(o.Model, b, 0o600))
-	require.NoError(t, os.WriteFile(o.Tokenizer, tokenizer, 0o600))
+	checkpoint, tokenizer, err := demotest.WriteModel(dir)
+	require.NoError(t, err)
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	o.Executable, o.ChildArgs = exe, []string{"serve"}
-	return o
+	return Options{
+		Model: checkpoint, Tokenizer: tokenizer, Dir: filepath.Join(dir, "demo"),
+		Executable: exe, ChildArgs: []string{"serve"},
+	}
 }
 
 func TestRunContinuesTokenForToken(t *testing.T) {

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/examples/llama/engine"
@@ -44,7 +45,7 @@ func loadWork(checkpoint, tokenizer string) (*work, error) {
 	if checkpoint == "" {
 		w.model, err = model.Seeded(model.DefaultConfig(), seed)
 	} else {
-		w.name = checkpoint
+		w.name = "model " + filepath.Base(checkpoint)
 		if w.model, err = model.LoadFile(checkpoint); err == nil {
 			w.tokenizer, err = model.LoadTokenizerFile(tokenizer, w.model.Config().Vocab)
 		}

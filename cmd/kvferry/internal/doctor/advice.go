@@ -29,7 +29,7 @@ func advise(r Report) []Advice {
 	add(r.HugePages.Transparent == "never", "staging memory in huge pages",
 		"transparent huge pages are off (/sys/kernel/mm/transparent_hugepage/enabled)")
 	add(r.Store != nil && r.Store.Path != "", "captures of many small pages",
-		"a dir: store keeps one file per blob, which the file system syncs one by one")
+		"a dir: store keeps one file per blob")
 	add(r.Store != nil && r.Store.Path != "" && r.Store.Error == "" && r.Store.Free < lowSpace,
 		"a store with room", "less than 1 GiB is free on its file system")
 	return all
