@@ -22,8 +22,14 @@ func (t team) matmul(out, x, w []float32, rows, in, outs int) {
 	})
 }
 
+// The kernels are kept from the race detector, which would make them twenty times
+// slower: they read weights, which never change, and vectors of the pass that
+// called them. The cache, which others share, is watched.
+
 // dot is the definition that the wider kernels reproduce bit for bit: one sum
 // from left to right. They gain by running independent sums side by side.
+//
+//go:norace
 func dot(w, x []float32) float32 {
 	var s float32
 	w = w[:len(x)]
@@ -34,6 +40,8 @@ func dot(w, x []float32) float32 {
 }
 
 // dot4 sets out[0..3] to the products of four consecutive rows of w with x.
+//
+//go:norace
 func dot4(out, w, x []float32) {
 	n := len(x)
 	w0, w1, w2, w3 := w[:n], w[n:][:n], w[2*n:][:n], w[3*n:][:n]
@@ -49,6 +57,8 @@ func dot4(out, w, x []float32) {
 }
 
 // dot4x2 is dot4 for two vectors at once, so that a weight is loaded once.
+//
+//go:norace
 func dot4x2(outA, outB, w, a, b []float32) {
 	n := len(a)
 	w0, w1, w2, w3 := w[:n], w[n:][:n], w[2*n:][:n], w[3*n:][:n]
