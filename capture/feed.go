@@ -69,14 +69,7 @@ func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error)
 	p := l.c.groups[sp.group].Pager
 	m, ok := p.(pager.Mover)
 	if !ok {
-		for i, id := range s.pages {
-			if err := p.ReadPage(ctx, id, s.views[i][:size]); err != nil {
-				s.drop()
-				return nil, fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
-			}
-		}
-		l.deliver(s)
-		return nil, nil
+		return nil, l.copyShipment(ctx, s, sp, size)
 	}
 	t, err := m.Submit(ctx, pager.Job{
 		Direction: pager.Out, Pages: s.pages, Frames: s.views,
@@ -88,6 +81,24 @@ func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error)
 	}
 	s.mover, s.ticket = m, t
 	return s, nil
+}
+
+// copyShipment reads a shipment's pages one by one and hands its batches on.
+func (l *line) copyShipment(ctx context.Context, s *shipment, sp *span, size int) error {
+	whole := false
+	defer func() { // also on a panic of the pager
+		if !whole {
+			s.drop()
+		}
+	}()
+	for i, id := range s.pages {
+		if err := l.c.groups[sp.group].Pager.ReadPage(ctx, id, s.views[i][:size]); err != nil {
+			return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+		}
+	}
+	whole = true
+	l.deliver(s)
+	return nil
 }
 
 // load claims the pages of one extent, all of one span.

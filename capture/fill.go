@@ -230,11 +230,18 @@ func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, ext
 			return nil, err
 		}
 	}
+	answered := false
+	defer func() {
+		if !answered { // the mover panicked: it may have started
+			f.fence(s)
+		}
+	}()
 	var err error
 	s.ticket, err = m.Submit(ctx, pager.Job{
 		Direction: pager.In, Pages: s.ids, Frames: views,
 		Deadline: time.Now().Add(f.r.opts.CopyDeadline),
 	})
+	answered = true
 	if err != nil {
 		s.release()
 		return nil, fmt.Errorf("submit copy of %d pages into group %q: %w", hi-lo, f.t.group.Name, err)
@@ -249,29 +256,41 @@ func (s *sent) release() {
 	s.ext.Release()
 }
 
+// fence keeps the memory and the pages of a copy that has no known end from
+// ever being used again.
+func (f *filling) fence(s *sent) {
+	s.ext.Fence()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range s.ids {
+		f.t.fenced[id] = true
+	}
+}
+
 // landed waits for the end of a copy, whatever becomes of ctx: memory that the
 // engine may still read is not let go.
 func (f *filling) landed(ctx context.Context, m pager.Mover, s *sent) error {
 	defer s.release()
+	ended := false
+	defer func() { // also on a panic of the mover
+		if !ended {
+			f.fence(s)
+		}
+	}()
 	c, err := m.Wait(context.WithoutCancel(ctx), s.ticket)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("%w: %w", kvferry.ErrUnknownOutcome, err)
 	case c.Outcome == pager.Done:
+		ended = true
 		n := len(s.ids)
 		f.meter.add(n, int64(n)*int64(f.t.stored.Meta.PageBytes()))
 		return nil
+	case c.Outcome == pager.NotStarted:
+		ended = true
+		return fmt.Errorf("copy into %d pages of group %q: %w", len(s.ids), f.t.group.Name, c.Err)
 	default:
 		err = c.Err
 	}
-	if c.Outcome != pager.NotStarted {
-		s.ext.Fence()
-		f.mu.Lock()
-		for _, id := range s.ids {
-			f.t.fenced[id] = true
-		}
-		f.mu.Unlock()
-		return fmt.Errorf("copy into %d pages of group %q, which stay fenced: %w", len(s.ids), f.t.group.Name, err)
-	}
-	return fmt.Errorf("copy into %d pages of group %q: %w", len(s.ids), f.t.group.Name, err)
+	return fmt.Errorf("copy into %d pages of group %q, which stay fenced: %w", len(s.ids), f.t.group.Name, err)
 }

@@ -108,17 +108,20 @@ func (l *line) run(ctx context.Context, copied func()) error {
 	go func() { wg.Wait(); close(ended) }()
 	select {
 	case <-l.copied:
-		copied()
+		l.guard(func() error { copied(); return nil })()
 		<-ended
 	case <-ended:
 		l.mu.Lock()
 		whole := l.err == nil && l.doneLocked()
 		l.mu.Unlock()
 		if whole { // the workers were faster than this goroutine, or there was nothing to copy
-			copied()
+			l.guard(func() error { copied(); return nil })()
 		}
 	}
 	stop()
+	for _, b := range l.ready { // of a line that failed: nobody wants them
+		b.release()
+	}
 	cerr := l.ring.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -74,13 +74,19 @@ func (l *line) copyOut(ctx context.Context, b batch, ext *staging.Extent) error 
 	for i := range b.frames {
 		b.frames[i] = ext.Frame(i)
 	}
+	whole := false
+	defer func() { // also on a panic of the pager
+		if !whole {
+			b.release()
+		}
+	}()
 	for i, f := range b.frames {
 		id := sp.ids[b.offset+i]
 		if err := p.ReadPage(ctx, id, f.Bytes()[:size]); err != nil {
-			b.release()
 			return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
 		}
 	}
+	whole = true
 	l.push(b)
 	return nil
 }
