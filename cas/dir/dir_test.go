@@ -117,7 +117,7 @@ func references(s cas.Store) cas.References {
 		if err != nil {
 			return err
 		}
-		for ; len(list) >= 33; list = list[33:] {
+		for ; len(list)%33 == 0 && len(list) > 0; list = list[33:] { // else it is a blob without references
 			if err := visit(digest.New(digest.Algorithm(list[0]), [32]byte(list[1:33]))); err != nil {
 				return err
 			}

@@ -50,6 +50,9 @@ func (x *session) flush(ctx context.Context, places bool) error {
 		if ctx.Err() != nil {
 			return err
 		}
+		if dead := x.expired(); dead != nil {
+			return x.fail(dead)
+		}
 		for _, e := range list { // what the page cache holds may not be on the device
 			x.s.discard(e.temp)
 			x.s.pending.forget(e.d, e.temp)
@@ -58,6 +61,9 @@ func (x *session) flush(ctx context.Context, places bool) error {
 	}
 	for _, e := range list {
 		if err := x.publish(e); err != nil {
+			if dead := x.expired(); dead != nil {
+				err = dead // a collector removed the file
+			}
 			return x.fail(err)
 		}
 	}
@@ -65,6 +71,17 @@ func (x *session) flush(ctx context.Context, places bool) error {
 		return nil
 	}
 	return x.syncPlaces(ctx)
+}
+
+// expired is ErrExpired if a collector took the session for dead, and nil if
+// not or if that cannot be told.
+func (x *session) expired() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.lease.alive(); errors.Is(err, kvferry.ErrExpired) {
+		return err
+	}
+	return nil
 }
 
 // syncFiles makes the bytes of the blobs durable. The descriptor that
