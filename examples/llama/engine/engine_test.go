@@ -310,8 +310,8 @@ func TestPauseHoldsSteps(t *testing.T) {
 	require.Equal(t, before, e.States())
 	require.Equal(t, before, e.PausedStates())
 	select {
-	case <-stepped:
-		t.Fatal("a step ran during the pause")
+	case err := <-stepped:
+		t.Fatal("a step ran during the pause", err)
 	default:
 	}
 	require.NoError(t, p.Resume(late))

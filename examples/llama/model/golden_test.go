@@ -70,7 +70,7 @@ func TestRealModelAgreesWithReference(t *testing.T) {
 	t.Parallel()
 	m, _, g, kv := loadGolden(t)
 	cfg := m.Config()
-	var exact, total, near, clear, unclear int
+	var exact, total, near, sure, unsure int
 	worst := 0.0
 	for _, s := range g.Sequences {
 		c, err := NewCache(cfg, len(s.Pages), g.PageTokens)
@@ -78,10 +78,10 @@ func TestRealModelAgreesWithReference(t *testing.T) {
 		best := replay(m, c, s.Tokens, 16)
 		for i, want := range s.Argmax {
 			if s.Margin[i] <= 0.01 {
-				unclear++
+				unsure++
 				continue
 			}
-			clear++
+			sure++
 			require.Equal(t, want, best[i], "%s: token %d, margin %v", s.Name, i, s.Margin[i])
 		}
 		for i, id := range s.Pages {
@@ -103,9 +103,9 @@ func TestRealModelAgreesWithReference(t *testing.T) {
 		}
 	}
 	t.Logf("argmax equal at %d clear positions (%d unclear); K and V: %d of %d values equal, %d near, largest difference %g",
-		clear, unclear, exact, total, total-exact, worst)
-	require.Equal(t, 1824, clear+unclear)
-	require.Equal(t, 9, unclear)
+		sure, unsure, exact, total, total-exact, worst)
+	require.Equal(t, 1824, sure+unsure)
+	require.Equal(t, 9, unsure)
 	require.Equal(t, total, exact+near, "a value is further from the reference than rounding explains")
 	require.Greater(t, float64(exact)/float64(total), 0.99)
 }

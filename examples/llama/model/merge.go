@@ -1,7 +1,5 @@
 package model
 
-import "container/heap"
-
 // pair is a candidate for a merge: the tokens at left and at its successor.
 type pair struct {
 	left, right int // positions
@@ -10,30 +8,45 @@ type pair struct {
 	score       float32
 }
 
-// pairs is a heap of candidates, the best first: the highest score, then the
-// leftmost.
-type pairs []pair
-
-var _ heap.Interface = (*pairs)(nil)
-
-func (p pairs) Len() int      { return len(p) }
-func (p pairs) Swap(i, j int) { p[i], p[j] = p[j], p[i] }
-func (p pairs) Less(i, j int) bool {
-	if p[i].score != p[j].score {
-		return p[i].score > p[j].score
+// before reports whether p is merged before q: the higher score, then the
+// left one.
+func (p pair) before(q pair) bool {
+	if p.score != q.score {
+		return p.score > q.score
 	}
-	return p[i].left < p[j].left
+	return p.left < q.left
 }
 
-// Push implements heap.Interface.
-func (p *pairs) Push(x any) { *p = append(*p, x.(pair)) }
+// pairs is a binary heap of candidates, the best first.
+type pairs []pair
 
-// Pop implements heap.Interface.
-func (p *pairs) Pop() any {
-	n := len(*p) - 1
-	x := (*p)[n]
-	*p = (*p)[:n]
-	return x
+func (h *pairs) push(p pair) {
+	*h = append(*h, p)
+	q := *h
+	for i := len(q) - 1; i > 0 && q[i].before(q[(i-1)/2]); i = (i - 1) / 2 {
+		q[i], q[(i-1)/2] = q[(i-1)/2], q[i]
+	}
+}
+
+func (h *pairs) pop() pair {
+	q := *h
+	top, n := q[0], len(q)-1
+	q[0] = q[n]
+	q = q[:n]
+	for i := 0; ; {
+		best := i
+		for c := 2*i + 1; c <= 2*i+2 && c < n; c++ {
+			if q[c].before(q[best]) {
+				best = c
+			}
+		}
+		if best == i {
+			*h = q
+			return top
+		}
+		q[i], q[best] = q[best], q[i]
+		i = best
+	}
 }
 
 // merge merges neighbouring tokens until no merged piece exists. The heap
@@ -42,21 +55,21 @@ func (p *pairs) Pop() any {
 func (t *Tokenizer) merge(tokens []int32) []int32 {
 	n := len(tokens)
 	next, prev := make([]int, n), make([]int, n)
-	var heapOf pairs
+	var candidates pairs
 	offer := func(l, r int) {
 		if l < 0 || r >= n {
 			return
 		}
 		if to, ok := t.ids[t.pieces[tokens[l]]+t.pieces[tokens[r]]]; ok && tokens[l] > End && tokens[r] > End {
-			heap.Push(&heapOf, pair{l, r, tokens[l], tokens[r], to, t.scores[to]})
+			candidates.push(pair{l, r, tokens[l], tokens[r], to, t.scores[to]})
 		}
 	}
 	for i := range tokens {
 		next[i], prev[i] = i+1, i-1
 		offer(i-1, i)
 	}
-	for len(heapOf) > 0 {
-		p := heap.Pop(&heapOf).(pair)
+	for len(candidates) > 0 {
+		p := candidates.pop()
 		if tokens[p.left] != p.a || next[p.left] != p.right || tokens[p.right] != p.b {
 			continue
 		}
