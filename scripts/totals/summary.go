@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -79,11 +81,7 @@ func (s *summary) keep(key [2]string, e event) error {
 // end counts a test, and shows its output unless it passed.
 func (s *summary) end(key [2]string, e event) error {
 	if e.Test == "" {
-		// The failure of a package whose tests failed is counted there.
-		if e.Action == "fail" && !s.red[e.Package] {
-			s.broken++
-		}
-		return nil
+		return s.endPackage(e)
 	}
 	switch e.Action {
 	case "pass":
@@ -94,11 +92,41 @@ func (s *summary) end(key [2]string, e event) error {
 	case "skip":
 		s.skipped++
 	}
-	out := s.output[key]
-	delete(s.output, key)
-	if e.Action == "pass" || out == nil {
+	if e.Action == "pass" {
+		delete(s.output, key)
+	}
+	return s.show(key)
+}
+
+// endPackage counts a package that failed although none of its tests did, and
+// shows what the tests printed that never came to an end, as in a crash.
+func (s *summary) endPackage(e event) error {
+	if e.Action != "fail" {
 		return nil
 	}
-	_, err := fmt.Fprintf(s.w, "%s: %s", e.Package, out)
+	if !s.red[e.Package] {
+		s.broken++
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(s.output), compareKeys) {
+		if key[0] != e.Package {
+			continue
+		}
+		if err := s.show(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show prints what a test printed and forgets it.
+func (s *summary) show(key [2]string) error {
+	out := s.output[key]
+	if out == nil {
+		return nil
+	}
+	delete(s.output, key)
+	_, err := fmt.Fprintf(s.w, "%s: %s", key[0], out)
 	return err
 }
+
+func compareKeys(a, b [2]string) int { return slices.Compare(a[:], b[:]) }

@@ -26,6 +26,10 @@ const (
 {"Action":"output","Package":"q","Output":"FAIL\tq\t0.1s\n"}
 {"Action":"fail","Package":"q","Elapsed":0.1}
 `
+	crash = `{"Action":"output","Package":"s","Test":"TestD","Output":"SIGQUIT: quit\n"}
+{"Action":"output","Package":"s","Output":"FAIL\ts\t9s\n"}
+{"Action":"fail","Package":"s","Elapsed":9}
+`
 	broken = `{"ImportPath":"r","Action":"build-output","Output":"r/r.go:3:1: syntax error\n"}
 {"Action":"output","Package":"r","Output":"FAIL\tr [build failed]\n"}
 {"Action":"fail","Package":"r","Elapsed":0,"FailedBuild":"r"}
@@ -41,6 +45,7 @@ func TestRun(t *testing.T) {
 		{"fail", pass + fail, "ok  \tp\t0.1s\nq:     c_test.go:1: wrong\nFAIL\tq\t0.1s\n1 passed, 1 failed, 0 skipped\n"},
 		{"broken", broken, "r/r.go:3:1: syntax error\nFAIL\tr [build failed]\n0 passed, 1 failed, 0 skipped\n"},
 		{"fail and broken", fail + broken, "q:     c_test.go:1: wrong\nFAIL\tq\t0.1s\nr/r.go:3:1: syntax error\nFAIL\tr [build failed]\n0 passed, 2 failed, 0 skipped\n"},
+		{"crash fails", crash, "FAIL\ts\t9s\ns: SIGQUIT: quit\n0 passed, 1 failed, 0 skipped\n"},
 		{"words of make", "make: hello\n{broken\n", "make: hello\n{broken\n0 passed, 0 failed, 0 skipped\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
