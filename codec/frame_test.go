@@ -134,7 +134,7 @@ func TestSmallSamples(t *testing.T) {
 	for n := range 600 {
 		f, err := e.Encode(codec.Hint{}, noise(n))
 		require.NoError(t, err)
-		if n > 1 {
+		if n > 2 { // the noise of 2 bytes is two equal ones
 			require.Equal(t, codec.Raw, f.Codec(), "%d bytes of noise", n)
 		}
 	}

@@ -2,6 +2,7 @@ package codec_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 	"math/rand/v2"
@@ -16,11 +17,11 @@ import (
 // noise returns n bytes that do not compress and depend on n alone.
 func noise(n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 7))
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(r.Uint32())
+	p := make([]byte, 0, n+8)
+	for len(p) < n {
+		p = binary.LittleEndian.AppendUint64(p, r.Uint64())
 	}
-	return p
+	return p[:n]
 }
 
 // kv returns n bytes that look like keys and values in bf16: normally

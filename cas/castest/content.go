@@ -3,6 +3,7 @@ package castest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,15 +36,11 @@ func sum(t testing.TB, a digest.Algorithm, p []byte) digest.Digest {
 // noise returns n bytes that depend on the seed alone.
 func noise(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 0x6b7666))
-	p := make([]byte, n)
-	for i := 0; i < n; i += 8 {
-		v := r.Uint64()
-		for j := i; j < min(i+8, n); j++ {
-			p[j] = byte(v)
-			v >>= 8
-		}
+	p := make([]byte, 0, n+8)
+	for len(p) < n {
+		p = binary.LittleEndian.AppendUint64(p, r.Uint64())
 	}
-	return p
+	return p[:n]
 }
 
 // contents are kinds of plain bytes that codecs treat differently.

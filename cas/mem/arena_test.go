@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,7 +16,7 @@ func TestClasses(t *testing.T) {
 	t.Parallel()
 	sizes := map[int]int64{}
 	last := 0
-	for n := int64(1); n <= maxInSlab; n += 1 + n/1000 {
+	for n := int64(1); n <= maxInSlab; n += 1 + n/200 {
 		c, size := class(n)
 		require.GreaterOrEqual(t, size, n)
 		require.Zero(t, size%grain)
@@ -62,15 +63,11 @@ func TestRoomsAreApart(t *testing.T) {
 		r, err := a.alloc(n)
 		require.NoError(t, err)
 		require.Equal(t, int(n), cap(a.bytes(r)), "a room cannot be grown into its neighbour")
-		for i := range a.bytes(r) {
-			a.bytes(r)[i] = byte(len(rooms))
-		}
+		copy(a.bytes(r), bytes.Repeat([]byte{byte(len(rooms))}, int(n)))
 		rooms = append(rooms, r)
 	}
 	for k, r := range rooms {
-		for _, c := range a.bytes(r) {
-			require.Equal(t, byte(k), c)
-		}
+		require.True(t, bytes.Equal(bytes.Repeat([]byte{byte(k)}, int(r.bytes)), a.bytes(r)), "room %d", k)
 	}
 }
 
