@@ -63,10 +63,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "race" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "race":
+				return raceEnabled, nil
+			case "superuser":
+				return os.Geteuid() == 0, nil
 			}
-			return raceEnabled, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":      codeCommand,

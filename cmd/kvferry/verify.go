@@ -98,6 +98,9 @@ func (a *app) verifyAll(ctx context.Context, s cas.Store, lenient bool) error {
 	if listErr != nil && !errors.Is(listErr, kvferry.ErrCorrupt) {
 		return listErr
 	}
+	if len(entries) == 0 && listErr == nil {
+		a.log.Warn("the catalog lists no snapshot; those of ProcessFork are verified by digest, whole stores by check", "store", a.store)
+	}
 	all := verdicts{Snapshots: []verdict{}, OK: listErr == nil}
 	for _, e := range entries {
 		v, err := a.verifyOne(ctx, s, e, lenient)
