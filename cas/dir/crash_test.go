@@ -186,7 +186,7 @@ func TestPowerFailure(t *testing.T) {
 
 // memory is a directory in memory where there is one: the test opens hundreds
 // of stores.
-func memory(t *testing.T) string {
+func memory(t testing.TB) string {
 	root, err := os.MkdirTemp("/dev/shm", "kvferry-test-")
 	if err != nil {
 		return t.TempDir()
