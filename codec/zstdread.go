@@ -43,7 +43,7 @@ func (d *Decoder) DecodeZstd(dst, src []byte) (n int, err error) {
 	if d.overruns(o, len(dst), src, err) {
 		return 0, fmt.Errorf("codec: zstd content into a buffer of %d: %w", len(dst), kvferry.ErrShortBuffer)
 	}
-	return 0, fmt.Errorf("codec: zstd: %v: %w", err, kvferry.ErrCorrupt)
+	return 0, fmt.Errorf("codec: zstd: %w: %w", err, kvferry.ErrCorrupt)
 }
 
 // overruns tells whether decoding failed because the content is longer than

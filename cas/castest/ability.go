@@ -1,6 +1,7 @@
 package castest
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -81,8 +82,8 @@ func testView(t *testing.T, c Config) {
 		b, err := s.(cas.Viewer).View(t.Context(), d)
 		require.NoError(t, err)
 		a.Release()
-		require.Equal(t, n, len(b.Bytes()))
-		require.True(t, string(p) == string(b.Bytes()))
+		require.Len(t, b.Bytes(), n)
+		require.True(t, bytes.Equal(p, b.Bytes()))
 		b.Release()
 	}
 	_, err := s.(cas.Viewer).View(t.Context(), sum(t, digest.BLAKE3, []byte("never put")))
@@ -115,7 +116,7 @@ func testViewOutlives(t *testing.T, c Config) {
 	}
 	require.NoError(t, s.Close())
 	for i, v := range views {
-		require.True(t, string(noise(uint64(i), 1000)) == string(v.Bytes()), "view %d", i)
+		require.True(t, bytes.Equal(noise(uint64(i), 1000), v.Bytes()), "view %d", i)
 		v.Release()
 	}
 }
@@ -124,11 +125,11 @@ func testBatch(t *testing.T, c Config) {
 	s := c.open(t)
 	sess := begin(t, s)
 	var reqs []cas.Request
-	var want []string
+	var want [][]byte
 	for i := range 50 {
 		p := noise(uint64(i), 100*i)
 		reqs = append(reqs, cas.Request{Digest: put(t, sess, p), Dst: make([]byte, len(p))})
-		want = append(want, string(p))
+		want = append(want, p)
 	}
 	reqs[3].Digest = sum(t, digest.BLAKE3, []byte("never put"))
 	reqs[4].Dst = reqs[4].Dst[:10]
@@ -144,7 +145,7 @@ func testBatch(t *testing.T, c Config) {
 			require.ErrorIs(t, r.Err, kvferry.ErrInvalid)
 		default:
 			require.NoError(t, r.Err)
-			require.True(t, want[i] == string(r.Dst[:r.N]), "request %d", i)
+			require.True(t, bytes.Equal(want[i], r.Dst[:r.N]), "request %d", i)
 		}
 	}
 	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), nil))

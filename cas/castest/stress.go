@@ -86,10 +86,7 @@ func collectForever(ctx context.Context, s cas.Store, deleted *atomic.Int64) (ru
 	for ctx.Err() == nil {
 		r, err := s.(cas.Collector).Collect(ctx, cas.CollectOptions{References: references(s)})
 		deleted.Add(r.Deleted)
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return runs, err
 		}
 		runs++

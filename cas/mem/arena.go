@@ -126,7 +126,7 @@ func (a *arena) nextSlabLocked() error {
 func (a *arena) mapLocked(n int64) (uint32, error) {
 	b, err := mapMemory(int(n))
 	if err != nil {
-		return 0, fmt.Errorf("mem: map %d bytes: %v: %w", n, err, kvferry.ErrOutOfMemory)
+		return 0, fmt.Errorf("mem: map %d bytes: %w: %w", n, err, kvferry.ErrOutOfMemory)
 	}
 	var table [][]byte
 	if old := a.slabs.Load(); old != nil {
@@ -169,7 +169,7 @@ func (a *arena) reserve(n int64) error {
 	count := int((n + slabBytes - 1) / slabBytes)
 	all, err := mapMemory(count * slabBytes)
 	if err != nil {
-		return fmt.Errorf("mem: map %d bytes: %v: %w", n, err, kvferry.ErrOutOfMemory)
+		return fmt.Errorf("mem: map %d bytes: %w: %w", n, err, kvferry.ErrOutOfMemory)
 	}
 	table := make([][]byte, count)
 	for i := range table {

@@ -94,6 +94,9 @@ func (s *Store) sweep(ctx context.Context, sh *shard, epoch uint64, dryRun bool,
 	if err := s.checkOpen(ctx, "collect"); err != nil {
 		return err
 	}
+	if sh.closed { // see Get
+		return closedErr("collect")
+	}
 	for d, i := range sh.index {
 		r := &sh.recs[i]
 		if r.marked == epoch || r.pins > 0 || r.released >= epoch {

@@ -145,7 +145,7 @@ func (s *Store) Get(ctx context.Context, d digest.Digest, dst []byte) (int, erro
 	sh := s.shard(d)
 	sh.mu.RLock() // held during the copy, so that the blob's room stays its own
 	defer sh.mu.RUnlock()
-	if s.closed.Load() { // Close waits for this lock before the memory goes
+	if sh.closed { // Close sets it under this lock before the memory goes
 		return 0, closedErr("get")
 	}
 	i, ok := sh.index[d]
@@ -183,8 +183,7 @@ func (s *Store) Close() error {
 		sess.end(stateClosed)
 	}
 	for i := range s.shards {
-		s.shards[i].mu.Lock() // waits for calls that saw the store open
-		s.shards[i].mu.Unlock()
+		s.shards[i].close()
 	}
 	s.unref()
 	return nil
@@ -204,7 +203,7 @@ func (s *Store) Quarantine(ctx context.Context, d digest.Digest) error {
 	sh := s.shard(d)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if s.closed.Load() { // see Get
+	if sh.closed { // see Get
 		return closedErr("quarantine")
 	}
 	i, ok := sh.index[d]

@@ -15,11 +15,12 @@ const shardCount = 64
 // shard is one part of the table of blobs. Maps and records hold no pointers,
 // so the garbage collector does not look into them however many there are.
 type shard struct {
-	mu    sync.RWMutex
-	index map[digest.Digest]uint32 // into recs
-	recs  []record
-	free  []uint32 // unused records
-	_     [40]byte // keep neighbours' locks on other cache lines
+	mu     sync.RWMutex
+	index  map[digest.Digest]uint32 // into recs
+	recs   []record
+	free   []uint32 // unused records
+	closed bool
+	_      [40]byte // keep neighbours' locks on other cache lines
 }
 
 // record is a blob. It outlives the blob's place in the index while a session
@@ -37,6 +38,13 @@ type record struct {
 func (sh *shard) init(blobs int) {
 	sh.index = make(map[digest.Digest]uint32, blobs)
 	sh.recs = make([]record, 0, blobs)
+}
+
+// close waits for the calls that saw the shard open, and refuses others.
+func (sh *shard) close() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.closed = true
 }
 
 // shardOf picks a shard by bits of the sum that maps do not favour.

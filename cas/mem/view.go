@@ -36,7 +36,7 @@ func (s *Store) View(ctx context.Context, d digest.Digest) (cas.View, error) {
 	sh := s.shard(d)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if s.closed.Load() { // see Get
+	if sh.closed { // see Get
 		return nil, closedErr("view")
 	}
 	i, ok := sh.index[d]
