@@ -21,12 +21,17 @@ type calls struct {
 	at    int
 	act   func(op string) error // nil: count only
 	fired string                // the call at which it happened
+	only  string                // counts only these calls, if not empty
 	// always also counts the calls that cannot fail.
 	always bool
 }
 
 func (c *calls) hit(op string) error {
 	c.mu.Lock()
+	if c.only != "" && c.only != op {
+		c.mu.Unlock()
+		return nil
+	}
 	act := c.act
 	if c.n == c.at && act != nil {
 		c.fired = op
@@ -45,7 +50,15 @@ func (c *calls) hit(op string) error {
 func (c *calls) arm(k int, always bool, act func(op string) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n, c.at, c.act, c.always, c.fired = 0, k, act, always, ""
+	c.n, c.at, c.act, c.always, c.fired, c.only = 0, k, act, always, "", ""
+}
+
+// failFirst makes the first of the given calls fail.
+func (c *calls) failFirst(op string, err error) {
+	c.arm(0, false, func(string) error { return err })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.only = op
 }
 
 func (c *calls) disarm() (fired string) {

@@ -2,7 +2,6 @@ package capture_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 
@@ -34,6 +33,9 @@ const (
 	failing    mode = "fail"
 	panicking  mode = "panic"
 	cancelling mode = "cancel"
+	// A batch of copies ends in one of the bad ways.
+	notStarted mode = "not-started"
+	unknown    mode = "unknown"
 )
 
 // engineCalls are the calls that reach an engine.
@@ -53,6 +55,12 @@ func (sc *scenario) sweep(t *testing.T, m mode) (faults int) {
 			switch {
 			case m == failing:
 				return errMarker
+			case m == notStarted && call == "wait":
+				return errNotStarted
+			case m == unknown && call == "wait":
+				return errUnknown
+			case m == notStarted || m == unknown:
+				return nil
 			case m == cancelling:
 				cancel()
 			case slices.Contains(engineCalls, call):
@@ -89,6 +97,14 @@ func (sc *scenario) judge(t *testing.T, w *world, before condition, m mode, fire
 		wanted = true
 	case crash != nil:
 		panic(crash)
+	case m == notStarted && fired == "wait":
+		require.ErrorIs(t, err, errNotStarted)
+		require.NotErrorIs(t, err, kvferry.ErrUnknownOutcome)
+		wanted = true
+	case m == unknown && fired == "wait":
+		require.ErrorIs(t, err, errUnknown)
+		require.ErrorIs(t, err, kvferry.ErrUnknownOutcome)
+		wanted = true
 	case m == failing && wanted:
 		require.ErrorIs(t, err, errMarker, "%s: the fault at %q surfaces", sc.name, fired)
 	case m == cancelling && err != nil:
@@ -156,13 +172,4 @@ func sweepAll(t *testing.T, scs []scenario, modes ...mode) {
 			})
 		}
 	}
-}
-
-func isKVFerry(err error) bool {
-	for _, s := range []error{kvferry.ErrCorrupt, kvferry.ErrNotFound, kvferry.ErrUnsupported} {
-		if errors.Is(err, s) {
-			return true
-		}
-	}
-	return false
 }
