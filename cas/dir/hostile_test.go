@@ -226,36 +226,3 @@ func TestEveryBitOfABlob(t *testing.T) {
 		}
 	}
 }
-
-// TestFullAndReadOnlyDisk with a real file system of 1 MiB, where the tests
-// may mount one.
-func TestFullAndReadOnlyDisk(t *testing.T) {
-	root := t.TempDir()
-	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("no permission to mount: %v (the fault sweep covers the same errors)", err)
-	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(root, 0)) })
-	s, err := dir.Open(root, dir.Options{})
-	require.NoError(t, err)
-	first, err := commit(t.Context(), s, digest.BLAKE3, []string{"x"}, noise(1, 100))
-	require.NoError(t, err)
-	_, err = commit(t.Context(), s, digest.BLAKE3, []string{"x"}, noise(2, 400000), noise(3, 400000), noise(4, 400000))
-	require.ErrorIs(t, err, kvferry.ErrNoSpace)
-	require.Equal(t, first, wantWhole(t, s)[0].Root)
-	require.Positive(t, collect(t, s, cas.CollectOptions{}).Deleted)
-	_, err = commit(t.Context(), s, digest.BLAKE3, []string{"y"}, noise(2, 400000))
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
-
-	require.NoError(t, syscall.Mount("tmpfs", root, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	ro, err := dir.Open(root, dir.Options{ReadOnly: true})
-	require.NoError(t, err)
-	require.Len(t, wantWhole(t, ro), 2)
-	require.NoError(t, ro.Close())
-	rw, err := dir.Open(root, dir.Options{})
-	if err == nil { // nothing had to be made
-		_, err = commit(t.Context(), rw, digest.BLAKE3, nil, noise(5, 10))
-		require.NoError(t, rw.Close())
-	}
-	require.ErrorIs(t, err, kvferry.ErrReadOnly)
-}
