@@ -18,6 +18,7 @@ type shipment struct {
 	batches []batch
 	pages   []pager.PageID
 	views   [][]byte
+	waits   int // attempts to wait for it
 }
 
 // feed fills extents through the engines' own movers, several at a time, and
@@ -25,16 +26,14 @@ type shipment struct {
 func (l *line) feed(ctx context.Context) (err error) {
 	var flying []*shipment
 	defer func() { // whatever happened, no copy is left without an owner
-		for _, s := range flying {
-			err = errors.Join(err, l.land(context.WithoutCancel(ctx), s, err == nil))
-		}
+		err = errors.Join(err, l.landAll(context.WithoutCancel(ctx), flying, err == nil))
 	}()
 	for l.more() {
 		ext := l.ring.TryAcquire()
 		for ext == nil && len(flying) > 0 {
-			s := flying[0]
-			flying = flying[1:]
-			if err := l.land(ctx, s, true); err != nil {
+			err := l.land(ctx, flying[0], true)
+			flying = flying[1:] // not before: if the pager panics, it is landed below
+			if err != nil {
 				return err
 			}
 			ext = l.ring.TryAcquire()
@@ -59,6 +58,28 @@ func (l *line) more() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err == nil && l.span < len(l.spans)
+}
+
+// landAll waits for every shipment, also when the pager panics: then the
+// panic goes on when the rest has landed. A shipment that is waited for in vain
+// twice keeps its memory fenced.
+func (l *line) landAll(ctx context.Context, left []*shipment, wanted bool) (err error) {
+	defer func() {
+		if len(left) == 0 {
+			return
+		}
+		if left[0].waits > 1 {
+			left[0].ext.Fence()
+			left[0].drop()
+			left = left[1:]
+		}
+		err = errors.Join(err, l.landAll(ctx, left, false))
+	}()
+	for len(left) > 0 {
+		err = errors.Join(err, l.land(ctx, left[0], wanted && err == nil))
+		left = left[1:]
+	}
+	return err
 }
 
 // ship claims pages for an extent and submits their copy. Groups without a
@@ -109,7 +130,7 @@ func (l *line) load(s *shipment) (*span, int) {
 	sp := &l.spans[at]
 	size := l.c.snapshot.Groups[sp.group].Meta.PageBytes()
 	for used := 0; used < s.ext.Len() && l.span == at; {
-		b, _ := l.claimLocked(s.ext.Len() - used)
+		b := l.claimLocked(s.ext.Len() - used)
 		for i := range b.frames {
 			b.frames[i] = s.ext.Frame(used)
 			s.views = append(s.views, b.frames[i].Bytes()[:size])
@@ -123,6 +144,7 @@ func (l *line) load(s *shipment) (*span, int) {
 
 // land waits for a shipment and hands its batches on, if wanted.
 func (l *line) land(ctx context.Context, s *shipment, wanted bool) error {
+	s.waits++
 	c, err := s.mover.Wait(ctx, s.ticket)
 	if err != nil && ctx.Err() != nil { // the waiting ended, not the copy
 		c, err = s.mover.Wait(context.WithoutCancel(ctx), s.ticket)

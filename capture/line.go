@@ -49,29 +49,33 @@ type batch struct {
 	frames []*staging.Frame
 }
 
-func newLine(c *taking, spans []span) (*line, error) {
-	l := &line{c: c, spans: spans, copied: make(chan struct{})}
+// newLine takes the staging memory, before the engine is paused: as much as the
+// options allow, but not more than the pages that the engine has now.
+func newLine(ctx context.Context, c *taking) (*line, error) {
+	l := &line{c: c, copied: make(chan struct{})}
 	l.wake = sync.NewCond(&l.mu)
-	frame, pages, bytes := 0, 0, int64(0)
-	for _, sp := range spans {
-		n := c.snapshot.Groups[sp.group].Meta.PageBytes()
+	frame, total := 0, 0
+	for _, g := range c.groups {
+		n := g.Pager.Meta().PageBytes()
+		ids, err := g.Pager.OccupiedPages(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("occupied pages of group %q: %w", g.Name, err)
+		}
 		frame = max(frame, n)
-		pages += len(sp.ids)
-		bytes += int64(len(sp.ids)) * int64(n)
-		if _, ok := c.groups[sp.group].Pager.(pager.Mover); ok {
+		total += len(ids) * n
+		if _, ok := g.Pager.(pager.Mover); ok {
 			l.mover = true
 		}
 	}
-	l.progress = newMeter(c.opts.Progress, pages, bytes)
 	extent := pullBatchBytes
 	if l.mover {
 		extent = staging.DefaultExtentBytes
 	}
-	extent = max(extent, frame)
+	extent = max(frame, min(extent, total/(2*c.opts.Workers)+1))
 	ring, err := staging.NewRing(staging.Options{
 		FrameBytes:  frame,
 		ExtentBytes: extent,
-		Extents:     max(c.opts.StagingBytes/extent, c.opts.Workers+1, 2),
+		Extents:     max(min(c.opts.StagingBytes, total)/extent, c.opts.Workers+1, 2),
 		Allocator:   c.opts.Allocator,
 	})
 	if err != nil {
@@ -86,8 +90,19 @@ func newLine(c *taking, spans []span) (*line, error) {
 		l.slots = append(l.slots, batch{frames: make([]*staging.Frame, 0, l.perBatch)})
 	}
 	l.ready = make([]batch, 0, n)
-	l.settleLocked()
 	return l, nil
+}
+
+// plan says what is to be copied.
+func (l *line) plan(spans []span) {
+	pages, bytes := 0, int64(0)
+	for _, sp := range spans {
+		pages += len(sp.ids)
+		bytes += int64(len(sp.ids)) * int64(l.c.snapshot.Groups[sp.group].Meta.PageBytes())
+	}
+	l.spans = spans
+	l.progress = newMeter(l.c.opts.Progress, pages, bytes)
+	l.settleLocked() // nobody else is there yet
 }
 
 // run moves everything and returns when all goroutines ended. copied is called
@@ -175,21 +190,18 @@ func (l *line) settleLocked() {
 // doneLocked reports whether every page has been copied.
 func (l *line) doneLocked() bool { return l.span == len(l.spans) && l.copying == 0 }
 
-// claimLocked reserves the next pages for the frames of a slot, or reports
-// that there is nothing left to copy.
-func (l *line) claimLocked(limit int) (b batch, ok bool) {
-	if l.span == len(l.spans) {
-		return batch{}, false
-	}
+// claimLocked reserves the next pages, of which there must be some, for the
+// frames of a slot.
+func (l *line) claimLocked(limit int) batch {
 	sp := &l.spans[l.span]
 	n := min(limit, l.perBatch, len(sp.ids)-l.offset)
-	b = l.slots[len(l.slots)-1]
+	b := l.slots[len(l.slots)-1]
 	l.slots = l.slots[:len(l.slots)-1]
 	b.span, b.offset, b.frames = l.span, l.offset, b.frames[:n]
 	l.offset += n
 	l.copying++
 	l.settleLocked()
-	return b, true
+	return b
 }
 
 // push hands a copied batch on and announces the end of copying.

@@ -50,6 +50,15 @@ func (t *tally) merge(o tally) {
 // take pauses the engine, copies its pages and stores them. The first error is
 // that of resuming, which alone does not spoil the capture.
 func (c *taking) take(ctx context.Context) (resumeErr, err error) {
+	l, err := newLine(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { // after everything: nothing may be in flight by then
+		if cerr := l.ring.Close(); err == nil {
+			err = cerr
+		}
+	}()
 	p := &pausing{groups: c.groups}
 	defer func() { // also on a panic of the pager
 		resumeErr = errors.Join(resumeErr, p.release(ctx))
@@ -70,10 +79,7 @@ func (c *taking) take(ctx context.Context) (resumeErr, err error) {
 	}
 	c.pause.Digest = time.Since(begin)
 	begin = time.Now()
-	l, err := newLine(c, spans)
-	if err != nil {
-		return nil, err
-	}
+	l.plan(spans)
 	err = l.run(ctx, func() {
 		c.pause.Copy = time.Since(begin)
 		resumeErr = p.release(ctx)

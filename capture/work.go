@@ -46,8 +46,7 @@ func (l *line) next() (b batch, ext *staging.Extent, ok bool) {
 	for l.err == nil {
 		if !l.mover && l.span < len(l.spans) {
 			if ext = l.ring.TryAcquire(); ext != nil {
-				b, _ = l.claimLocked(ext.Len())
-				return b, ext, true
+				return l.claimLocked(ext.Len()), ext, true
 			}
 		}
 		if n := len(l.ready); n > 0 {

@@ -47,7 +47,7 @@ type Pager interface {
 	Resume(ctx context.Context) error
 
 	// OccupiedPages returns the indices that hold valid data, ascending,
-	// without repeats.
+	// without repeats. While the engine runs the answer is an estimate.
 	OccupiedPages(ctx context.Context) ([]PageID, error)
 
 	// LogicalSeqs returns every live sequence.
