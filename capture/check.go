@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
@@ -179,12 +180,12 @@ func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m mete
 // health works out what is lost of one snapshot.
 func (c *checking) health(ctx context.Context, e cas.Entry) (SnapshotHealth, error) {
 	h := SnapshotHealth{Entry: e}
-	snap, _, err := Load(ctx, c.store, e.Root, LoadOptions{Key: c.opts.Key, Lenient: true})
+	var snap *manifest.Snapshot
+	snap, _, h.Err = Load(ctx, c.store, e.Root, LoadOptions{Key: c.opts.Key, Lenient: true})
 	if ctx.Err() != nil {
 		return h, context.Cause(ctx)
 	}
-	if err != nil {
-		h.Err = err
+	if h.Err != nil {
 		return h, nil
 	}
 	var failed error

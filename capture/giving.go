@@ -121,7 +121,11 @@ func (t *target) take(ctx context.Context, keep bool) error {
 		for i, p := range t.pages {
 			ids[i] = t.stored.Indices[p]
 		}
-		if err := t.group.Pager.(pager.Reserver).ReservePages(ctx, ids); err != nil {
+		r, ok := t.group.Pager.(pager.Reserver)
+		if !ok { // plan made sure of it
+			return fmt.Errorf("reserve pages: %w", kvferry.ErrUnsupported)
+		}
+		if err := r.ReservePages(ctx, ids); err != nil {
 			return fmt.Errorf("reserve %d pages: %w", n, err)
 		}
 		t.ids = ids

@@ -23,8 +23,9 @@ func newRows(n int, at func(i int) []byte) *rows {
 	return &rows{at: at, slots: make([]uint32, size), mask: uint64(size - 1)}
 }
 
-// find returns a member equal to b, or the free slot where it would go.
-func (r *rows) find(b []byte) (i int, slot uint64, ok bool) {
+// find returns the slot of the member that equals b, or the free one where it
+// would go.
+func (r *rows) find(b []byte) (slot uint64, ok bool) {
 	n := 0
 	for ; len(b) >= (n+1)*digest.Size; n++ {
 		slot = bits.RotateLeft64(slot, 17) ^ binary.LittleEndian.Uint64(b[n*digest.Size:])
@@ -32,17 +33,17 @@ func (r *rows) find(b []byte) (i int, slot uint64, ok bool) {
 	for slot &= r.mask; ; slot = (slot + 1) & r.mask {
 		s := r.slots[slot]
 		if s == 0 {
-			return 0, slot, false
+			return slot, false
 		}
 		if bytes.Equal(r.at(int(s-1)), b) {
-			return int(s - 1), slot, true
+			return slot, true
 		}
 	}
 }
 
 // add makes i a member and reports whether no equal one was there.
 func (r *rows) add(i int) bool {
-	_, slot, ok := r.find(r.at(i))
+	slot, ok := r.find(r.at(i))
 	if !ok {
 		r.slots[slot] = uint32(i) + 1
 	}
@@ -51,6 +52,6 @@ func (r *rows) add(i int) bool {
 
 // has reports whether a member equals b.
 func (r *rows) has(b []byte) bool {
-	_, _, ok := r.find(b)
+	_, ok := r.find(b)
 	return ok
 }
