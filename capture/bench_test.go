@@ -80,7 +80,7 @@ func BenchmarkHost(b *testing.B) {
 			require.NoError(b, dst.InstallLogicalSeqs(ctx, nil))
 			require.NoError(b, dst.With(synthetic.Releaser).(pager.Releaser).ReleasePages(ctx, got))
 			b.StartTimer()
-			back, err = capture.Restore(ctx, s, rep.Root, dst, capture.RestoreOptions{})
+			back, err = capture.Restore(ctx, s, rep.Root, dst.With(synthetic.Releaser), capture.RestoreOptions{})
 			require.NoError(b, err)
 		}
 		b.StopTimer()

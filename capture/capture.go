@@ -81,9 +81,10 @@ type Transfer struct {
 	Progress func(Progress)
 }
 
-// Defaults of Transfer.
+// Defaults of Transfer. The staging memory is small enough to stay in a
+// processor's cache on its way from copy to store.
 const (
-	DefaultStagingBytes = 32 << 20
+	DefaultStagingBytes = 8 << 20
 	DefaultCopyDeadline = 30 * time.Second
 )
 
@@ -180,10 +181,19 @@ type RestoreReport struct {
 	Pages     int
 	Sequences int
 	Bytes     int64
-	// Mapping of captured to allocated page indices, per group.
-	Mapping []map[pager.PageID]pager.PageID
-	Pause   Pause
-	Elapsed time.Duration
+	// Mappings says where the pages went, per group of the snapshot.
+	Mappings []Mapping
+	Pause    Pause
+	Elapsed  time.Duration
+}
+
+// Mapping says where the pages of a group went: page Numbers[i] of the snapshot
+// was at the engine index Captured[i] and is at Restored[i]. Captured is nil if
+// the snapshot does not tell.
+type Mapping struct {
+	Group              string
+	Numbers            []uint32
+	Captured, Restored []pager.PageID
 }
 
 // Restore puts a snapshot back into one pager. See RestoreGroups for the

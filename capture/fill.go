@@ -14,8 +14,9 @@ import (
 	"github.com/kvferry/kvferry/staging"
 )
 
-// fillBatch is how many pages a worker takes at a time.
-const fillBatch = 64
+// fillBatchBytes is how much a worker takes at a time: few enough pages that
+// the last ones are shared evenly.
+const fillBatchBytes = 512 << 10
 
 // filling moves pages from the store into allocated pages of one target.
 type filling struct {
@@ -138,8 +139,9 @@ func (f *filling) write(ctx context.Context) error {
 	frame := ext.Frame(0)
 	defer frame.Release()
 	size := len(frame.Bytes())
+	batch := min(max(1, fillBatchBytes/max(size, 1)), staging.MaxFrames)
 	for {
-		lo, hi := f.claim(fillBatch)
+		lo, hi := f.claim(batch)
 		if lo == hi {
 			return nil
 		}

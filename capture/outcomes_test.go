@@ -54,7 +54,7 @@ func TestPagesOfAnUnknownCopyAreNeverReused(t *testing.T) {
 
 	rep, err := restore()
 	require.NoError(t, err)
-	for _, to := range rep.Mapping[0] {
+	for _, to := range rep.Mappings[0].Restored {
 		require.False(t, fenced[to], "page %d", to)
 	}
 	require.Positive(t, w.moveLate(t))

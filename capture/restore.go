@@ -220,13 +220,14 @@ func (r *returning) report() RestoreReport {
 		for _, s := range t.seqs {
 			ids[s.ID] = struct{}{}
 		}
-		m := make(map[pager.PageID]pager.PageID, len(t.pages))
-		for i, n := range t.pages {
-			if t.stored.Indices != nil {
-				m[t.stored.Indices[n]] = t.ids[i]
+		m := Mapping{Group: t.stored.Name, Numbers: t.pages, Restored: t.ids}
+		if t.stored.Indices != nil {
+			m.Captured = make([]pager.PageID, len(t.pages))
+			for i, n := range t.pages {
+				m.Captured[i] = t.stored.Indices[n]
 			}
 		}
-		rep.Mapping = append(rep.Mapping, m)
+		rep.Mappings = append(rep.Mappings, m)
 	}
 	rep.Sequences = len(ids)
 	return rep

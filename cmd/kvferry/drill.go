@@ -38,10 +38,9 @@ func freshEngines(s *manifest.Snapshot, want *pager.Meta) ([]*synthetic.Engine, 
 // compareGroup reads every page of a group back out of an engine and compares
 // its digests with the page table, and the engine's sequences with the
 // snapshot's. A difference is ErrCorrupt.
-func compareGroup(ctx context.Context, g *manifest.Group, e *synthetic.Engine, mapping map[pager.PageID]pager.PageID) error {
-	at, err := places(g, mapping)
-	if err != nil {
-		return err
+func compareGroup(ctx context.Context, g *manifest.Group, e *synthetic.Engine, at []pager.PageID) error {
+	if len(at) != g.Table.Pages() {
+		return fmt.Errorf("restore: %s of %d were restored: %w", count(len(at), "page"), g.Table.Pages(), kvferry.ErrCorrupt)
 	}
 	occupied, err := e.OccupiedPages(ctx)
 	if err != nil {
@@ -54,24 +53,6 @@ func compareGroup(ctx context.Context, g *manifest.Group, e *synthetic.Engine, m
 		return err
 	}
 	return compareSequences(ctx, g, e, at)
-}
-
-// places returns the engine's index of each page of a group. A snapshot that
-// does not know its indices went to the first pages of the fresh engine.
-func places(g *manifest.Group, mapping map[pager.PageID]pager.PageID) ([]pager.PageID, error) {
-	at := make([]pager.PageID, g.Table.Pages())
-	for n := range at {
-		if g.Indices == nil {
-			at[n] = pager.PageID(n)
-			continue
-		}
-		id, ok := mapping[g.Indices[n]]
-		if !ok {
-			return nil, fmt.Errorf("restore: page %d was not restored: %w", g.Indices[n], kvferry.ErrCorrupt)
-		}
-		at[n] = id
-	}
-	return at, nil
 }
 
 func comparePages(ctx context.Context, g *manifest.Group, e *synthetic.Engine, at []pager.PageID) error {

@@ -116,7 +116,7 @@ func drill(ctx context.Context, s cas.Store, root digest.Digest, want *pager.Met
 		return restored{}, rep, err
 	}
 	for i := range snap.Groups {
-		if err := compareGroup(ctx, &snap.Groups[i], engines[i], rep.Mapping[i]); err != nil {
+		if err := compareGroup(ctx, &snap.Groups[i], engines[i], rep.Mappings[i].Restored); err != nil {
 			return restored{}, rep, err
 		}
 	}
