@@ -73,7 +73,12 @@ func (r *Reader) Checked(ctx context.Context, d digest.Digest, scratch []byte, u
 // ReadAll returns the verified plain bytes of d in memory of their own. A blob
 // longer than limit is ErrShortBuffer.
 func (r *Reader) ReadAll(ctx context.Context, d digest.Digest, limit int) ([]byte, error) {
-	size := min(limit, 128<<10) // a whole page-table chunk
+	// What has a known length, as a page-table chunk, is read at once; of a
+	// document nobody knows the length until the store tells it.
+	size := limit
+	if limit > 128<<10 {
+		size = 16 << 10
+	}
 	for {
 		buf := make([]byte, size)
 		n, err := r.Get(ctx, d, buf)
