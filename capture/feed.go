@@ -85,7 +85,7 @@ func (l *line) landAll(ctx context.Context, left []*shipment, wanted bool) (err 
 // ship claims pages for an extent and submits their copy. Groups without a
 // mover are copied here and now; then there is no shipment.
 func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error) {
-	s := &shipment{ext: ext}
+	s := l.newShipment(ext)
 	sp, size := l.load(s)
 	p := l.c.groups[sp.group].Pager
 	m, ok := p.(pager.Mover)
@@ -176,6 +176,21 @@ func (l *line) deliver(s *shipment) {
 		l.push(b)
 	}
 	s.ext.Release()
+	l.spare = append(l.spare, s)
+}
+
+// newShipment returns an empty shipment. Those that were delivered are used
+// again, so that a long capture allocates nothing for them; one that ended
+// badly is not, because a mover may still look at its lists.
+func (l *line) newShipment(ext *staging.Extent) *shipment {
+	n := len(l.spare)
+	if n == 0 {
+		return &shipment{ext: ext, pages: make([]pager.PageID, 0, ext.Len()), views: make([][]byte, 0, ext.Len())}
+	}
+	s := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	*s = shipment{ext: ext, batches: s.batches[:0], pages: s.pages[:0], views: s.views[:0]}
+	return s
 }
 
 // drop lets go of a shipment whose bytes are not wanted.

@@ -179,6 +179,7 @@ type sent struct {
 	ticket pager.Ticket
 	ext    *staging.Extent
 	frames []*staging.Frame
+	views  [][]byte // bytes of the frames
 	ids    []pager.PageID
 }
 
@@ -190,6 +191,7 @@ func (f *filling) send(ctx context.Context, m pager.Mover) (err error) {
 		return err
 	}
 	var before *sent
+	spare := f.newSent()
 	defer func() {
 		if before != nil {
 			err = errors.Join(err, f.landed(ctx, m, before))
@@ -204,32 +206,38 @@ func (f *filling) send(ctx context.Context, m pager.Mover) (err error) {
 		if err != nil {
 			return err
 		}
-		now, err := f.submit(ctx, m, rd, ext, lo, hi)
-		if err != nil {
+		now := spare
+		if err := f.submit(ctx, m, rd, now, ext, lo, hi); err != nil {
 			return err
 		}
-		if before != nil {
-			last := before
-			before = now
-			if err := f.landed(ctx, m, last); err != nil {
-				return err
-			}
-		}
+		last := before
 		before = now
+		if last == nil {
+			spare = f.newSent()
+			continue
+		}
+		if err := f.landed(ctx, m, last); err != nil {
+			return err
+		}
+		spare = last // nobody looks at its lists any more
 	}
 }
 
+func (f *filling) newSent() *sent {
+	n := f.ring.Frames()
+	return &sent{frames: make([]*staging.Frame, 0, n), views: make([][]byte, 0, n)}
+}
+
 // submit reads pages lo to hi into ext and starts their copy.
-func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, ext *staging.Extent, lo, hi int) (*sent, error) {
-	s := &sent{ext: ext, ids: f.t.ids[lo:hi]}
-	views := make([][]byte, 0, hi-lo)
+func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, s *sent, ext *staging.Extent, lo, hi int) (err error) {
+	*s = sent{ext: ext, ids: f.t.ids[lo:hi], frames: s.frames[:0], views: s.views[:0]}
 	for i := lo; i < hi; i++ {
 		fr := ext.Frame(i - lo)
 		s.frames = append(s.frames, fr)
-		views = append(views, fr.Bytes())
+		s.views = append(s.views, fr.Bytes())
 		if err := f.read(ctx, rd, i, fr.Bytes()); err != nil {
 			s.release()
-			return nil, err
+			return err
 		}
 	}
 	answered := false
@@ -238,17 +246,16 @@ func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, ext
 			f.fence(s)
 		}
 	}()
-	var err error
 	s.ticket, err = m.Submit(ctx, pager.Job{
-		Direction: pager.In, Pages: s.ids, Frames: views,
+		Direction: pager.In, Pages: s.ids, Frames: s.views,
 		Deadline: time.Now().Add(f.r.opts.CopyDeadline),
 	})
 	answered = true
 	if err != nil {
 		s.release()
-		return nil, fmt.Errorf("submit copy of %d pages into group %q: %w", hi-lo, f.t.group.Name, err)
+		return fmt.Errorf("submit copy of %d pages into group %q: %w", hi-lo, f.t.group.Name, err)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *sent) release() {

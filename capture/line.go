@@ -39,6 +39,8 @@ type line struct {
 	copied  chan struct{}
 	moved   tally
 
+	spare []*shipment // of feed alone
+
 	progress meter
 }
 
