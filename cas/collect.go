@@ -2,8 +2,10 @@ package cas
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/digest"
 )
 
@@ -27,6 +29,32 @@ type CollectOptions struct {
 	Now time.Time
 	// DryRun reports what would be done and changes nothing.
 	DryRun bool
+}
+
+// Validate returns ErrInvalid if a collection cannot be run with o.
+func (o CollectOptions) Validate() error {
+	if o.References == nil || o.KeepLast < 0 || o.KeepWithin < 0 {
+		return fmt.Errorf("cas: collect with references: %t, keep last %d, keep within %v: %w",
+			o.References != nil, o.KeepLast, o.KeepWithin, kvferry.ErrInvalid)
+	}
+	return nil
+}
+
+// Split applies the policy to a catalog's entries, which are in the order of
+// Catalog.Entries. Ages are counted from now; o.Now is not looked at. Both
+// results keep the order.
+func (o CollectOptions) Split(entries []Entry, now time.Time) (kept, dropped []Entry) {
+	all := o.KeepLast == 0 && o.KeepWithin == 0
+	for i, e := range entries {
+		newest := len(entries)-i <= o.KeepLast
+		young := o.KeepWithin > 0 && now.Sub(e.Created) < o.KeepWithin
+		if all || newest || young || len(e.Names) > 0 {
+			kept = append(kept, e)
+		} else {
+			dropped = append(dropped, e)
+		}
+	}
+	return kept, dropped
 }
 
 // CollectReport says what a collection did, or would do.

@@ -97,8 +97,10 @@ type Session interface {
 
 	// Commit flushes, then records the snapshot durably and makes it visible,
 	// then points its names at it, and ends the session. The snapshot's root
-	// must have been put or found in this session (else ErrInvalid). If it
-	// fails, the snapshot is not visible and the session can only be aborted.
+	// and image must have been put or found in this session (else ErrInvalid).
+	// A snapshot that is in the catalog already is replaced, its image too; its
+	// other names stay. If Commit fails, the catalog is as before and the
+	// session can only be aborted.
 	Commit(ctx context.Context, s Entry) error
 
 	// Abort ends the session without publishing anything; blobs that nothing
@@ -138,8 +140,10 @@ type Entry struct {
 	Sequences int64
 	Bytes     int64
 	// Image is the digest of a ProcessFork image manifest that points at
-	// Root, or invalid. A store in ProcessFork's layout lists it in that
-	// layout too; a collection keeps it with the snapshot.
+	// Root, or invalid. It is a SHA-256 (else Commit is ErrInvalid). A store in
+	// ProcessFork's layout lists it in that layout too, as long as the snapshot
+	// is in the catalog, and its Commit is ErrInvalid if the blob is no such
+	// manifest. A collection keeps it with the snapshot: References visits it.
 	Image digest.Digest
 }
 

@@ -77,6 +77,7 @@ func Run(t *testing.T, c Config) {
 		{"blobs", blobTests},
 		{"session", sessionTests},
 		{"catalog", catalogTests},
+		{"image", imageTests},
 		{"collect", collectTests},
 		{"ability", abilityTests},
 		{"life", lifeTests},

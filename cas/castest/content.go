@@ -185,6 +185,11 @@ func references(s cas.Store) cas.References {
 		if err := visit(e.Root); err != nil {
 			return err
 		}
+		if e.Image.Valid() {
+			if err := visit(e.Image); err != nil {
+				return err
+			}
+		}
 		for _, line := range strings.Split(string(manifest), "\n")[1:] {
 			if line == "" {
 				continue

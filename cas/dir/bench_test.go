@@ -20,7 +20,7 @@ func BenchmarkCapture(b *testing.B) {
 		for _, stored := range []int{0, 95, 100} {
 			b.Run(fmt.Sprintf("blob=%dKiB/stored=%d%%", size>>10, stored), func(b *testing.B) {
 				const blobs = 1000
-				root, err := os.MkdirTemp(".", "bench-")
+				root, err := os.MkdirTemp(".", "bench-") //nolint:usetesting // on a disk, where b.TempDir may not be
 				require.NoError(b, err)
 				b.Cleanup(func() { require.NoError(b, os.RemoveAll(root)) })
 				s := open(b, root, dir.Options{})

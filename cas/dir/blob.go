@@ -26,7 +26,12 @@ type tools struct {
 // keepBuffer is the greatest buffer that is kept for the next blob.
 const keepBuffer = 32 << 20
 
-func (s *Store) borrow() *tools { return s.tools.Get().(*tools) }
+func (s *Store) borrow() *tools {
+	if t, ok := s.tools.Get().(*tools); ok {
+		return t
+	}
+	return new(tools)
+}
 
 func (s *Store) giveBack(t *tools) {
 	if cap(t.buf) > keepBuffer {
@@ -59,8 +64,7 @@ func (s *Store) get(d digest.Digest, dst []byte) (int, error) {
 	}
 	for {
 		temp, waiting := s.pending.written(d)
-		var n int
-		err := error(kvferry.ErrNotFound)
+		n, err := 0, kvferry.ErrNotFound
 		if waiting {
 			n, err = s.readBlob(temp, d, dst)
 		}

@@ -215,8 +215,9 @@ func (c catalog) Drop(ctx context.Context, root digest.Digest) error {
 }
 
 // drop removes the names first: a crash leaves a snapshot without names rather
-// than names without a snapshot. A damaged snapshot can be dropped too; that a
-// damaged name might point at it does not keep it.
+// than names without a snapshot. A damaged snapshot can be dropped too: that a
+// damaged name might point at it does not keep it, and its image's marker,
+// which nobody knows any more, stays.
 func (s *Store) drop(ctx context.Context, root digest.Digest) error {
 	if _, err := s.fs.lstat(entryPath(root)); missing(err) {
 		return fmt.Errorf("dir: snapshot %v: %w", root, kvferry.ErrNotFound)
@@ -232,5 +233,10 @@ func (s *Store) drop(ctx context.Context, root digest.Digest) error {
 			return fmt.Errorf("dir: names %s: %w", strings.Join(names[root], ", "), err)
 		}
 	}
-	return s.remove(entryPath(root))
+	e, err := s.entry(root)
+	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrUnsupported) {
+		return err
+	}
+	e.Root = root
+	return s.removeEntry(e)
 }

@@ -176,10 +176,11 @@ func (k *checker) catalog(context.Context) error {
 		if err != nil {
 			continue
 		}
-		_, err = k.s.entry(root)
+		snapshot, err := k.s.entry(root)
 		if err := k.damage(snapshotsDir+"/"+e.Name(), err); err != nil {
 			return err
 		}
+		k.marker(snapshot)
 	}
 	if list, err = k.entries(namesDir); err != nil {
 		return err
@@ -201,6 +202,18 @@ func (k *checker) catalog(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// marker reports that the marker of e's image is missing, which a crash can
+// leave behind; the next collection writes it.
+func (k *checker) marker(e cas.Entry) {
+	if !e.Image.Valid() {
+		return
+	}
+	rel := markerPath(e.Image)
+	if _, err := k.s.fs.lstat(rel); missing(err) {
+		k.report(cas.Problem{Digest: e.Image, Path: rel, Err: fmt.Errorf("dir: %s, image of %v: %w", rel, e.Root, kvferry.ErrNotFound)})
+	}
 }
 
 func (k *checker) images(ctx context.Context) error {

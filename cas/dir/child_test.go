@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"testing"
@@ -49,7 +48,7 @@ func child(root, job string) {
 }
 
 // startChild runs the child and returns its output.
-func startChild(t *testing.T, root, job string) (*exec.Cmd, *bufio.Scanner, io.Closer) {
+func startChild(t *testing.T, root, job string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
@@ -59,7 +58,7 @@ func startChild(t *testing.T, root, job string) (*exec.Cmd, *bufio.Scanner, io.C
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	return cmd, bufio.NewScanner(out), out
+	return cmd, bufio.NewScanner(out)
 }
 
 // TestKilled kills a writing process again and again: what it was told to be
@@ -69,7 +68,7 @@ func TestKilled(t *testing.T) {
 	root := t.TempDir()
 	committed := map[string]bool{}
 	for round := range 6 {
-		cmd, lines, _ := startChild(t, root, "forever")
+		cmd, lines := startChild(t, root, "forever")
 		for i := 0; i <= round && lines.Scan(); i++ {
 			var d string
 			_, err := fmt.Sscanf(lines.Text(), "committed %s", &d)
@@ -111,7 +110,7 @@ func TestCollectBesideAnotherProcess(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	s := open(t, root, dir.Options{})
-	cmd, lines, _ := startChild(t, root, "")
+	cmd, lines := startChild(t, root, "")
 	commits := 0
 	for lines.Scan() {
 		require.Contains(t, lines.Text(), "committed")

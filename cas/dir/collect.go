@@ -41,8 +41,8 @@ func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectR
 		return cas.CollectReport{}, err
 	}
 	defer s.stop()
-	if o.References == nil || o.KeepLast < 0 || o.KeepWithin < 0 {
-		return cas.CollectReport{}, fmt.Errorf("dir: collect without references or with a negative policy: %w", kvferry.ErrInvalid)
+	if err := o.Validate(); err != nil {
+		return cas.CollectReport{}, fmt.Errorf("dir: %w", err)
 	}
 	if s.o.ReadOnly && !o.DryRun {
 		return cas.CollectReport{}, fmt.Errorf("dir: collect in %s: %w", s.fs.root, kvferry.ErrReadOnly)
@@ -78,14 +78,20 @@ func (c *collection) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kept, dropped := c.split(entries)
+	kept, dropped := c.o.Split(entries, c.o.Now)
 	for _, e := range kept {
 		if err := c.mark(ctx, e); err != nil {
 			return err
 		}
 	}
-	for _, e := range dropped {
+	for _, e := range dropped { // with their markers, which would keep them
 		c.seen[e.Root] = true
+		if e.Image.Valid() {
+			c.images[markerName(e.Image)] = true
+		}
+	}
+	if err := c.restoreMarkers(ctx, kept); err != nil {
+		return err
 	}
 	if err := c.markImages(ctx); err != nil {
 		return err
@@ -109,21 +115,6 @@ func (c *collection) run(ctx context.Context) error {
 	return c.sweep(ctx)
 }
 
-// split applies the policy to the entries, which are sorted by age.
-func (c *collection) split(entries []cas.Entry) (kept, dropped []cas.Entry) {
-	for i, e := range entries {
-		newest := len(entries)-i <= c.o.KeepLast
-		young := c.o.KeepWithin > 0 && c.o.Now.Sub(e.Created) < c.o.KeepWithin
-		all := c.o.KeepLast == 0 && c.o.KeepWithin == 0
-		if all || newest || young || len(e.Names) > 0 {
-			kept = append(kept, e)
-		} else {
-			dropped = append(dropped, e)
-		}
-	}
-	return kept, dropped
-}
-
 // drop drops the snapshots that the policy does not keep, unless they got a
 // name or were committed anew since they were listed.
 func (c *collection) drop(ctx context.Context, dropped []cas.Entry) error {
@@ -134,24 +125,23 @@ func (c *collection) drop(ctx context.Context, dropped []cas.Entry) error {
 		}
 		for _, e := range dropped {
 			now, err := c.s.entry(e.Root)
-			if errors.Is(err, kvferry.ErrNotFound) {
-				delete(c.seen, e.Root)
-				continue
-			}
-			if err != nil {
+			if err != nil && !errors.Is(err, kvferry.ErrNotFound) {
 				return err
 			}
-			if len(names[e.Root]) > 0 || !now.Created.Equal(e.Created) {
-				delete(c.seen, e.Root) // the sweep finds and marks it
+			// From here on the sweep marks what it finds.
+			delete(c.seen, e.Root)
+			delete(c.images, markerName(e.Image))
+			switch {
+			case err != nil: // dropped meanwhile
+			case len(names[e.Root]) > 0 || !now.Created.Equal(e.Created):
 				now.Names = names[e.Root]
 				c.report.Kept = append(c.report.Kept, now)
-				continue
+			default:
+				if err := c.s.removeEntry(now); err != nil {
+					return err
+				}
+				c.report.Dropped = append(c.report.Dropped, e)
 			}
-			if err := c.s.remove(entryPath(e.Root)); err != nil {
-				return err
-			}
-			delete(c.seen, e.Root)
-			c.report.Dropped = append(c.report.Dropped, e)
 		}
 		return nil
 	})

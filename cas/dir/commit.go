@@ -4,7 +4,9 @@ package dir
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
@@ -35,10 +37,11 @@ func (x *session) commit(ctx context.Context, e cas.Entry) error {
 		return err
 	}
 	x.mu.Lock()
-	known, lost := x.held[e.Root] == there, x.lost
+	known := x.held[e.Root] == there && (!e.Image.Valid() || x.held[e.Image] == there)
+	lost := x.lost
 	x.mu.Unlock()
 	if !known {
-		return fmt.Errorf("root was neither put nor found in session %s: %w", x.id, kvferry.ErrInvalid)
+		return fmt.Errorf("root or image was neither put nor found in session %s: %w", x.id, kvferry.ErrInvalid)
 	}
 	if lost > 0 {
 		return fmt.Errorf("%d blobs were set aside as damaged and not put again: %w", lost, kvferry.ErrCorrupt)
@@ -46,15 +49,46 @@ func (x *session) commit(ctx context.Context, e cas.Entry) error {
 	if err := x.flush(ctx, true); err != nil {
 		return err
 	}
-	edits := []edit{{rel: entryPath(e.Root), content: encodeEntry(e)}}
-	seen := map[string]bool{}
-	for _, name := range e.Names {
-		if !seen[name] {
-			edits = append(edits, edit{rel: namePath(name), content: encodeName(name, e.Root)})
-		}
-		seen[name] = true
+	marker, err := x.s.markerOf(e)
+	if err != nil {
+		return err
 	}
-	return x.s.locked(ctx, catalogLock, func() error { return x.publishEntry(ctx, edits) })
+	return x.s.locked(ctx, catalogLock, func() error {
+		edits, err := x.s.entryEdits(e, marker)
+		if err != nil {
+			return err
+		}
+		return x.publishEntry(ctx, edits)
+	})
+}
+
+// entryEdits are the changes that make e visible. The caller has the lock of
+// the catalog.
+//
+// An image's marker exists only while the entry that has the image does: it is
+// written after the entry and removed before. A marker alone would be a root
+// that no entry tells of, so nothing would ever drop it. An entry without its
+// marker is a snapshot of ours like any other, which only ProcessFork does not
+// see yet; a collection writes the marker.
+func (s *Store) entryEdits(e cas.Entry, marker []byte) ([]edit, error) {
+	var edits []edit
+	old, err := s.entry(e.Root)
+	switch {
+	case err == nil && old.Image.Valid() && old.Image != e.Image:
+		edits = append(edits, edit{rel: markerPath(old.Image), remove: true})
+	case err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt):
+		return nil, err
+	}
+	edits = append(edits, edit{rel: entryPath(e.Root), content: encodeEntry(e)})
+	if marker != nil {
+		edits = append(edits, edit{rel: markerPath(e.Image), content: marker})
+	}
+	names := slices.Clone(e.Names)
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		edits = append(edits, edit{rel: namePath(name), content: encodeName(name, e.Root)})
+	}
+	return edits, nil
 }
 
 // publishEntry makes the snapshot visible. It is inside the gate from the last

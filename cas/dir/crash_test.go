@@ -187,7 +187,7 @@ func TestPowerFailure(t *testing.T) {
 // memory is a directory in memory where there is one: the test opens hundreds
 // of stores.
 func memory(t testing.TB) string {
-	root, err := os.MkdirTemp("/dev/shm", "kvferry-test-")
+	root, err := os.MkdirTemp("/dev/shm", "kvferry-test-") //nolint:usetesting // in memory, where t.TempDir may not be
 	if err != nil {
 		return t.TempDir()
 	}

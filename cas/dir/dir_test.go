@@ -122,6 +122,11 @@ func references(s cas.Store) cas.References {
 				return err
 			}
 		}
+		if e.Image.Valid() {
+			if err := visit(e.Image); err != nil {
+				return err
+			}
+		}
 		return visit(e.Root)
 	}
 }

@@ -6,7 +6,7 @@
 //	<root>/blobs/blake3/<aa>/<64 hex>.kvf         a frame of package codec
 //	<root>/blobs/blake3-keyed/<aa>/<64 hex>.kvf   likewise
 //	<root>/blobs/<alg>/<aa>/.kvf-<id>-<n>.<64 hex>  a blob that is not durable yet
-//	<root>/images/<64 hex>.json      ProcessFork's image markers: roots, left alone
+//	<root>/images/<64 hex>.json      image markers, ProcessFork's and ours: roots
 //	<root>/snapshots/<alg>-<64 hex>  one snapshot of the catalog
 //	<root>/names/<name>              the snapshot that a name points at
 //	<root>/sessions/<16 hex>         a live session and what it protects
@@ -36,7 +36,14 @@
 //	pages 64
 //	sequences 3
 //	bytes 262144
+//	image sha256:<64 hex>                       (only if it has one)
 //	sum <64 hex>
+//
+// A marker has the bytes of the image manifest whose digest is its name. That
+// of a snapshot's image is written once the snapshot is in the catalog, and
+// removed before it is dropped, so that no crash leaves one that keeps what is
+// not in the catalog. An entry whose marker is missing gets it from the next
+// collection. Other markers are ProcessFork's and left alone.
 //
 // A session's file, which its process holds an exclusive flock of:
 //

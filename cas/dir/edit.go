@@ -9,10 +9,11 @@ import (
 	"github.com/kvferry/kvferry"
 )
 
-// edit is the replacement of one file of the catalog.
+// edit is the replacement, or removal, of one file of the catalog.
 type edit struct {
 	rel     string
 	content []byte
+	remove  bool
 
 	temp string
 	old  []byte // what was there, nil if nothing
@@ -28,23 +29,15 @@ func (s *Store) apply(edits ...edit) (err error) {
 		}
 	}()
 	for i := range edits {
-		e := &edits[i]
-		if e.old, err = s.fs.readSmall(e.rel, recordMax); err != nil {
-			if !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt) {
-				return err
-			}
-			e.old = nil // what is damaged is not brought back
-		}
-		if e.temp, err = s.writeTemp(e.rel, e.content); err != nil {
+		if err := s.prepareEdit(&edits[i]); err != nil {
 			return err
 		}
 	}
 	for i := range edits {
 		e := &edits[i]
-		if err := s.fs.rename(e.temp, e.rel); err != nil {
-			return unwritten("publish", e.rel, err)
+		if err := s.makeEdit(e); err != nil {
+			return err
 		}
-		e.done = true
 		dir := path.Dir(e.rel)
 		if i+1 < len(edits) && path.Dir(edits[i+1].rel) == dir {
 			continue
@@ -53,6 +46,37 @@ func (s *Store) apply(edits ...edit) (err error) {
 			return unwritten("sync", dir, err)
 		}
 	}
+	return nil
+}
+
+// prepareEdit reads what e replaces and writes the new content beside it.
+func (s *Store) prepareEdit(e *edit) (err error) {
+	limit := recordMax
+	if path.Dir(e.rel) == imagesDir {
+		limit = markerMax
+	}
+	if e.old, err = s.fs.readSmall(e.rel, limit); err != nil {
+		if !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt) {
+			return err
+		}
+		e.old = nil // what is damaged is not brought back
+	}
+	if e.remove {
+		return nil
+	}
+	e.temp, err = s.writeTemp(e.rel, e.content)
+	return err
+}
+
+func (s *Store) makeEdit(e *edit) error {
+	if e.remove {
+		if err := s.fs.unlink(e.rel); err != nil && !missing(err) {
+			return unwritten("remove", e.rel, err)
+		}
+	} else if err := s.fs.rename(e.temp, e.rel); err != nil {
+		return unwritten("publish", e.rel, err)
+	}
+	e.done = true
 	return nil
 }
 
@@ -65,7 +89,7 @@ func (s *Store) undo(edits []edit) error {
 			s.discard(e.temp)
 		case e.done && e.old != nil:
 			errs = append(errs, s.publish(e.rel, e.old))
-		case e.done:
+		case e.done && !e.remove:
 			errs = append(errs, s.remove(e.rel))
 		}
 	}

@@ -28,6 +28,10 @@ var fuzzRoot = digest.New(digest.BLAKE3, [32]byte{1, 2, 3})
 func FuzzEntry(f *testing.F) {
 	e := cas.Entry{Root: fuzzRoot, Format: cas.FormatNative, Created: time.Unix(1, 2).UTC(), Pages: 3, Sequences: 4, Bytes: 5}
 	f.Add(encodeEntry(e))
+	e.Image = digest.New(digest.SHA256, [32]byte{4, 5, 6})
+	f.Add(encodeEntry(e))
+	e.Image = fuzzRoot
+	f.Add(encodeEntry(e))
 	f.Add(encodeRecord(snapshotKind, "root", fuzzRoot.String(), "format", "native", "created", "x", "pages", "-1", "sequences", "0", "bytes", "0"))
 	f.Add(encodeRecord("kvferry snapshot 2", "root", "later"))
 	f.Add([]byte{})

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/kvferry/kvferry"
@@ -51,24 +50,16 @@ func (c *collection) markImages(ctx context.Context) error {
 // markImage marks what the image manifest text needs. That its page manifest
 // cannot be read is an error; the other documents may be missing or anything.
 func (c *collection) markImage(ctx context.Context, text []byte) error {
-	var image struct {
-		Cache *struct {
-			Manifest string `json:"manifest"`
-		} `json:"cache"`
-	}
-	if err := json.Unmarshal(text, &image); err != nil || image.Cache == nil {
-		return fmt.Errorf("is no image manifest: %w", kvferry.ErrCorrupt)
-	}
-	pages, err := digest.Parse(image.Cache.Manifest)
+	pages, err := pagesOf(text)
 	if err != nil {
-		return fmt.Errorf("page manifest %.80q: %w", image.Cache.Manifest, kvferry.ErrCorrupt)
+		return err
 	}
 	for d := range mentioned(text) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		c.marked[d] = struct{}{}
-		doc, err := c.document(d)
+		doc, err := c.s.document(d, documentMax)
 		switch {
 		case err == nil:
 			for ref := range mentioned(doc) {
@@ -84,20 +75,37 @@ func (c *collection) markImage(ctx context.Context, text []byte) error {
 	return nil
 }
 
+// pagesOf returns the page manifest that the image manifest text points at.
+func pagesOf(text []byte) (digest.Digest, error) {
+	var image struct {
+		Cache *struct {
+			Manifest string `json:"manifest"`
+		} `json:"cache"`
+	}
+	if err := json.Unmarshal(text, &image); err != nil || image.Cache == nil {
+		return digest.Digest{}, fmt.Errorf("is no image manifest: %w", kvferry.ErrCorrupt)
+	}
+	pages, err := digest.Parse(image.Cache.Manifest)
+	if err != nil {
+		return digest.Digest{}, fmt.Errorf("page manifest %.80q: %w", image.Cache.Manifest, kvferry.ErrCorrupt)
+	}
+	return pages, nil
+}
+
 // document returns the bytes of a blob of which it is known that they hash to
-// its digest.
-func (c *collection) document(d digest.Digest) ([]byte, error) {
+// its digest. One of more than limit bytes is ErrShortBuffer.
+func (s *Store) document(d digest.Digest, limit int) ([]byte, error) {
 	h, err := digest.NewHasher(digest.SHA256, nil)
 	if err != nil {
 		return nil, err
 	}
-	for size := 64 << 10; ; size = min(4*size, documentMax) {
+	for size := 64 << 10; ; size = min(4*size, limit) {
 		buf := make([]byte, size)
-		n, err := c.s.get(d, buf)
+		n, err := s.get(d, buf)
 		if err == nil {
 			return buf[:n], h.Check(d, buf[:n])
 		}
-		if !errors.Is(err, kvferry.ErrShortBuffer) || size == documentMax {
+		if !errors.Is(err, kvferry.ErrShortBuffer) || size == limit {
 			return nil, err
 		}
 	}
@@ -148,14 +156,14 @@ func (c *collection) markUnlisted(ctx context.Context) error {
 			if f.owner != "" {
 				return nil
 			}
-			first, err := sniff.first(c.s, f.rel)
-			if errors.Is(err, io.EOF) || err == nil && first != '{' {
-				return nil
-			}
+			object, err := sniff.object(c.s, f.rel)
 			if err != nil {
 				return fmt.Errorf("%s may be a manifest: %w", f.rel, err)
 			}
-			doc, err := c.document(f.d)
+			if !object {
+				return nil
+			}
+			doc, err := c.s.document(f.d, documentMax)
 			if errors.Is(err, kvferry.ErrNotFound) {
 				return nil
 			}
@@ -173,10 +181,7 @@ func (c *collection) markUnlisted(ctx context.Context) error {
 
 // markDocument marks doc if it looks like a page or image manifest.
 func (c *collection) markDocument(ctx context.Context, d digest.Digest, doc []byte) error {
-	var keys map[string]json.RawMessage
-	if json.Unmarshal(doc, &keys) != nil {
-		return nil
-	}
+	keys := topLevel(doc)
 	has := func(key string) bool { _, ok := keys[key]; return ok }
 	switch {
 	case has("cache") && (has("schema_version") || has("media_type")):
@@ -189,4 +194,13 @@ func (c *collection) markDocument(ctx context.Context, d digest.Digest, doc []by
 		}
 	}
 	return nil
+}
+
+// topLevel returns the keys of a JSON object, and none of anything else.
+func topLevel(doc []byte) map[string]json.RawMessage {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(doc, &keys) != nil {
+		return nil
+	}
+	return keys
 }

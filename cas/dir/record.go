@@ -70,19 +70,28 @@ func decodeRecord(b []byte, kind string, keys ...string) ([]string, error) {
 
 // encodeEntry returns the file of a snapshot.
 func encodeEntry(e cas.Entry) []byte {
-	return encodeRecord(snapshotKind,
+	fields := []string{
 		"root", e.Root.String(),
 		"format", string(e.Format),
 		"created", e.Created.UTC().Format(timeFormat),
 		"pages", strconv.FormatInt(e.Pages, 10),
 		"sequences", strconv.FormatInt(e.Sequences, 10),
-		"bytes", strconv.FormatInt(e.Bytes, 10))
+		"bytes", strconv.FormatInt(e.Bytes, 10),
+	}
+	if e.Image.Valid() {
+		fields = append(fields, "image", e.Image.String())
+	}
+	return encodeRecord(snapshotKind, fields...)
 }
 
 // decodeEntry reads the file of the snapshot root. Whatever encodeEntry would
 // not have written is ErrCorrupt.
 func decodeEntry(b []byte, root digest.Digest) (cas.Entry, error) {
-	v, err := decodeRecord(b, snapshotKind, "root", "format", "created", "pages", "sequences", "bytes")
+	keys := []string{"root", "format", "created", "pages", "sequences", "bytes"}
+	if bytes.Contains(b, []byte("\nimage ")) {
+		keys = append(keys, "image")
+	}
+	v, err := decodeRecord(b, snapshotKind, keys...)
 	if err != nil {
 		return cas.Entry{}, err
 	}
@@ -93,6 +102,9 @@ func decodeEntry(b []byte, root digest.Digest) (cas.Entry, error) {
 			*n, err = strconv.ParseInt(v[3+i], 10, 64)
 		}
 	}
+	if err == nil && len(v) > 6 {
+		e.Image, err = digest.Parse(v[6])
+	}
 	if err != nil || checkEntry(e) != nil || !bytes.Equal(encodeEntry(e), b) {
 		return cas.Entry{}, fmt.Errorf("dir: snapshot file of %v: %w", root, kvferry.ErrCorrupt)
 	}
@@ -102,7 +114,7 @@ func decodeEntry(b []byte, root digest.Digest) (cas.Entry, error) {
 // checkEntry returns ErrInvalid for what cannot be recorded.
 func checkEntry(e cas.Entry) error {
 	if y := e.Created.UTC().Year(); !e.Root.Valid() || !e.Format.Valid() || y < 0 || y > 9999 ||
-		e.Pages < 0 || e.Sequences < 0 || e.Bytes < 0 {
+		e.Pages < 0 || e.Sequences < 0 || e.Bytes < 0 || e.Image.Valid() && e.Image.Algorithm() != digest.SHA256 {
 		return fmt.Errorf("dir: entry %+v: %w", e, kvferry.ErrInvalid)
 	}
 	for _, name := range e.Names {

@@ -163,8 +163,8 @@ func (x *session) fail(err error) error {
 
 // Abort implements cas.Session.
 func (x *session) Abort(context.Context) error {
-	if err := x.s.start(context.Background()); err != nil {
-		return nil //nolint:nilerr // closing the store aborted the session
+	if x.s.start(context.Background()) != nil {
+		return nil // closing the store aborted the session
 	}
 	defer x.s.stop()
 	return x.end()

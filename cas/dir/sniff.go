@@ -25,25 +25,25 @@ func newSniffer() (*sniffer, error) {
 	return &sniffer{z}, nil
 }
 
-// first returns the first plain byte of the file rel, io.EOF if it has none,
-// and ErrCorrupt if it cannot be decoded.
-func (n *sniffer) first(s *Store, rel string) (byte, error) {
+// object tells whether the first plain byte of the file rel is that of a JSON
+// object. A file that cannot be decoded is ErrCorrupt.
+func (n *sniffer) object(s *Store, rel string) (bool, error) {
 	fd, size, err := s.fs.openRegular(rel)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	defer func() { _ = unix.Close(fd) }() // read only
 	src := io.NewSectionReader(fileAt{&s.fs, fd, rel}, 0, size)
 	if err := n.z.Reset(src); err != nil {
-		return 0, fmt.Errorf("dir: %s: %v: %w", rel, err, kvferry.ErrCorrupt)
+		return false, fmt.Errorf("dir: %s: %w: %w", rel, kvferry.ErrCorrupt, err)
 	}
 	var b [1]byte
 	if _, err := io.ReadFull(n.z, b[:]); err == io.EOF {
-		return 0, io.EOF
+		return false, nil // it is empty
 	} else if err != nil {
-		return 0, fmt.Errorf("dir: %s: %v: %w", rel, err, kvferry.ErrCorrupt)
+		return false, fmt.Errorf("dir: %s: %w: %w", rel, kvferry.ErrCorrupt, err)
 	}
-	return b[0], nil
+	return b[0] == '{', nil
 }
 
 // fileAt reads a descriptor through the seam.

@@ -98,7 +98,6 @@ func Open(path string, o Options) (*Store, error) {
 	if !syncWholeReports() {
 		s.group = -1
 	}
-	s.tools.New = func() any { return new(tools) }
 	s.pending.init()
 	s.fs = files{fd: -1, root: path, fault: o.Fault}
 	if err := s.open(path); err != nil {

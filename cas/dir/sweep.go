@@ -158,7 +158,7 @@ func (c *collection) delete(ctx context.Context, batch []blobFile) error {
 
 // sweepTemps removes old temporary files: of the original, and of small files.
 func (c *collection) sweepTemps(ctx context.Context) error {
-	for _, dir := range []string{".", snapshotsDir, namesDir} {
+	for _, dir := range []string{".", snapshotsDir, namesDir, imagesDir} {
 		if err := c.sweepDir(ctx, dir); err != nil {
 			return err
 		}

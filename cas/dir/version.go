@@ -41,7 +41,7 @@ func (v version) encode() []byte {
 func parseVersion(b []byte) (version, error) {
 	var v version
 	if err := json.Unmarshal(b, &v); err != nil {
-		return v, fmt.Errorf("dir: %s: %v: %w", versionFile, err, kvferry.ErrCorrupt)
+		return v, fmt.Errorf("dir: %s: %w: %w", versionFile, kvferry.ErrCorrupt, err)
 	}
 	if v.Format == formatName && v.Version > formatVersion {
 		return v, fmt.Errorf("dir: %s: format version %d is newer than %d: %w", versionFile, v.Version, formatVersion, kvferry.ErrUnsupported)

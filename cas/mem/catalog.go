@@ -44,6 +44,9 @@ func checkEntry(e cas.Entry) error {
 	if !e.Format.Valid() {
 		return fmt.Errorf("mem: commit %v with format %.40q: %w", e.Root, e.Format, kvferry.ErrInvalid)
 	}
+	if e.Image.Valid() && e.Image.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("mem: commit %v with image %v: %w", e.Root, e.Image, kvferry.ErrInvalid)
+	}
 	for _, name := range e.Names {
 		if err := cas.CheckName(name); err != nil {
 			return err

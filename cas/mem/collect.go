@@ -3,9 +3,7 @@ package mem
 import (
 	"context"
 	"fmt"
-	"time"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -22,8 +20,8 @@ func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectR
 	if err := s.checkOpen(ctx, "collect"); err != nil {
 		return report, err
 	}
-	if o.References == nil || o.KeepLast < 0 || o.KeepWithin < 0 {
-		return report, fmt.Errorf("mem: collect without references or with a negative policy: %w", kvferry.ErrInvalid)
+	if err := o.Validate(); err != nil {
+		return report, fmt.Errorf("mem: %w", err)
 	}
 	if o.Now.IsZero() {
 		o.Now = s.opts.Now()
@@ -120,17 +118,10 @@ func (c *catalog) split(o cas.CollectOptions) (kept, dropped []cas.Entry, commit
 	defer c.mu.RUnlock()
 	entries := c.listLocked()
 	commits = make(map[digest.Digest]uint64, len(entries))
-	for i, e := range entries {
+	for _, e := range entries {
 		commits[e.Root] = c.snapshots[e.Root].commit
-		newest := len(entries)-i <= o.KeepLast
-		young := o.KeepWithin > 0 && e.Created.After(o.Now.Add(-o.KeepWithin))
-		noPolicy := o.KeepLast == 0 && o.KeepWithin == time.Duration(0)
-		if noPolicy || newest || young || len(e.Names) > 0 {
-			kept = append(kept, e)
-		} else {
-			dropped = append(dropped, e)
-		}
 	}
+	kept, dropped = o.Split(entries, o.Now)
 	return kept, dropped, commits
 }
 

@@ -215,8 +215,10 @@ func (x *session) Commit(ctx context.Context, e cas.Entry) error {
 		return err
 	}
 	err := checkEntry(e)
-	if err == nil && !x.holds(e.Root) {
-		err = fmt.Errorf("mem: commit: root %v was neither put nor found in the session: %w", e.Root, kvferry.ErrInvalid)
+	for _, d := range []digest.Digest{e.Root, e.Image} {
+		if err == nil && d.Valid() && !x.holds(d) {
+			err = fmt.Errorf("mem: commit %v: %v was neither put nor found in the session: %w", e.Root, d, kvferry.ErrInvalid)
+		}
 	}
 	if err != nil {
 		x.state = stateFailed
