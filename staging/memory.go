@@ -1,7 +1,5 @@
 package staging
 
-import "github.com/kvferry/kvferry"
-
 // Allocator provides the memory of extents: pinned host memory where a device
 // copies into it, anonymous memory otherwise. It is safe for concurrent use.
 type Allocator interface {
@@ -11,6 +9,3 @@ type Allocator interface {
 	// Free gives back what Allocate returned, whole.
 	Free(mem []byte) error
 }
-
-// errNoMemory is the common cause of every failed allocation.
-var errNoMemory = kvferry.ErrOutOfMemory

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/internal/anon"
 )
 
 const (
@@ -124,9 +124,9 @@ func (a *arena) nextSlabLocked() error {
 
 // mapLocked adds a mapping of n bytes to the table.
 func (a *arena) mapLocked(n int64) (uint32, error) {
-	b, err := mapMemory(int(n))
+	b, err := anon.Map(int(n))
 	if err != nil {
-		return 0, fmt.Errorf("mem: map %d bytes: %w: %w", n, err, kvferry.ErrOutOfMemory)
+		return 0, fmt.Errorf("mem: blobs: %w", err)
 	}
 	var table [][]byte
 	if old := a.slabs.Load(); old != nil {
@@ -148,7 +148,7 @@ func (a *arena) mapLocked(n int64) (uint32, error) {
 // only room was freed.
 func (a *arena) unmapLocked(slot uint32) {
 	table := append([][]byte(nil), *a.slabs.Load()...)
-	unmapMemory(table[slot])
+	unmap(table[slot])
 	table[slot] = nil
 	a.slabs.Store(&table)
 	a.empty = append(a.empty, slot)
@@ -162,14 +162,14 @@ func (a *arena) reserve(n int64) error {
 		return nil
 	}
 	if n > math.MaxInt-slabBytes {
-		return fmt.Errorf("mem: map %d bytes: %w", n, kvferry.ErrOutOfMemory)
+		return kvferry.ErrOutOfMemory
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	count := int((n + slabBytes - 1) / slabBytes)
-	all, err := mapMemory(count * slabBytes)
+	all, err := anon.Map(count * slabBytes)
 	if err != nil {
-		return fmt.Errorf("mem: map %d bytes: %w: %w", n, err, kvferry.ErrOutOfMemory)
+		return err
 	}
 	table := make([][]byte, count)
 	for i := range table {
@@ -178,30 +178,8 @@ func (a *arena) reserve(n int64) error {
 	}
 	a.reserved = all
 	a.slabs.Store(&table)
-	touchAll(table)
+	anon.Touch(all)
 	return nil
-}
-
-// touchAll touches slabs on all processors.
-func touchAll(slabs [][]byte) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(slabs)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(slabs)); i = next.Add(1) - 1 {
-				touch(slabs[i])
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// touch writes to every page of b, so that the kernel backs it with memory.
-func touch(b []byte) {
-	const page = 4096
-	for i := 0; i < len(b); i += page {
-		b[i] = 0
-	}
 }
 
 // release gives all memory back. No room may be used any more.
@@ -214,10 +192,16 @@ func (a *arena) release() {
 	}
 	for _, b := range (*table)[len(a.reserved)/slabBytes:] {
 		if b != nil {
-			unmapMemory(b)
+			unmap(b)
 		}
 	}
 	if a.reserved != nil {
-		unmapMemory(a.reserved)
+		unmap(a.reserved)
+	}
+}
+
+func unmap(b []byte) {
+	if err := anon.Unmap(b); err != nil {
+		panic("mem: a mapping of ours: " + err.Error())
 	}
 }

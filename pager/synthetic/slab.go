@@ -2,8 +2,10 @@ package synthetic
 
 import (
 	"errors"
+	"fmt"
 	"math/bits"
 
+	"github.com/kvferry/kvferry/internal/anon"
 	"github.com/kvferry/kvferry/pager"
 )
 
@@ -76,9 +78,11 @@ func (s *slab) grow(id pager.PageID) error {
 	n := 1 << s.shift
 	c := &chunk{states: make([]uint8, n), gens: make([]uint64, n)}
 	if size := n * s.pageBytes; size >= chunkBytes/4 {
-		data, err := mapMemory(size)
+		// The garbage collector does not count it: a cache of gigabytes on the
+		// heap would let as much garbage pile up.
+		data, err := anon.Map(size)
 		if err != nil {
-			return err
+			return fmt.Errorf("synthetic: pages: %w", err)
 		}
 		c.data, c.mapped = data, true
 	} else {
@@ -92,7 +96,7 @@ func (s *slab) free() error {
 	var errs []error
 	for _, c := range s.chunks {
 		if c != nil && c.mapped {
-			errs = append(errs, unmapMemory(c.data))
+			errs = append(errs, anon.Unmap(c.data))
 		}
 	}
 	s.chunks = nil

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package synthetic
+package anon
 
 func mapMemory(n int) ([]byte, error) { return make([]byte, n), nil }
 

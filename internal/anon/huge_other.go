@@ -1,6 +1,6 @@
-//go:build darwin || freebsd || netbsd || openbsd
+//go:build !linux
 
-package mem
+package anon
 
 // adviseHuge does nothing: these systems choose page sizes themselves.
 func adviseHuge([]byte) {}

@@ -1,0 +1,30 @@
+package staging
+
+import (
+	"fmt"
+
+	"github.com/kvferry/kvferry/internal/anon"
+)
+
+// Anonymous returns the allocator for hosts without a device: memory outside
+// the Go heap, in huge pages where the kernel has them, touched once so that
+// no page fault falls into a copy.
+func Anonymous() Allocator { return anonymous{} }
+
+type anonymous struct{}
+
+func (anonymous) Allocate(bytes int) ([]byte, error) {
+	mem, err := anon.Map(bytes)
+	if err != nil {
+		return nil, fmt.Errorf("staging: %w", err)
+	}
+	anon.Touch(mem)
+	return mem, nil
+}
+
+func (anonymous) Free(mem []byte) error {
+	if err := anon.Unmap(mem); err != nil {
+		return fmt.Errorf("staging: %w", err)
+	}
+	return nil
+}

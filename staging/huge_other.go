@@ -1,5 +1,0 @@
-//go:build unix && !linux
-
-package staging
-
-func adviseHuge([]byte) {}
