@@ -11,10 +11,15 @@ import (
 
 // Reader stands in front of a store and hands out only bytes that hash to
 // their digest. It is not safe for concurrent use: each worker owns one.
+//
+// A damaged blob is ErrCorrupt and is quarantined if the store can do that. A
+// keyed blob that does not hash to its digest is ErrCorrupt too, but stays where
+// it is: with another tenant's key, every sound blob looks like that.
 type Reader struct {
 	store  Store
 	viewer Viewer // nil if the store has no such ability
 	hasher *digest.Hasher
+	keep   bool // damaged blobs stay
 }
 
 // NewReader returns a reader of s. The key, if not nil, lets it check keyed
@@ -29,9 +34,8 @@ func NewReader(s Store, key *digest.Key) (*Reader, error) {
 	return r, nil
 }
 
-// Get reads the blob d into dst, checks it and returns its length. Bytes that
-// do not hash to d are ErrCorrupt, the blob is quarantined if the store can do
-// that, and dst is cleared so that nobody uses them by mistake.
+// Get reads the blob d into dst, checks it and returns its length. After
+// ErrCorrupt, dst is cleared so that nobody uses the bytes by mistake.
 func (r *Reader) Get(ctx context.Context, d digest.Digest, dst []byte) (int, error) {
 	n, err := r.store.Get(ctx, d, dst)
 	if errors.Is(err, kvferry.ErrCorrupt) {
@@ -43,7 +47,7 @@ func (r *Reader) Get(ctx context.Context, d digest.Digest, dst []byte) (int, err
 	}
 	if err := r.hasher.Check(d, dst[:n]); err != nil {
 		clear(dst[:n])
-		return 0, r.setAside(ctx, d, err)
+		return 0, r.mismatch(ctx, d, err)
 	}
 	return n, nil
 }
@@ -65,7 +69,7 @@ func (r *Reader) Checked(ctx context.Context, d digest.Digest, scratch []byte, u
 	}
 	defer v.Release()
 	if err := r.hasher.Check(d, v.Bytes()); err != nil {
-		return r.setAside(ctx, d, err)
+		return r.mismatch(ctx, d, err)
 	}
 	return use(v.Bytes())
 }
@@ -95,10 +99,25 @@ func (r *Reader) ReadAll(ctx context.Context, d digest.Digest, limit int) ([]byt
 	}
 }
 
+// KeepDamaged makes the reader leave damaged blobs where they are, for callers
+// that only look.
+func (r *Reader) KeepDamaged() *Reader {
+	r.keep = true
+	return r
+}
+
+// mismatch handles bytes that do not hash to d.
+func (r *Reader) mismatch(ctx context.Context, d digest.Digest, cause error) error {
+	if d.Algorithm() == digest.KeyedBLAKE3 {
+		return fmt.Errorf("%w (or made with another tenant's key)", cause)
+	}
+	return r.setAside(ctx, d, cause)
+}
+
 // setAside quarantines d after the damage that cause tells, and returns cause.
 func (r *Reader) setAside(ctx context.Context, d digest.Digest, cause error) error {
 	q, ok := r.store.(Quarantiner)
-	if !ok || !errors.Is(cause, kvferry.ErrCorrupt) {
+	if !ok || r.keep || !errors.Is(cause, kvferry.ErrCorrupt) {
 		return cause
 	}
 	if err := q.Quarantine(ctx, d); err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrReadOnly) {

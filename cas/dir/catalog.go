@@ -190,7 +190,7 @@ func (c catalog) SetName(ctx context.Context, name string, root digest.Digest) e
 		if _, err := c.s.entry(root); err != nil {
 			return err
 		}
-		return c.s.apply(edit{rel: namePath(name), content: encodeName(name, root)})
+		return c.s.apply([]edit{{rel: namePath(name), content: encodeName(name, root)}})
 	})
 }
 

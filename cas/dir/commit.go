@@ -46,42 +46,59 @@ func (x *session) commit(ctx context.Context, e cas.Entry) error {
 	if lost > 0 {
 		return fmt.Errorf("%d blobs were set aside as damaged and not put again: %w", lost, kvferry.ErrCorrupt)
 	}
-	if err := x.flush(ctx, true); err != nil {
-		return err
-	}
-	marker, err := x.s.markerOf(e)
+	edits, err := x.s.entryEdits(e)
 	if err != nil {
 		return err
 	}
+	if err := x.publishEdits(ctx, e, edits); err != nil {
+		for i := range edits {
+			if edits[i].temp != "" {
+				x.s.discard(edits[i].temp)
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+// publishEdits writes the new files first, so that one synchronisation makes
+// them durable together with the places of the blobs.
+func (x *session) publishEdits(ctx context.Context, e cas.Entry, edits []edit) error {
+	temps := make([]string, len(edits))
+	for i := range edits {
+		var err error
+		if temps[i], err = x.s.createTemp(edits[i].rel, edits[i].content); err != nil {
+			return err
+		}
+		edits[i].temp = temps[i]
+	}
+	if err := x.flush(ctx, true, temps...); err != nil {
+		return err
+	}
 	return x.s.locked(ctx, catalogLock, func() error {
-		edits, err := x.s.entryEdits(e, marker)
+		stale, err := x.s.staleMarker(e)
 		if err != nil {
 			return err
 		}
-		return x.publishEntry(ctx, edits)
+		return x.publishEntry(ctx, append(stale, edits...))
 	})
 }
 
-// entryEdits are the changes that make e visible. The caller has the lock of
-// the catalog.
+// entryEdits are the files that make e visible, in their order.
 //
 // An image's marker exists only while the entry that has the image does: it is
 // written after the entry and removed before. A marker alone would be a root
 // that no entry tells of, so nothing would ever drop it. An entry without its
 // marker is a snapshot of ours like any other, which only ProcessFork does not
 // see yet; a collection writes the marker.
-func (s *Store) entryEdits(e cas.Entry, marker []byte) ([]edit, error) {
-	var edits []edit
-	old, err := s.entry(e.Root)
-	switch {
-	case err == nil && old.Image.Valid() && old.Image != e.Image:
-		edits = append(edits, edit{rel: markerPath(old.Image), remove: true})
-	case err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt):
-		return nil, err
-	}
-	edits = append(edits, edit{rel: entryPath(e.Root), content: encodeEntry(e)})
-	if marker != nil {
-		edits = append(edits, edit{rel: markerPath(e.Image), content: marker})
+func (s *Store) entryEdits(e cas.Entry) ([]edit, error) {
+	edits := []edit{{rel: entryPath(e.Root), content: encodeEntry(e)}}
+	if e.Image.Valid() {
+		text, err := s.markerOf(e)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, edit{rel: markerPath(e.Image), content: text})
 	}
 	names := slices.Clone(e.Names)
 	slices.Sort(names)
@@ -89,6 +106,19 @@ func (s *Store) entryEdits(e cas.Entry, marker []byte) ([]edit, error) {
 		edits = append(edits, edit{rel: namePath(name), content: encodeName(name, e.Root)})
 	}
 	return edits, nil
+}
+
+// staleMarker is the removal of the marker of the image that e replaces, if
+// there is one. The caller has the lock of the catalog.
+func (s *Store) staleMarker(e cas.Entry) ([]edit, error) {
+	old, err := s.entry(e.Root)
+	switch {
+	case err == nil && old.Image.Valid() && old.Image != e.Image:
+		return []edit{{rel: markerPath(old.Image), remove: true}}, nil
+	case err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt):
+		return nil, err
+	}
+	return nil, nil
 }
 
 // publishEntry makes the snapshot visible. It is inside the gate from the last
@@ -105,5 +135,5 @@ func (x *session) publishEntry(ctx context.Context, edits []edit) error {
 	if err != nil {
 		return err
 	}
-	return x.s.apply(edits...)
+	return x.s.apply(edits)
 }

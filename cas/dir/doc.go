@@ -65,7 +65,8 @@
 // name, and another process may take it for stored. Few files are synchronised
 // one by one, many by one syncfs, where the kernel (5.8 and later) reports
 // errors through it. A commit also makes the directories durable in which it
-// found blobs, because ProcessFork does not. Blobs of a session that ended
+// found blobs, because ProcessFork does not, and in the same step the content
+// of its own files, which it then renames. Blobs of a session that ended
 // without publishing them stay readable in their process, as garbage.
 //
 // A file in a blob's place is not trusted for being there: its size and the

@@ -14,15 +14,15 @@ type edit struct {
 	rel     string
 	content []byte
 	remove  bool
+	temp    string // durable file with the content; empty: not written yet
 
-	temp string
 	old  []byte // what was there, nil if nothing
 	done bool
 }
 
 // apply makes all edits, each at once and durably, in their order. If one
 // fails, those before are undone.
-func (s *Store) apply(edits ...edit) (err error) {
+func (s *Store) apply(edits []edit) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.undo(edits))
@@ -49,7 +49,8 @@ func (s *Store) apply(edits ...edit) (err error) {
 	return nil
 }
 
-// prepareEdit reads what e replaces and writes the new content beside it.
+// prepareEdit reads what e replaces, and writes the new content beside it if
+// that was not done yet.
 func (s *Store) prepareEdit(e *edit) (err error) {
 	limit := recordMax
 	if path.Dir(e.rel) == imagesDir {
@@ -61,7 +62,7 @@ func (s *Store) prepareEdit(e *edit) (err error) {
 		}
 		e.old = nil // what is damaged is not brought back
 	}
-	if e.remove {
+	if e.remove || e.temp != "" {
 		return nil
 	}
 	e.temp, err = s.writeTemp(e.rel, e.content)

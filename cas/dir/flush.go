@@ -31,8 +31,8 @@ func (x *session) Flush(ctx context.Context) error {
 // flush moves the pending blobs to their places, once their bytes are durable.
 // With places, the places are made durable too, also those of the blobs that
 // were found: whoever published them may not have done it yet, and the
-// original never does.
-func (x *session) flush(ctx context.Context, places bool) error {
+// original never does, and the given files likewise, which the session wrote.
+func (x *session) flush(ctx context.Context, places bool, also ...string) error {
 	x.flushing.Lock()
 	defer x.flushing.Unlock()
 	x.mu.Lock()
@@ -70,7 +70,7 @@ func (x *session) flush(ctx context.Context, places bool) error {
 	if !places {
 		return nil
 	}
-	return x.syncPlaces(ctx)
+	return x.syncPlaces(ctx, also)
 }
 
 // expired is ErrExpired if a collector took the session for dead, and nil if
@@ -152,13 +152,14 @@ func (x *session) publish(e *pendingBlob) error {
 	return nil
 }
 
-// syncPlaces makes the directories durable in which blobs were put or found.
-func (x *session) syncPlaces(ctx context.Context) error {
+// syncPlaces makes the directories durable in which blobs were put or found,
+// and the files.
+func (x *session) syncPlaces(ctx context.Context, files []string) error {
 	x.mu.Lock()
 	touched := x.touched
 	clear(x.touched[:])
 	x.mu.Unlock()
-	var dirs []string
+	dirs := slices.Clone(files)
 	for a := digest.BLAKE3; a.Valid(); a++ {
 		before := len(dirs)
 		for shard := range shards {

@@ -202,7 +202,7 @@ func (x *session) writeFile(ctx context.Context, e *pendingBlob, plain []byte) e
 }
 
 func (s *Store) writeNew(e *pendingBlob, bufs [][]byte) error {
-	fd, err := s.createTemp(e)
+	fd, err := s.createBlob(e)
 	if err != nil {
 		return err
 	}
@@ -213,9 +213,9 @@ func (s *Store) writeNew(e *pendingBlob, bufs [][]byte) error {
 	return unwritten("write", e.temp, errors.Join(err, s.fs.close(fd, e.temp)))
 }
 
-// createTemp creates the temporary file of e, and its directory before the
+// createBlob creates the temporary file of e, and its directory before the
 // first one, or if it went away.
-func (s *Store) createTemp(e *pendingBlob) (int, error) {
+func (s *Store) createBlob(e *pendingBlob) (int, error) {
 	known := &s.shards[e.d.Algorithm()][shardOf(e.d)]
 	for {
 		had := known.Load()

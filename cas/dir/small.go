@@ -57,16 +57,25 @@ func (f *files) openRegular(rel string) (fd int, size int64, err error) {
 // writeTemp writes a new file next to rel, makes its content durable and
 // returns its path.
 func (s *Store) writeTemp(rel string, content []byte) (temp string, err error) {
+	if temp, err = s.createTemp(rel, content); err != nil {
+		return "", err
+	}
+	if err := s.fs.syncPath(temp); err != nil {
+		s.discard(temp)
+		return "", unwritten("sync", temp, err)
+	}
+	return temp, nil
+}
+
+// createTemp writes a new file next to rel and returns its path.
+func (s *Store) createTemp(rel string, content []byte) (temp string, err error) {
 	temp = path.Join(path.Dir(rel), tempName(s.id, s.temps.Add(1)))
 	fd, err := s.fs.open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return "", unwritten("create", temp, err)
 	}
 	err = s.fs.write(fd, temp, content)
-	if err = errors.Join(err, s.fs.close(fd, temp)); err == nil {
-		err = s.fs.syncPath(temp)
-	}
-	if err != nil {
+	if err = errors.Join(err, s.fs.close(fd, temp)); err != nil {
 		s.discard(temp)
 		return "", unwritten("write", temp, err)
 	}
