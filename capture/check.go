@@ -66,7 +66,7 @@ func (r *CheckReport) Sound() bool {
 // returned as an error. A store that cannot list its blobs is ErrUnsupported.
 func Check(ctx context.Context, s cas.Store, o CheckOptions) (CheckReport, error) {
 	start := time.Now()
-	c := &checking{store: s, opts: o, bad: map[digest.Digest]error{}}
+	c := &checking{store: s, opts: o, bad: map[digest.Digest]error{}, usual: -1, lengths: map[digest.Digest]int{}}
 	if err := c.blobs(ctx); err != nil {
 		return CheckReport{}, fmt.Errorf("capture: check: %w", err)
 	}
@@ -101,6 +101,28 @@ type checking struct {
 
 	mu  sync.Mutex
 	bad map[digest.Digest]error
+	// Nearly all blobs are as long as the first one; lengths holds the others'.
+	usual   int
+	lengths map[digest.Digest]int
+}
+
+// noteLocked keeps the plain length of a sound blob.
+func (c *checking) noteLocked(d digest.Digest, n int) {
+	switch {
+	case c.usual < 0:
+		c.usual = n
+	case n != c.usual:
+		c.lengths[d] = n
+	}
+}
+
+// fits reports whether a sound blob was seen to be size bytes long.
+func (c *checking) fits(d digest.Digest, size int) bool {
+	n, ok := c.lengths[d]
+	if !ok {
+		n = c.usual
+	}
+	return n == size
 }
 
 // blobs scrubs every blob.
@@ -165,6 +187,7 @@ func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m mete
 		c.report.Bytes += int64(n)
 		switch {
 		case err == nil:
+			c.noteLocked(d, n)
 		case errors.Is(err, kvferry.ErrUnsupported) && d.Algorithm() == digest.KeyedBLAKE3 && c.opts.Key == nil:
 			c.report.Unchecked++
 		default:
@@ -188,11 +211,16 @@ func (c *checking) health(ctx context.Context, e cas.Entry) (SnapshotHealth, err
 	if h.Err != nil {
 		return h, nil
 	}
+	rd, err := cas.NewReader(c.store, c.opts.Key)
+	if err != nil {
+		return h, err
+	}
 	var failed error
 	lost := map[string]bool{}
 	for i := range snap.Groups {
 		g := &snap.Groups[i]
-		ls := losses(g, func(d digest.Digest) error {
+		scratch := make([]byte, largestPart(g))
+		ls := losses(g, func(d digest.Digest, size int) error {
 			if err, ok := c.bad[d]; ok {
 				return err
 			}
@@ -200,10 +228,15 @@ func (c *checking) health(ctx context.Context, e cas.Entry) (SnapshotHealth, err
 			if err != nil && failed == nil {
 				failed = err
 			}
-			if err == nil && !has {
+			switch {
+			case err != nil:
+				return nil
+			case !has:
 				return fmt.Errorf("capture: blob %v: %w", d, kvferry.ErrNotFound)
+			case c.fits(d, size):
+				return nil
 			}
-			return nil
+			return checkBlob(ctx, rd, d, scratch, size)
 		})
 		for _, l := range ls {
 			for _, p := range l.Pages {
@@ -213,5 +246,8 @@ func (c *checking) health(ctx context.Context, e cas.Entry) (SnapshotHealth, err
 		h.Losses = append(h.Losses, ls...)
 	}
 	h.PagesLost = len(lost)
+	if ctx.Err() != nil {
+		return h, context.Cause(ctx)
+	}
 	return h, failed
 }

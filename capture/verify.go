@@ -139,7 +139,7 @@ func (v *verifying) group(ctx context.Context, g *manifest.Group, distinct []int
 	if err := eg.Wait(); err != nil {
 		return nil, err
 	}
-	return losses(g, func(d digest.Digest) error { return bad[d] }), nil
+	return losses(g, func(d digest.Digest, _ int) error { return bad[d] }), nil
 }
 
 func workers(n int) int {
@@ -167,13 +167,13 @@ func checkBlob(ctx context.Context, rd *cas.Reader, d digest.Digest, scratch []b
 
 // losses lists the blobs of a group that fault reports an error for, in order
 // of first use, with the pages and sequences that need them.
-func losses(g *manifest.Group, fault func(digest.Digest) error) []Loss {
+func losses(g *manifest.Group, fault func(d digest.Digest, size int) error) []Loss {
 	var all []Loss
 	at := map[digest.Digest]int{}
 	for n := range g.Table.Pages() {
 		for p := range g.Table.Parts() {
 			d := g.Table.Digest(n, p)
-			err := fault(d)
+			err := fault(d, g.Meta.Parts[p].Bytes)
 			if err == nil {
 				continue
 			}
