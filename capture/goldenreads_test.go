@@ -146,24 +146,30 @@ func TestGoldenDamageIsSetAside(t *testing.T) {
 			continue
 		}
 		s := openDir(t, g.unpack(t), dir.Options{})
-		c, err := capture.Check(t.Context(), s, capture.CheckOptions{})
-		require.NoError(t, err)
-		require.False(t, c.Sound())
+		damaged := int64(0)
+		for _, want := range []error{kvferry.ErrCorrupt, kvferry.ErrNotFound} { // the second time it is gone
+			for _, r := range g.Reads {
+				if !strings.HasPrefix(r.What, "page file: ") {
+					continue
+				}
+				root, err := digest.Parse(r.CID)
+				require.NoError(t, err)
+				v, err := capture.Verify(t.Context(), s, root, capture.VerifyOptions{})
+				require.NoError(t, err)
+				require.NotEmpty(t, v.Problems[0].Pages)
+				if r.What == "page file: one byte longer" {
+					// Only its length was looked at, and that may be the manifest's fault.
+					require.ErrorIs(t, problems(v.Problems), kvferry.ErrCorrupt)
+					continue
+				}
+				require.ErrorIs(t, problems(v.Problems), want, r.What)
+				damaged++
+			}
+		}
 		st, err := s.(cas.Stater).Stats(t.Context())
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, st.Quarantined, int64(7))
-		for _, r := range g.Reads {
-			if !strings.HasPrefix(r.What, "page file: ") {
-				continue
-			}
-			root, err := digest.Parse(r.CID)
-			require.NoError(t, err)
-			v, err := capture.Verify(t.Context(), s, root, capture.VerifyOptions{})
-			require.NoError(t, err)
-			require.NotEmpty(t, v.Problems, r.What)
-			require.ErrorIs(t, problems(v.Problems), kvferry.ErrNotFound, r.What)
-			require.NotEmpty(t, v.Problems[0].Pages)
-		}
+		require.EqualValues(t, 12, damaged)
+		require.Equal(t, damaged/2, st.Quarantined)
 	}
 }
 

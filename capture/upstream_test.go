@@ -252,16 +252,19 @@ func readBlob(t testing.TB, s cas.Store, d digest.Digest) []byte {
 	return data
 }
 
-// putBlob stores a blob and commits it as a snapshot's root, whatever it is.
-func putBlob(t testing.TB, s cas.Store, a digest.Algorithm, plain []byte) digest.Digest {
+// putBlob stores a blob, whatever it is, and commits it as a snapshot's root
+// along with others.
+func putBlob(t testing.TB, s cas.Store, a digest.Algorithm, plain []byte, others ...[]byte) digest.Digest {
 	t.Helper()
 	h, err := digest.NewHasher(a, nil)
 	require.NoError(t, err)
-	d := h.Sum(plain)
 	x, err := s.Begin(t.Context(), cas.SessionOptions{})
 	require.NoError(t, err)
-	_, err = x.Put(t.Context(), d, plain)
-	require.NoError(t, err)
+	for _, b := range append(others, plain) {
+		_, err = x.Put(t.Context(), h.Sum(b), b)
+		require.NoError(t, err)
+	}
+	d := h.Sum(plain)
 	f := cas.FormatNative
 	if a == digest.SHA256 {
 		f = cas.FormatProcessFork
