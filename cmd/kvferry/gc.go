@@ -36,8 +36,8 @@ func (a *app) gcCommand() *cobra.Command {
 		Use:   "gc [--keep-last N] [--keep-within D] [--dry-run] [--store URL]",
 		Short: "Delete what no snapshot refers to",
 		Long: `gc deletes blobs that neither a snapshot nor a running capture refers to. With
---keep-last or --keep-within it first drops snapshots without a name that are
-neither among the newest N nor younger than D. Named snapshots always stay.`,
+--keep-last or --keep-within it first drops snapshots. Kept are the newest N of
+all snapshots, those younger than D, and always those with a name.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if last < 0 {
@@ -67,8 +67,8 @@ neither among the newest N nor younger than D. Named snapshots always stay.`,
 			})
 		},
 	}
-	c.Flags().IntVar(&last, "keep-last", 0, "keep the newest `N` snapshots without a name")
-	c.Flags().Var(&within, "keep-within", "keep snapshots without a name that are younger than `D`, as 7d or 36h")
+	c.Flags().IntVar(&last, "keep-last", 0, "keep the newest `N` of all snapshots, and always the named ones")
+	c.Flags().Var(&within, "keep-within", "keep the snapshots younger than `D`, as 7d or 36h, and always the named ones")
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be done and change nothing")
 	c.Flags().BoolVar(&unlisted, "drop-unlisted", false, "delete manifests that no snapshot or image lists also in a store that ProcessFork made")
 	return c
