@@ -138,5 +138,5 @@ $(BENCHSTAT): tools/go.mod tools/go.sum | toolchain
 .PHONY: toolchain
 toolchain:
 	@command -v $(GO) >/dev/null || { \
-		echo "kvferry needs Go 1.26 or newer: install it from go.dev or your distribution and put go on the PATH" >&2; \
+		echo "kvferry needs Go 1.26 or newer: install it and put go on the PATH" >&2; \
 		exit 1; }
