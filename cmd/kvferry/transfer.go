@@ -15,7 +15,9 @@ type transferFlags struct {
 
 func (f *transferFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.workers, "workers", 0, "pages worked on at a time; 0 means one per processor")
-	c.Flags().IntVar(&f.stagingMiB, "staging-mib", 0, "`MiB` of host memory between engine and store; 0 means 32")
+	c.Flags().IntVar(&f.stagingMiB, "staging-mib", 0, fmt.Sprintf(
+		"`MiB` of host memory between engine and store; as large as the cache, a capture's pause is that of a plain copy; 0 means %d",
+		capture.DefaultStagingBytes>>20))
 }
 
 func (f *transferFlags) parse() (capture.Transfer, error) {
