@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,8 @@ func (a *app) convertCommand() *cobra.Command {
 		Use:   "convert REF --to URL --format FORMAT [--from URL] [--name NAME]",
 		Short: "Copy a snapshot into a store in the native or in ProcessFork's format",
 		Long: `Convert reads a snapshot of one store, checks every byte, and writes it to
-another store, or the same, in the wanted format. --from defaults to --store.`,
+another store, or the same, in the wanted format. The copy keeps the time of
+creation. --from defaults to --store.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if flags.format == "" {
@@ -38,21 +40,7 @@ another store, or the same, in the wanted format. --from defaults to --store.`,
 				return usage(errors.New("--to is missing, for example --to dir:PATH"))
 			}
 			o := capture.ConvertOptions{Format: w.format, Names: w.names, Codec: w.codec, Image: w.image, Lenient: lenient, DropIdentity: drop}
-			return a.withBoth(c.Context(), from, to, func(ctx context.Context, src, dst cas.Store) error {
-				e, err := resolve(ctx, src, args[0])
-				if err != nil {
-					return err
-				}
-				p := a.progress("convert")
-				defer p.done()
-				o.Progress = p.update
-				r, err := capture.Convert(ctx, src, e.Root, dst, o)
-				p.done()
-				if err != nil {
-					return err
-				}
-				return a.printWritten(r, false)
-			})
+			return a.convert(c.Context(), args[0], from, to, o)
 		},
 	}
 	c.Flags().StringVar(&from, "from", "", "store `URL` to read from; the default is --store")
@@ -61,4 +49,33 @@ another store, or the same, in the wanted format. --from defaults to --store.`,
 	c.Flags().BoolVar(&drop, "drop-identity", false, "copy also into a format that cannot hold the snapshot's identity")
 	flags.add(c, "")
 	return c
+}
+
+// convert copies what ref means. The store to write is made only when there is
+// something to put into it.
+func (a *app) convert(ctx context.Context, ref, from, to string, o capture.ConvertOptions) error {
+	if _, err := parseStoreURL(to); err != nil {
+		return usage(fmt.Errorf("--to: %w", err))
+	}
+	return with(ctx, "--from: ", from, readAccess, func(ctx context.Context, src cas.Store) error {
+		e, err := resolve(ctx, src, ref)
+		if err != nil {
+			return err
+		}
+		if _, _, err := capture.Load(ctx, src, e.Root, capture.LoadOptions{Lenient: o.Lenient}); err != nil {
+			return err
+		}
+		o.Now = e.Created // zero, where no catalog knows it, means now
+		return with(ctx, "--to: ", to, writeAccess, func(ctx context.Context, dst cas.Store) error {
+			p := a.progress("convert")
+			defer p.done()
+			o.Progress = p.update
+			r, err := capture.Convert(ctx, src, e.Root, dst, o)
+			p.done()
+			if err != nil {
+				return err
+			}
+			return a.printWritten(r, false)
+		})
+	})
 }

@@ -79,27 +79,17 @@ func openStore(url string, how access) (cas.Store, error) {
 }
 
 // withStore opens the store of the command line for the duration of use.
-func (a *app) withStore(ctx context.Context, how access, use func(context.Context, cas.Store) error) (err error) {
-	s, err := openStore(a.store, how)
+func (a *app) withStore(ctx context.Context, how access, use func(context.Context, cas.Store) error) error {
+	return with(ctx, "", a.store, how, use)
+}
+
+// with opens a store for the duration of use. What goes wrong with opening it is
+// told behind the flag.
+func with(ctx context.Context, flag, url string, how access, use func(context.Context, cas.Store) error) (err error) {
+	s, err := openStore(url, how)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s%w", flag, err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return use(ctx, s)
-}
-
-// withBoth opens the store to read and the store to write, which may be the
-// same.
-func (a *app) withBoth(ctx context.Context, from, to string, use func(ctx context.Context, src, dst cas.Store) error) (err error) {
-	src, err := openStore(from, readAccess)
-	if err != nil {
-		return fmt.Errorf("--from: %w", err)
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	dst, err := openStore(to, writeAccess)
-	if err != nil {
-		return fmt.Errorf("--to: %w", err)
-	}
-	defer func() { err = errors.Join(err, dst.Close()) }()
-	return use(ctx, src, dst)
 }
