@@ -85,14 +85,16 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt data found, 4 not found.`
 	c.SetErr(a.err)
 	f := c.PersistentFlags()
 	f.StringVar(&a.store, "store", a.getenv("KVFERRY_STORE"), "store `URL`; the default is $KVFERRY_STORE")
-	f.BoolVar(&a.json, "json", false, "print one JSON document")
+	f.BoolVar(&a.json, "json", false, "print one JSON document; help and completion scripts stay text")
 	f.StringVar(&a.logLevel, "log-level", "warn", "log records of this `level` and above: debug, info, warn, error")
 	f.StringVar(&a.logFormat, "log-format", "text", "`format` of log records: text or json")
+	c.SetHelpCommand(a.helpCommand())
 	c.AddCommand(
 		a.captureCommand(), a.restoreCommand(), a.verifyCommand(), a.lsCommand(), a.inspectCommand(),
 		a.diffCommand(), a.rmCommand(), a.gcCommand(), a.checkCommand(), a.convertCommand(),
 		a.doctorCommand(), a.demoCommand(), a.demoChildCommand(), a.versionCommand(),
 	)
+	needShell(c)
 	return c
 }
 
