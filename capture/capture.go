@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
@@ -141,8 +142,10 @@ type Report struct {
 	StoredBytes int64
 	NewBlobs    int64
 	SkippedCopy int64 // bytes not copied out because their digests were known
-	Pause       Pause
-	Elapsed     time.Duration
+	// Omitted lists sequences that a lenient Convert left out.
+	Omitted []processfork.Omission
+	Pause   Pause
+	Elapsed time.Duration
 }
 
 // Capture takes a snapshot of one pager into s. See Groups for the rules.
@@ -183,8 +186,10 @@ type RestoreReport struct {
 	Bytes     int64
 	// Mappings says where the pages went, per group of the snapshot.
 	Mappings []Mapping
-	Pause    Pause
-	Elapsed  time.Duration
+	// Omitted lists sequences that a lenient reader left out.
+	Omitted []processfork.Omission
+	Pause   Pause
+	Elapsed time.Duration
 }
 
 // Mapping says where the pages of a group went: page Numbers[i] of the snapshot

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -29,13 +28,15 @@ type ConvertOptions struct {
 	// FromKey opens a tenant's snapshot and Key addresses the copy.
 	FromKey, Key *digest.Key
 	Lenient      bool
-	// DropIdentity allows a copy in a format that cannot hold the snapshot's
-	// identity.
+	// DropIdentity leaves the snapshot's identity out: for a format that
+	// cannot hold it, or for a tenant's snapshot that everybody may share.
 	DropIdentity bool
 	Lease        time.Duration
-	Now          time.Time
-	Workers      int
-	Progress     func(Progress)
+	// Now is the copy's time of creation; zero means the clock. Give the
+	// original's to keep its age.
+	Now      time.Time
+	Workers  int
+	Progress func(Progress)
 }
 
 // Convert copies a snapshot from one store to another (or within one), in the
@@ -43,12 +44,13 @@ type ConvertOptions struct {
 // stay what they are. What the target format cannot hold is ErrUnsupported.
 func Convert(ctx context.Context, from cas.Store, root digest.Digest, to cas.Store, o ConvertOptions) (Report, error) {
 	start := time.Now()
-	snap, format, err := Load(ctx, from, root, LoadOptions{Key: o.FromKey, Lenient: o.Lenient})
+	l, err := load(ctx, from, root, LoadOptions{Key: o.FromKey, Lenient: o.Lenient})
 	if err != nil {
 		return Report{}, err
 	}
+	snap := l.snapshot
 	if o.Format == "" {
-		o.Format = format
+		o.Format = l.format
 	}
 	opts := Options{Names: o.Names, Format: o.Format, Key: o.Key, Image: o.Image, Lease: o.Lease, Now: o.Now, Identity: snap.Identity}
 	opts.Workers, opts.Progress = o.Workers, o.Progress
@@ -61,18 +63,28 @@ func Convert(ctx context.Context, from cas.Store, root digest.Digest, to cas.Sto
 	if err != nil {
 		return Report{}, fmt.Errorf("capture: convert %v: %w", root, err)
 	}
+	committed := false
+	defer func() {
+		if !committed { // also when a store panicked
+			_ = sess.Abort(context.WithoutCancel(ctx))
+		}
+	}()
 	c := &taking{opts: opts, session: sess, snapshot: *snap}
 	rep, err := c.copyFrom(ctx, from, o.FromKey)
 	if err != nil {
-		return Report{}, errors.Join(fmt.Errorf("capture: convert %v: %w", root, err), sess.Abort(context.WithoutCancel(ctx)))
+		return Report{}, fmt.Errorf("capture: convert %v: %w", root, err)
 	}
-	rep.Elapsed = time.Since(start)
+	committed = true
+	rep.Omitted, rep.Elapsed = l.omitted, time.Since(start)
 	return rep, nil
 }
 
 // prepareConvert fills defaults and refuses what the format cannot hold.
 func (o *Options) prepareConvert(s *manifest.Snapshot, dropIdentity bool) error {
 	o.ensureDefaults()
+	if err := o.validate(); err != nil {
+		return err
+	}
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
@@ -89,7 +101,12 @@ func (o *Options) prepareConvert(s *manifest.Snapshot, dropIdentity bool) error 
 	case o.Format == cas.FormatNative && o.Image != nil:
 		return fmt.Errorf("a ProcessFork image needs the processfork format: %w", kvferry.ErrInvalid)
 	case o.Format == cas.FormatNative:
-		return nil
+		if dropIdentity {
+			o.Identity = identity.Identity{}
+		}
+		return checkTenant(o.Identity, o.Key)
+	case s.Groups[0].Name != "":
+		return fmt.Errorf("the processfork format cannot hold the group name %q: %w", s.Groups[0].Name, kvferry.ErrUnsupported)
 	case len(s.Groups) != 1 || !s.Groups[0].Meta.IsPlain() || o.Key != nil:
 		return fmt.Errorf("the processfork format holds one group of plain pages, unkeyed: %w", kvferry.ErrUnsupported)
 	case s.Identity.Stated() && !dropIdentity:

@@ -21,6 +21,10 @@ type shipment struct {
 	waits   int // attempts to wait for it
 }
 
+// maxFlying bounds the copies under way: two keep the link busy, and each has
+// its deadline from the time at which it is submitted.
+const maxFlying = 4
+
 // feed fills extents through the engines' own movers, several at a time, and
 // hands them on in the order in which they were submitted.
 func (l *line) feed(ctx context.Context) (err error) {
@@ -29,7 +33,10 @@ func (l *line) feed(ctx context.Context) (err error) {
 		err = errors.Join(err, l.landAll(context.WithoutCancel(ctx), flying, err == nil))
 	}()
 	for l.more() {
-		ext := l.ring.TryAcquire()
+		var ext *staging.Extent
+		if len(flying) < maxFlying {
+			ext = l.ring.TryAcquire()
+		}
 		for ext == nil && len(flying) > 0 {
 			err := l.land(ctx, flying[0], true)
 			flying = flying[1:] // not before: if the pager panics, it is landed below

@@ -56,14 +56,11 @@ func (r *returning) fill(ctx context.Context) error {
 func (f *filling) run(ctx context.Context) error {
 	size := f.t.stored.Meta.PageBytes()
 	mover, _ := f.t.group.Pager.(pager.Mover)
-	extent, extents := size, f.r.opts.Workers
-	if mover != nil {
-		extent = max(staging.DefaultExtentBytes, size)
-		extents = f.r.opts.StagingBytes / extent
+	pages := len(f.t.pages)
+	if mover == nil {
+		pages = f.r.opts.Workers // each works in one frame
 	}
-	ring, err := staging.NewRing(staging.Options{
-		FrameBytes: size, ExtentBytes: extent, Extents: max(extents, f.r.opts.Workers+1, 2), Allocator: f.r.opts.Allocator,
-	})
+	ring, err := f.r.opts.ring(size, pages, 1, mover != nil)
 	if err != nil {
 		return err
 	}
@@ -86,13 +83,10 @@ func (f *filling) run(ctx context.Context) error {
 	if f.crash != nil {
 		panic(f.crash)
 	}
-	if f.err != nil {
-		return f.err
+	if f.err == nil {
+		f.err = context.Cause(ctx)
 	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	return cerr
+	return errors.Join(f.err, cerr) // memory that stays fenced is told besides
 }
 
 func (f *filling) fail(err error) {
@@ -101,9 +95,12 @@ func (f *filling) fail(err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil {
+	switch {
+	case f.err == nil:
 		f.err = err
 		f.cancel()
+	case errors.Is(err, kvferry.ErrUnknownOutcome): // never to be passed over
+		f.err = errors.Join(f.err, err)
 	}
 }
 
@@ -139,7 +136,7 @@ func (f *filling) write(ctx context.Context) error {
 	frame := ext.Frame(0)
 	defer frame.Release()
 	size := len(frame.Bytes())
-	batch := min(max(1, fillBatchBytes/max(size, 1)), staging.MaxFrames)
+	batch := min(max(1, fillBatchBytes/max(size, 1)), staging.DefaultMaxFrames)
 	for {
 		lo, hi := f.claim(batch)
 		if lo == hi {
@@ -231,15 +228,21 @@ func (f *filling) newSent() *sent {
 // submit reads pages lo to hi into ext and starts their copy.
 func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, s *sent, ext *staging.Extent, lo, hi int) (err error) {
 	*s = sent{ext: ext, ids: f.t.ids[lo:hi], frames: s.frames[:0], views: s.views[:0]}
+	full := false
+	defer func() { // also on a panic of the store: nothing was submitted yet
+		if !full {
+			s.release()
+		}
+	}()
 	for i := lo; i < hi; i++ {
 		fr := ext.Frame(i - lo)
 		s.frames = append(s.frames, fr)
 		s.views = append(s.views, fr.Bytes())
 		if err := f.read(ctx, rd, i, fr.Bytes()); err != nil {
-			s.release()
 			return err
 		}
 	}
+	full = true
 	answered := false
 	defer func() {
 		if !answered { // the mover panicked: it may have started

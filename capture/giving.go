@@ -19,14 +19,12 @@ func (r *returning) give(ctx context.Context) (err error) {
 		p.groups = append(p.groups, t.group)
 	}
 	whole := false
-	defer func() { // also on a panic of the pager
-		r.pause.Total = p.total
-		if whole {
-			return
+	defer func() { r.pause.Total = p.total }()
+	defer func() { err = errors.Join(err, p.release(ctx)) }() // whatever happens before
+	defer func() {                                            // also on a panic of the pager
+		if !whole {
+			err = errors.Join(err, r.undo(ctx, p))
 		}
-		// The engine is cleaned up while it stands still, if it does.
-		err = errors.Join(err, r.undo(ctx), p.release(ctx))
-		r.pause.Total = p.total
 	}()
 	if err := p.hold(ctx); err != nil {
 		return err
@@ -155,34 +153,74 @@ func (r *returning) install(ctx context.Context) error {
 			if err := t.clash(live); err != nil {
 				return fmt.Errorf("group %q: %w", t.group.Name, err)
 			}
-			t.before = live
 		}
+		t.installed = true // also if the call fails half way
 		if err := t.group.Pager.InstallLogicalSeqs(ctx, append(slices.Clone(live), t.rewritten()...)); err != nil {
 			return fmt.Errorf("install %d sequences in group %q: %w", len(t.seqs), t.group.Name, err)
 		}
-		t.installed = true
 	}
 	return nil
 }
 
-// undo puts the sequences back and releases the pages. It works on whatever
-// was reached, and goes on after an error.
-func (r *returning) undo(ctx context.Context) error {
+// undo takes the restored sequences out again and releases the pages. It works
+// on whatever was reached, and goes on after an error. An engine that runs
+// again by then is paused for it: its list of sequences is not the one that
+// was found before.
+func (r *returning) undo(ctx context.Context, p *pausing) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
-	for _, t := range r.targets {
-		if t.installed {
-			if err := t.group.Pager.InstallLogicalSeqs(ctx, t.before); err != nil {
-				errs = append(errs, fmt.Errorf("group %q keeps the restored sequences: %w", t.group.Name, err))
-				continue // their pages are in use
-			}
-			t.installed = false
-		}
-		if err := t.releasePages(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("group %q keeps %d restored pages: %w", t.group.Name, len(t.ids), err))
+	if p.paused == 0 && slices.ContainsFunc(r.targets, func(t *target) bool { return t.installed }) {
+		if err := p.hold(ctx); err != nil {
+			errs = append(errs, err) // uninstall says what stays
 		}
 	}
+	for i, t := range r.targets {
+		errs = append(errs, t.undo(ctx, i < p.paused))
+	}
 	return errors.Join(errs...)
+}
+
+// undo cleans one group up; held says whether it stands still.
+func (t *target) undo(ctx context.Context, held bool) error {
+	if t.installed {
+		if err := t.uninstall(ctx, held); err != nil {
+			return fmt.Errorf("group %q keeps %d restored sequences and their %d pages: %w", t.group.Name, len(t.seqs), len(t.ids), err)
+		}
+	}
+	if err := t.releasePages(ctx); err != nil {
+		return fmt.Errorf("group %q keeps the restored pages %v: %w", t.group.Name, some(t.ids), err)
+	}
+	return nil
+}
+
+// uninstall takes the restored sequences off the engine's list.
+func (t *target) uninstall(ctx context.Context, held bool) error {
+	if !held {
+		return errors.New("the engine could not be paused again")
+	}
+	live, err := t.group.Pager.LogicalSeqs(ctx)
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	for _, s := range t.seqs {
+		ours[s.ID] = true
+	}
+	kept := slices.DeleteFunc(live, func(s pager.LogicalSeq) bool { return ours[s.ID] })
+	if err := t.group.Pager.InstallLogicalSeqs(ctx, kept); err != nil {
+		return err
+	}
+	t.installed, t.uninstalled = false, true
+	return nil
+}
+
+// some returns ids for a message, not too many.
+func some(ids []pager.PageID) string {
+	const most = 16
+	if len(ids) <= most {
+		return fmt.Sprint(ids)
+	}
+	return fmt.Sprintf("%v and %d more", ids[:most], len(ids)-most)
 }
 
 // releasePages gives the target's pages back, but not those whose copy has no
@@ -196,5 +234,17 @@ func (t *target) releasePages(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("the engine cannot release pages: %w", kvferry.ErrUnsupported)
 	}
-	return rel.ReleasePages(ctx, ids)
+	err := rel.ReleasePages(ctx, ids)
+	if !t.uninstalled || !errors.Is(err, kvferry.ErrNotFound) {
+		return err
+	}
+	// An engine that counts references freed the pages with their sequences,
+	// all or some of them.
+	var errs []error
+	for i := range ids {
+		if err := rel.ReleasePages(ctx, ids[i:i+1]); !errors.Is(err, kvferry.ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

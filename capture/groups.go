@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
@@ -83,6 +85,14 @@ func (o *Options) prepare(groups []Group) error {
 	if o.Image != nil {
 		return fmt.Errorf("capture: a ProcessFork image needs the processfork format: %w", kvferry.ErrInvalid)
 	}
+	return checkTenant(o.Identity, o.Key)
+}
+
+// checkTenant refuses to keep a tenant's pages where everybody's are.
+func checkTenant(i identity.Identity, key *digest.Key) error {
+	if i.Tenant != "" && key == nil {
+		return fmt.Errorf("capture: the blobs of tenant %q need the tenant's key: %w", i.Tenant, kvferry.ErrInvalid)
+	}
 	return nil
 }
 
@@ -92,10 +102,16 @@ func (o *Options) checkProcessFork(groups []Group) error {
 		return fmt.Errorf("capture: the processfork format holds one KV group, not %d: %w", len(groups), kvferry.ErrUnsupported)
 	case o.Key != nil:
 		return fmt.Errorf("capture: the processfork format has no keyed digests: %w", kvferry.ErrUnsupported)
-	case o.Identity != identity.Identity{}:
+	case o.Identity.Stated():
 		return fmt.Errorf("capture: the processfork format cannot hold an identity: %w", kvferry.ErrUnsupported)
-	case !groups[0].Pager.Meta().IsPlain():
-		return fmt.Errorf("capture: the processfork format holds plain K and V pages, not %v: %w", groups[0].Pager.Meta(), kvferry.ErrUnsupported)
+	case groups[0].Name != "":
+		return fmt.Errorf("capture: the processfork format cannot hold the group name %q: %w", groups[0].Name, kvferry.ErrUnsupported)
+	}
+	// What holds for an empty cache of this geometry holds for any.
+	m := groups[0].Pager.Meta()
+	_, err := processfork.EncodeManifest(&manifest.Group{Meta: m, Table: manifest.NewTable(digest.SHA256, 0, len(m.Parts))})
+	if err != nil {
+		return fmt.Errorf("capture: %v in the processfork format: %w", m, err)
 	}
 	return nil
 }

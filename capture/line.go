@@ -2,9 +2,11 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/staging"
 )
@@ -56,30 +58,19 @@ type batch struct {
 func newLine(ctx context.Context, c *taking) (*line, error) {
 	l := &line{c: c, copied: make(chan struct{})}
 	l.wake = sync.NewCond(&l.mu)
-	frame, total := 0, 0
+	frame, pages := 0, 0
 	for _, g := range c.groups {
-		n := g.Pager.Meta().PageBytes()
 		ids, err := g.Pager.OccupiedPages(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("occupied pages of group %q: %w", g.Name, err)
 		}
-		frame = max(frame, n)
-		total += len(ids) * n
+		frame = max(frame, g.Pager.Meta().PageBytes())
+		pages += len(ids)
 		if _, ok := g.Pager.(pager.Mover); ok {
 			l.mover = true
 		}
 	}
-	extent := pullBatchBytes
-	if l.mover {
-		extent = staging.DefaultExtentBytes
-	}
-	extent = max(frame, min(extent, total/(2*c.opts.Workers)+1))
-	ring, err := staging.NewRing(staging.Options{
-		FrameBytes:  frame,
-		ExtentBytes: extent,
-		Extents:     max(min(c.opts.StagingBytes, total)/extent, c.opts.Workers+1, 2),
-		Allocator:   c.opts.Allocator,
-	})
+	ring, err := c.opts.ring(frame, pages, len(c.groups), l.mover)
 	if err != nil {
 		return nil, err
 	}
@@ -174,9 +165,12 @@ func (l *line) guard(f func() error) func() {
 // fail stops the line; the first error is the one that counts.
 func (l *line) fail(err error) {
 	l.mu.Lock()
-	if l.err == nil {
+	switch {
+	case l.err == nil:
 		l.err = err
 		l.cancel()
+	case errors.Is(err, kvferry.ErrUnknownOutcome): // never to be passed over
+		l.err = errors.Join(l.err, err)
 	}
 	l.mu.Unlock()
 	l.wake.Broadcast()

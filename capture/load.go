@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,29 +23,49 @@ type LoadOptions struct {
 
 // Load reads and checks the manifest and page tables of a snapshot, in either
 // format; page content is not read. A root that is not stored is ErrNotFound,
-// damage and inconsistency are ErrCorrupt, an unknown version ErrUnsupported.
+// damage and inconsistency are ErrCorrupt, an unknown version, or a ProcessFork
+// image instead of its page manifest, ErrUnsupported.
 func Load(ctx context.Context, s cas.Store, root digest.Digest, o LoadOptions) (*manifest.Snapshot, cas.Format, error) {
+	l, err := load(ctx, s, root, o)
+	return l.snapshot, l.format, err
+}
+
+// loaded is a snapshot as it was read.
+type loaded struct {
+	snapshot *manifest.Snapshot
+	format   cas.Format
+	omitted  []processfork.Omission // sequences that a lenient reader left out
+}
+
+func load(ctx context.Context, s cas.Store, root digest.Digest, o LoadOptions) (loaded, error) {
 	r, err := cas.NewReader(s, o.Key)
 	if err != nil {
-		return nil, "", err
+		return loaded{}, err
 	}
 	fetch := fetcher(ctx, r)
 	if root.Algorithm() != digest.SHA256 {
 		snap, err := manifest.Decode(root, fetch)
 		if err != nil {
-			return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+			return loaded{}, fmt.Errorf("capture: load %v: %w", root, err)
 		}
-		return snap, cas.FormatNative, nil
+		return loaded{snapshot: snap, format: cas.FormatNative}, nil
 	}
 	data, err := fetch(root, manifest.MaxDocumentBytes)
 	if err != nil {
-		return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+		return loaded{}, fmt.Errorf("capture: load %v: %w", root, err)
 	}
-	g, _, err := processfork.DecodeManifest(data, processfork.Options{Lenient: o.Lenient})
+	g, extra, err := processfork.DecodeManifest(data, processfork.Options{Lenient: o.Lenient})
 	if err != nil {
-		return nil, "", fmt.Errorf("capture: load %v: %w", root, err)
+		if im, ierr := processfork.DecodeImage(data, processfork.Options{}); ierr == nil {
+			err = fmt.Errorf("this is a ProcessFork image, its page manifest is %v: %w", im.Cache.Manifest, kvferry.ErrUnsupported)
+		}
+		return loaded{}, fmt.Errorf("capture: load %v: %w", root, err)
 	}
-	return &manifest.Snapshot{Groups: []manifest.Group{*g}}, cas.FormatProcessFork, nil
+	return loaded{
+		snapshot: &manifest.Snapshot{Groups: []manifest.Group{*g}},
+		format:   cas.FormatProcessFork,
+		omitted:  extra.Omitted,
+	}, nil
 }
 
 // fetcher returns a manifest.Fetch over a reader. A blob beyond the limit that
@@ -62,30 +81,47 @@ func fetcher(ctx context.Context, r *cas.Reader) manifest.Fetch {
 }
 
 // References returns the function that tells a collector of s what a snapshot
-// needs. The key, if not nil, opens a tenant's snapshots; without it they
-// cannot be read, and the collection stops.
-func References(s cas.Store, key *digest.Key) cas.References {
+// needs. The keys open the snapshots of tenants, nil ones are passed over; a
+// snapshot that none of them opens stops the collection.
+func References(s cas.Store, keys ...*digest.Key) cas.References {
 	return func(ctx context.Context, e cas.Entry, visit func(digest.Digest) error) error {
-		r, err := cas.NewReader(s, key)
-		if err != nil {
-			return err
-		}
-		fetch := fetcher(ctx, r)
-		if e.Image.Valid() {
-			if err := visitImage(e.Image, fetch, visit); err != nil {
-				return fmt.Errorf("capture: references of image %v: %w", e.Image, err)
-			}
-		}
-		if e.Format == cas.FormatNative {
-			err = manifest.References(e.Root, fetch, visit)
+		var err error
+		if e.Root.Algorithm() != digest.KeyedBLAKE3 {
+			err = references(ctx, s, e, nil, visit)
 		} else {
-			err = visitProcessFork(e.Root, fetch, visit)
+			err = fmt.Errorf("no key was given for a tenant's snapshot: %w", kvferry.ErrUnsupported)
+			for _, k := range keys {
+				if k == nil {
+					continue
+				}
+				// A wrong key fails at the root, before anything is visited.
+				if err = references(ctx, s, e, k, visit); err == nil {
+					break
+				}
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("capture: references of %v: %w", e.Root, err)
 		}
 		return nil
 	}
+}
+
+func references(ctx context.Context, s cas.Store, e cas.Entry, key *digest.Key, visit func(digest.Digest) error) error {
+	r, err := cas.NewReader(s, key)
+	if err != nil {
+		return err
+	}
+	fetch := fetcher(ctx, r)
+	if e.Image.Valid() {
+		if err := visitImage(e.Image, fetch, visit); err != nil {
+			return fmt.Errorf("image %v: %w", e.Image, err)
+		}
+	}
+	if e.Format == cas.FormatNative {
+		return manifest.References(e.Root, fetch, visit)
+	}
+	return visitProcessFork(e.Root, fetch, visit)
 }
 
 func visitProcessFork(root digest.Digest, fetch manifest.Fetch, visit func(digest.Digest) error) error {
@@ -125,10 +161,4 @@ func visitImage(d digest.Digest, fetch manifest.Fetch, visit func(digest.Digest)
 		}
 	}
 	return nil
-}
-
-// looksLikeManifest reports whether a blob's content could be a snapshot's
-// root.
-func looksLikeManifest(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{"))
 }

@@ -30,20 +30,26 @@ func (p *pausing) hold(ctx context.Context) error {
 
 // release resumes, in reverse order, every group that is paused. It may be
 // called again and then does nothing. It ignores that ctx is done: an engine
-// is never left standing because its caller went away.
-func (p *pausing) release(ctx context.Context) error {
+// is never left standing because its caller went away. A panic of one group
+// goes on when all were resumed.
+func (p *pausing) release(ctx context.Context) (err error) {
 	if p.paused == 0 {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	var errs []error
+	defer func() {
+		if p.paused > 0 { // this group panicked
+			err = errors.Join(err, p.release(ctx))
+			return
+		}
+		p.total += time.Since(p.since)
+	}()
 	for p.paused > 0 {
 		p.paused--
 		g := p.groups[p.paused]
-		if err := g.Pager.Resume(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("capture: resume of group %q: %w", g.Name, err))
+		if rerr := g.Pager.Resume(ctx); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("capture: resume of group %q: %w", g.Name, rerr))
 		}
 	}
-	p.total += time.Since(p.since)
-	return errors.Join(errs...)
+	return err
 }

@@ -1,12 +1,15 @@
 package capture
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -121,30 +124,45 @@ func unlisted(ctx context.Context, s cas.Store, p prefix) ([]cas.Entry, error) {
 	return manifestsAmong(ctx, s, candidates)
 }
 
-// manifestsAmong keeps the blobs that begin like a manifest. A blob that
-// cannot be read stays: asking for it must show the damage.
+// manifestsAmong keeps the blobs that are manifests. A blob that cannot be read
+// stays if it is the only candidate: asking for it must show the damage.
 func manifestsAmong(ctx context.Context, s cas.Store, ds []digest.Digest) ([]cas.Entry, error) {
 	r, err := cas.NewReader(s, nil)
 	if err != nil {
 		return nil, err
 	}
+	r.KeepDamaged() // looking is no reason to change anything
 	var found []cas.Entry
 	for _, d := range ds {
-		data, err := fetcher(ctx, r)(d, maxUnlisted)
+		e := cas.Entry{Root: d, Format: cas.FormatNative}
+		if d.Algorithm() == digest.SHA256 {
+			e.Format = cas.FormatProcessFork
+		}
+		data, err := r.ReadAll(ctx, d, manifest.MaxDocumentBytes)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err == nil && !looksLikeManifest(data) {
+		if err == nil && !isManifest(d, data) || err != nil && len(ds) > 1 {
 			continue
 		}
-		f := cas.FormatNative
-		if d.Algorithm() == digest.SHA256 {
-			f = cas.FormatProcessFork
-		}
-		found = append(found, cas.Entry{Root: d, Format: f})
+		found = append(found, e)
 	}
 	return found, nil
 }
 
-// maxUnlisted bounds what is read to see whether a blob is a manifest.
-const maxUnlisted = 256 << 20
+// isManifest reports whether a blob's content is meant to be a snapshot's root.
+// A ProcessFork image counts: Load says what it is.
+func isManifest(d digest.Digest, data []byte) bool {
+	if d.Algorithm() != digest.SHA256 {
+		return manifest.IsDocument(data)
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+		return false
+	}
+	_, err := processfork.DecodePages(data, processfork.Options{Lenient: true})
+	if err == nil {
+		return true
+	}
+	_, err = processfork.DecodeImage(data, processfork.Options{Lenient: true})
+	return err == nil
+}

@@ -34,10 +34,11 @@ func RestoreGroups(ctx context.Context, s cas.Store, root digest.Digest, groups 
 	if err := errors.Join(o.validate(), checkGroups(groups)); err != nil {
 		return RestoreReport{}, err
 	}
-	snap, format, err := Load(ctx, s, root, LoadOptions{Key: o.Key, Lenient: o.Lenient})
+	l, err := load(ctx, s, root, LoadOptions{Key: o.Key, Lenient: o.Lenient})
 	if err != nil {
 		return RestoreReport{}, err
 	}
+	snap := l.snapshot
 	if err := matchIdentity(snap, o.Identity); err != nil {
 		return RestoreReport{}, err
 	}
@@ -52,12 +53,12 @@ func RestoreGroups(ctx context.Context, s cas.Store, root digest.Digest, groups 
 		return RestoreReport{}, fmt.Errorf("capture: restore %v: %w", root, err)
 	}
 	rep := r.report()
-	rep.Root, rep.Format, rep.Elapsed = root, format, time.Since(start)
+	rep.Root, rep.Format, rep.Omitted, rep.Elapsed = root, l.format, l.omitted, time.Since(start)
 	return rep, nil
 }
 
 // matchIdentity refuses a snapshot of something else. A snapshot that states
-// no identity, as all of ProcessFork's, cannot match a wanted one.
+// no identity, as all of ProcessFork's, matches only one that states none.
 func matchIdentity(s *manifest.Snapshot, want *identity.Identity) error {
 	if want == nil {
 		return nil
@@ -86,9 +87,11 @@ type target struct {
 	ids   []pager.PageID
 	seqs  []manifest.Sequence // chosen ones, under their new ids
 	// before is the engine's list of sequences as it was found.
-	before    []pager.LogicalSeq
-	installed bool
-	fenced    map[pager.PageID]bool
+	before []pager.LogicalSeq
+	// installed: the engine may hold the restored sequences; uninstalled: it
+	// did and does not any more.
+	installed, uninstalled bool
+	fenced                 map[pager.PageID]bool
 }
 
 // plan matches groups and chooses sequences and pages. It touches no engine.
@@ -100,6 +103,7 @@ func (r *returning) plan(s *manifest.Snapshot, groups []Group) error {
 	for _, id := range r.opts.Sequences {
 		missing[id] = true
 	}
+	rename := once(r.opts.Rename)
 	for i := range s.Groups {
 		stored := &s.Groups[i]
 		g, ok := findGroup(groups, stored.Name)
@@ -113,7 +117,7 @@ func (r *returning) plan(s *manifest.Snapshot, groups []Group) error {
 			return fmt.Errorf("group %q cannot keep page indices: %w", g.Name, kvferry.ErrUnsupported)
 		}
 		t := &target{group: g, stored: stored, fenced: map[pager.PageID]bool{}}
-		if err := t.choose(&r.opts, missing); err != nil {
+		if err := t.choose(&r.opts, missing, rename); err != nil {
 			return err
 		}
 		r.targets = append(r.targets, t)
@@ -122,6 +126,21 @@ func (r *returning) plan(s *manifest.Snapshot, groups []Group) error {
 		return fmt.Errorf("sequence %q is not in the snapshot: %w", id, kvferry.ErrNotFound)
 	}
 	return nil
+}
+
+// once makes a renaming that asks f once for each id, so that a sequence has
+// one name in all groups.
+func once(f func(string) string) func(string) string {
+	if f == nil {
+		return func(id string) string { return id }
+	}
+	names := map[string]string{}
+	return func(id string) string {
+		if _, ok := names[id]; !ok {
+			names[id] = f(id)
+		}
+		return names[id]
+	}
 }
 
 func findGroup(groups []Group, name string) (Group, bool) {
@@ -138,7 +157,7 @@ func findGroup(groups []Group, name string) (Group, bool) {
 
 // choose selects the target's sequences and pages, and strikes the sequences
 // that it found off missing.
-func (t *target) choose(o *RestoreOptions, missing map[string]bool) error {
+func (t *target) choose(o *RestoreOptions, missing map[string]bool, rename func(string) string) error {
 	wanted := map[string]bool{}
 	for _, id := range o.Sequences {
 		wanted[id] = true
@@ -154,9 +173,7 @@ func (t *target) choose(o *RestoreOptions, missing map[string]bool) error {
 		for _, p := range s.Pages {
 			need[p] = true
 		}
-		if o.Rename != nil {
-			s.ID = o.Rename(s.ID)
-		}
+		s.ID = rename(s.ID)
 		if taken[s.ID] {
 			return fmt.Errorf("two sequences would be named %q: %w", s.ID, kvferry.ErrExists)
 		}

@@ -2,56 +2,54 @@ package capture
 
 import (
 	"bytes"
-	"encoding/binary"
+	"hash/maphash"
 	"math/bits"
-
-	"github.com/kvferry/kvferry/digest"
 )
 
 // rows is a set of equally long byte strings, each one or more digests' sums,
-// found by open addressing. Sums are spread evenly, so some bytes of each serve
-// as the hash; all of them, because pages may differ in one part alone.
+// found by open addressing. The hash has a seed of its own: whoever makes a
+// manifest chooses its sums.
 type rows struct {
 	at    func(i int) []byte
 	slots []uint32 // 1 + index of a member
 	mask  uint64
+	seed  maphash.Seed
 }
 
 // newRows makes room for n members; at returns the bytes of a member.
 func newRows(n int, at func(i int) []byte) *rows {
 	size := 1 << bits.Len(uint(2*n))
-	return &rows{at: at, slots: make([]uint32, size), mask: uint64(size - 1)}
+	return &rows{at: at, slots: make([]uint32, size), mask: uint64(size - 1), seed: maphash.MakeSeed()}
 }
 
-// find returns the slot of the member that equals b, or the free one where it
-// would go.
-func (r *rows) find(b []byte) (slot uint64, ok bool) {
-	n := 0
-	for ; len(b) >= (n+1)*digest.Size; n++ {
-		slot = bits.RotateLeft64(slot, 17) ^ binary.LittleEndian.Uint64(b[n*digest.Size:])
-	}
+// find returns the member that equals b, or -1 and the free slot where it would
+// go.
+func (r *rows) find(b []byte) (member int, slot uint64) {
+	slot = maphash.Bytes(r.seed, b)
 	for slot &= r.mask; ; slot = (slot + 1) & r.mask {
 		s := r.slots[slot]
 		if s == 0 {
-			return slot, false
+			return -1, slot
 		}
 		if bytes.Equal(r.at(int(s-1)), b) {
-			return slot, true
+			return int(s - 1), slot
 		}
 	}
 }
 
-// add makes i a member and reports whether no equal one was there.
-func (r *rows) add(i int) bool {
-	slot, ok := r.find(r.at(i))
-	if !ok {
+// add returns the member that equals i: i itself, which is one from then on,
+// if there was none.
+func (r *rows) add(i int) int {
+	member, slot := r.find(r.at(i))
+	if member < 0 {
 		r.slots[slot] = uint32(i) + 1
+		return i
 	}
-	return !ok
+	return member
 }
 
 // has reports whether a member equals b.
 func (r *rows) has(b []byte) bool {
-	_, ok := r.find(b)
-	return ok
+	member, _ := r.find(b)
+	return member >= 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
@@ -55,9 +56,7 @@ func (c *taking) take(ctx context.Context) (resumeErr, err error) {
 		return nil, err
 	}
 	defer func() { // after everything: nothing may be in flight by then
-		if cerr := l.ring.Close(); err == nil {
-			err = cerr
-		}
+		err = errors.Join(err, l.ring.Close())
 	}()
 	p := &pausing{groups: c.groups}
 	defer func() { // also on a panic of the pager
@@ -111,6 +110,9 @@ func (c *taking) tables(ctx context.Context) ([]span, error) {
 		if err != nil {
 			return nil, fmt.Errorf("sequences of group %q: %w", g.Name, err)
 		}
+		if err := c.fits(g, len(occupied), seqs); err != nil {
+			return nil, err
+		}
 		for k := range seqs {
 			if s := &seqs[k]; s.FillInLastPage >= max(meta.PageTokens, 1) {
 				return nil, fmt.Errorf("sequence %q of group %q fills %d of %d tokens of its last page (full is spelt 0): %w",
@@ -131,6 +133,29 @@ func (c *taking) tables(ctx context.Context) ([]span, error) {
 		spans[i] = span{group: i, ids: order, numbers: ascending(len(order))}
 	}
 	return spans, nil
+}
+
+// fits refuses, before anything is copied, what the snapshot's manifest could
+// not hold.
+func (c *taking) fits(g Group, pages int, seqs []pager.LogicalSeq) error {
+	// The longest text of a page, of a page number, and of what is around an id.
+	const perPage, perRef, perSeq = 175, 11, 64
+	size, refs := int64(1024), int64(0)
+	for _, s := range seqs {
+		if !utf8.ValidString(s.ID) {
+			return fmt.Errorf("sequence id %q of group %q is not UTF-8: %w", s.ID, g.Name, kvferry.ErrInvalid)
+		}
+		size += perSeq + 6*int64(len(s.ID))
+		refs += int64(len(s.Pages))
+	}
+	if c.opts.Format != cas.FormatProcessFork {
+		return nil // page tables are chunks, and sequences are ranges: manifest.Encode judges
+	}
+	if size += perPage*int64(pages) + perRef*refs; size > manifest.MaxDocumentBytes {
+		return fmt.Errorf("%d pages in one processfork manifest, which holds at most %d bytes: use the native format: %w",
+			pages, manifest.MaxDocumentBytes, kvferry.ErrUnsupported)
+	}
+	return nil
 }
 
 func ascending(n int) []uint32 {

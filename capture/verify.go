@@ -13,6 +13,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -38,7 +39,9 @@ type VerifyReport struct {
 	// Problems lists the blobs that are damaged, missing or unreadable; none
 	// means that a restore would find every byte.
 	Problems []Loss
-	Elapsed  time.Duration
+	// Omitted lists sequences that a lenient reader left out.
+	Omitted []processfork.Omission
+	Elapsed time.Duration
 }
 
 // Loss is one blob of a snapshot that cannot be had, and what that means.
@@ -54,11 +57,15 @@ type Loss struct {
 // page table is an error; damage of pages is not, but is listed in the report.
 func Verify(ctx context.Context, s cas.Store, root digest.Digest, o VerifyOptions) (VerifyReport, error) {
 	start := time.Now()
-	snap, format, err := Load(ctx, s, root, o.LoadOptions)
+	if err := checkWorkers(o.Workers); err != nil {
+		return VerifyReport{}, err
+	}
+	l, err := load(ctx, s, root, o.LoadOptions)
 	if err != nil {
 		return VerifyReport{}, err
 	}
-	rep := VerifyReport{Root: root, Format: format}
+	snap := l.snapshot
+	rep := VerifyReport{Root: root, Format: l.format, Omitted: l.omitted}
 	rep.Pages, rep.Sequences, _ = measure(snap)
 	distinct := make([][]int, len(snap.Groups))
 	blobs := 0
@@ -80,7 +87,7 @@ func Verify(ctx context.Context, s cas.Store, root digest.Digest, o VerifyOption
 }
 
 // distinctParts returns, for each distinct blob of a group, page x parts +
-// part of its first use.
+// part of its first use, and of its first use as a part of another length.
 func distinctParts(g *manifest.Group) []int {
 	parts := g.Table.Parts()
 	set := newRows(g.Table.Pages()*parts, func(i int) []byte {
@@ -88,7 +95,7 @@ func distinctParts(g *manifest.Group) []int {
 	})
 	var first []int
 	for i := range g.Table.Pages() * parts {
-		if set.add(i) {
+		if j := set.add(i); j == i || g.Meta.Parts[i%parts].Bytes != g.Meta.Parts[j%parts].Bytes {
 			first = append(first, i)
 		}
 	}
@@ -142,6 +149,8 @@ func (v *verifying) group(ctx context.Context, g *manifest.Group, distinct []int
 	return losses(g, func(d digest.Digest, _ int) error { return bad[d] }), nil
 }
 
+func checkWorkers(n int) error { return Transfer{Workers: n}.validate() }
+
 func workers(n int) int {
 	t := Transfer{Workers: n}
 	t.ensureDefaults()
@@ -188,22 +197,36 @@ func losses(g *manifest.Group, fault func(d digest.Digest, size int) error) []Lo
 			}
 		}
 	}
-	for i := range all {
-		all[i].Sequences = sequencesOn(g, all[i].Pages)
-	}
+	nameSequences(g, all)
 	return all
 }
 
-// sequencesOn returns the ids of the sequences that use any of the pages.
-func sequencesOn(g *manifest.Group, pages []uint32) []string {
-	var ids []string
-	for _, s := range g.Sequences {
-		if slices.ContainsFunc(s.Pages, func(p uint32) bool {
-			_, ok := slices.BinarySearch(pages, p)
-			return ok
-		}) {
-			ids = append(ids, s.ID)
+// nameSequences fills in which sequences use the pages of each loss.
+func nameSequences(g *manifest.Group, all []Loss) {
+	if len(all) == 0 {
+		return
+	}
+	on := map[uint32][]int32{} // sequences by lost page
+	for i := range all {
+		for _, p := range all[i].Pages {
+			on[p] = nil
 		}
 	}
-	return ids
+	for k, s := range g.Sequences {
+		for _, p := range s.Pages {
+			if list, lost := on[p]; lost && (len(list) == 0 || list[len(list)-1] != int32(k)) {
+				on[p] = append(list, int32(k))
+			}
+		}
+	}
+	for i := range all {
+		var ks []int32
+		for _, p := range all[i].Pages {
+			ks = append(ks, on[p]...)
+		}
+		slices.Sort(ks)
+		for _, k := range slices.Compact(ks) {
+			all[i].Sequences = append(all[i].Sequences, g.Sequences[k].ID)
+		}
+	}
 }

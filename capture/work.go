@@ -100,6 +100,12 @@ func (b batch) release() {
 // store hashes a batch's pages, part by part, and puts them into the session
 // while they are in the core's cache. Then the batch's slot is free again.
 func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tally) error {
+	held := true
+	defer func() { // also on a panic of the store
+		if held {
+			b.release()
+		}
+	}()
 	sp := &l.spans[b.span]
 	g := &l.c.snapshot.Groups[sp.group]
 	size := g.Meta.PageBytes()
@@ -111,14 +117,12 @@ func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tall
 			rest = rest[part.Bytes:]
 			d := h.Sum(plain)
 			if sp.known && d != g.Table.Digest(number, p) {
-				b.release()
 				return fmt.Errorf("part %d of page %d arrived as %v, the engine digested it as %v: %w",
 					p, sp.ids[b.offset+i], d, g.Table.Digest(number, p), kvferry.ErrCorrupt)
 			}
 			g.Table.Set(number, p, d)
 			r, err := l.c.session.Put(ctx, d, plain)
 			if err != nil {
-				b.release()
 				return fmt.Errorf("store part %d of page %d: %w", p, sp.ids[b.offset+i], err)
 			}
 			moved.add(part.Bytes, r)
@@ -127,6 +131,7 @@ func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tall
 	n := len(b.frames)
 	moved.pages += int64(n)
 	b.release()
+	held = false
 	l.mu.Lock()
 	l.slots = append(l.slots, b)
 	l.mu.Unlock()

@@ -83,7 +83,10 @@ type Problem struct {
 	// elsewhere.
 	Digest digest.Digest
 	Path   string // file or entry, if the store has such a thing
-	Err    error  // wraps ErrCorrupt, ErrNotFound or the I/O error
+	// Leftover says that this is no damage: an ended process left it behind,
+	// and a collection removes it.
+	Leftover bool
+	Err      error // wraps ErrCorrupt, ErrNotFound or the I/O error
 }
 
 // Checker is the optional ability to look for damage outside the blobs'

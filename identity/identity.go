@@ -21,8 +21,14 @@ type Identity struct {
 	World   uint32  `json:"world"`            // number of ranks; 0 and 1 both mean one
 }
 
-// Stated reports whether anything at all is known about the identity.
-func (i Identity) Stated() bool { return i != (Identity{}) }
+// Stated reports whether anything at all is known about the identity. Rank 0 of
+// a world of one is nothing to speak of.
+func (i Identity) Stated() bool {
+	if i.World == 1 {
+		i.World = 0
+	}
+	return i != (Identity{})
+}
 
 // Mismatch returns the name of the first field in which i and o differ, or ""
 // if they are equal.

@@ -50,7 +50,7 @@ type Part struct {
 const FormPlain = "layer.token.head.dim"
 
 // MaxPageBytes bounds the size of one page; a larger geometry is refused.
-const MaxPageBytes = 1 << 31
+const MaxPageBytes = 1<<31 - 1
 
 // MaxParts bounds the number of parts of a page.
 const MaxParts = 64

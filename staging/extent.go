@@ -60,7 +60,7 @@ func (e *Extent) drop() {
 	switch n := e.refs.Add(-1); {
 	case n < 0:
 		panic("staging: extent released more often than held")
-	case n == 0 && !e.fenced.Load():
+	case n == 0 && !e.fenced.Load() && !e.ring.isClosed():
 		e.ring.free <- e
 	}
 }

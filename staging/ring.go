@@ -23,15 +23,16 @@ import (
 const (
 	DefaultExtentBytes = 8 << 20
 	DefaultExtents     = 4
-	// MaxFrames bounds the frames of one extent, so that tiny pages do not
-	// cost more bookkeeping than memory.
-	MaxFrames = 4096
+	// DefaultMaxFrames bounds the frames of one extent, so that tiny pages do
+	// not cost more bookkeeping than memory.
+	DefaultMaxFrames = 4096
 )
 
 // Options describe a Ring. FrameBytes must be set; the rest has defaults.
 type Options struct {
 	FrameBytes  int // length of a page; 0 is legal
 	ExtentBytes int // upper bound of an extent, rounded down to whole frames, at least one frame
+	MaxFrames   int // bound of the frames of one extent; 0 means DefaultMaxFrames
 	Extents     int // number of extents, at least 2
 	Allocator   Allocator
 }
@@ -39,6 +40,9 @@ type Options struct {
 func (o *Options) ensureDefaults() {
 	if o.ExtentBytes == 0 {
 		o.ExtentBytes = DefaultExtentBytes
+	}
+	if o.MaxFrames == 0 {
+		o.MaxFrames = DefaultMaxFrames
 	}
 	if o.Extents == 0 {
 		o.Extents = DefaultExtents
@@ -50,7 +54,7 @@ func (o *Options) ensureDefaults() {
 
 // Validate returns ErrInvalid if the options cannot make a ring.
 func (o Options) Validate() error {
-	if o.FrameBytes < 0 || o.ExtentBytes < 0 || o.Extents < 0 || o.Extents == 1 {
+	if o.FrameBytes < 0 || o.ExtentBytes < 0 || o.MaxFrames < 0 || o.Extents < 0 || o.Extents == 1 {
 		return fmt.Errorf("staging: %d extents of %d bytes for frames of %d bytes (want at least 2 extents): %w",
 			o.Extents, o.ExtentBytes, o.FrameBytes, kvferry.ErrInvalid)
 	}
@@ -74,7 +78,7 @@ func NewRing(o Options) (*Ring, error) {
 		return nil, err
 	}
 	o.ensureDefaults()
-	n := MaxFrames
+	n := o.MaxFrames
 	if o.FrameBytes > 0 {
 		n = min(n, max(1, o.ExtentBytes/o.FrameBytes))
 	}
@@ -103,12 +107,11 @@ func (r *Ring) Fenced() int { return int(r.fenced.Load()) }
 
 // Acquire waits for a free extent. The caller holds it until Extent.Release.
 func (r *Ring) Acquire(ctx context.Context) (*Extent, error) {
-	select {
-	case <-r.closed:
+	if e := r.TryAcquire(); e != nil {
+		return e, nil
+	}
+	if r.isClosed() {
 		return nil, fmt.Errorf("staging: acquire: %w", kvferry.ErrClosed)
-	case e := <-r.free:
-		return e.take(), nil
-	default:
 	}
 	if len(r.extents) == r.Fenced() {
 		return nil, fmt.Errorf("staging: every extent is fenced: %w", kvferry.ErrOutOfMemory)
@@ -123,7 +126,8 @@ func (r *Ring) Acquire(ctx context.Context) (*Extent, error) {
 	}
 }
 
-// TryAcquire returns a free extent, or nil if there is none right now.
+// TryAcquire returns a free extent, or nil if there is none right now or the
+// ring is closed.
 func (r *Ring) TryAcquire() *Extent {
 	select {
 	case e := <-r.free:
@@ -133,24 +137,35 @@ func (r *Ring) TryAcquire() *Extent {
 	}
 }
 
-// Close frees the memory of all extents. Extents that are held or fenced keep
-// their memory, because somebody may still touch it; they are reported as an
-// error that wraps ErrUnknownOutcome.
+func (r *Ring) isClosed() bool {
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close frees the memory of the extents that nobody holds; none is handed out
+// any more. Extents that are held or fenced keep their memory, because somebody
+// may still touch it; they are reported as an error that wraps
+// ErrUnknownOutcome. A second Close does nothing.
 func (r *Ring) Close() error {
 	var err error
 	r.once.Do(func() {
 		close(r.closed)
-		busy := 0
-		for _, e := range r.extents {
-			if e.refs.Load() != 0 || e.fenced.Load() {
-				busy++
-				continue
+		freed := 0
+		for { // whoever takes an extent off the channel owns it
+			e := r.TryAcquire()
+			if e == nil {
+				break
 			}
 			if ferr := r.alloc.Free(e.mem); ferr != nil && err == nil {
 				err = ferr
 			}
+			freed++ // still marked as held: it never gets back to the channel
 		}
-		if busy > 0 && err == nil {
+		if busy := len(r.extents) - freed; busy > 0 && err == nil {
 			err = fmt.Errorf("staging: close: %d of %d extents are still held or fenced and keep their memory: %w",
 				busy, len(r.extents), kvferry.ErrUnknownOutcome)
 		}

@@ -26,9 +26,9 @@ func newRing(t *testing.T, o staging.Options) *staging.Ring {
 func TestRingHoldsWholeFrames(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ frame, extent, frames int }{
-		{0, 0, staging.MaxFrames},
-		{1, 0, staging.MaxFrames},
-		{64, 1 << 20, staging.MaxFrames},
+		{0, 0, staging.DefaultMaxFrames},
+		{1, 0, staging.DefaultMaxFrames},
+		{64, 1 << 20, staging.DefaultMaxFrames},
 		{1000, 4096, 4},
 		{4096, 4096, 1},
 		{4097, 4096, 1}, // an extent is never less than a page

@@ -16,7 +16,7 @@ const (
 	MaxDocumentBytes = 256 << 20 // of the root document
 	MaxGroups        = 4096      // in one snapshot
 	MaxPages         = 1 << 28   // of all groups together
-	MaxDigests       = 1 << 29   // parts of all pages of all groups together
+	MaxDigests       = 1 << 26   // parts of all pages of all groups together: 2 GiB of table
 	MaxReferences    = 1 << 27   // pages named by all sequences together
 )
 

@@ -1,0 +1,33 @@
+package capture
+
+import "github.com/kvferry/kvferry/staging"
+
+// ring takes staging memory for pages in frames of the given length: as much as
+// StagingBytes allows, but no more than all of them need. There are never fewer
+// extents than workers and one more, so that nobody waits for ever; where pages
+// are large that can be more than StagingBytes. A mover gets large extents,
+// because each is one transfer.
+func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, error) {
+	extent := pullBatchBytes
+	if mover {
+		extent = min(staging.DefaultExtentBytes, t.StagingBytes/(t.Workers+1))
+	}
+	least := max(t.Workers+1, 2)
+	perExtent := staging.DefaultMaxFrames
+	if frame > 0 {
+		perExtent = max(1, min(extent/frame, perExtent))
+	}
+	perExtent = max(1, min(perExtent, (pages+least-1)/least)) // small caches are shared by all workers
+	want := (pages+perExtent-1)/perExtent + groups - 1        // each group may leave one extent partly filled
+	bound := want
+	if frame > 0 {
+		bound = t.StagingBytes / (perExtent * frame)
+	}
+	return staging.NewRing(staging.Options{
+		FrameBytes:  frame,
+		ExtentBytes: perExtent * frame,
+		MaxFrames:   perExtent,
+		Extents:     max(min(want, bound), least),
+		Allocator:   t.Allocator,
+	})
+}

@@ -1,0 +1,188 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// checking is one Check on its way.
+type checking struct {
+	store  cas.Store
+	opts   CheckOptions
+	report CheckReport
+
+	mu  sync.Mutex
+	bad map[digest.Digest]error
+	// foreign holds keyed blobs that the key does not fit: damaged, if a
+	// snapshot that it opens needs them.
+	foreign map[digest.Digest]error
+	// manifests are the page manifests of ProcessFork that were met.
+	manifests map[digest.Digest]cas.Entry
+	// Nearly all blobs are as long as the first one; lengths holds the others'.
+	usual   int
+	lengths map[digest.Digest]int
+
+	// large is one buffer for all workers: blobs that do not fit a worker's
+	// own are rare, and what announces to be long may be a few bytes on disk.
+	largeMu sync.Mutex
+	large   []byte
+}
+
+func newChecking(s cas.Store, o CheckOptions) *checking {
+	return &checking{
+		store: s, opts: o, usual: -1,
+		bad:       map[digest.Digest]error{},
+		foreign:   map[digest.Digest]error{},
+		manifests: map[digest.Digest]cas.Entry{},
+		lengths:   map[digest.Digest]int{},
+	}
+}
+
+// noteLocked keeps the plain length of a sound blob.
+func (c *checking) noteLocked(d digest.Digest, n int) {
+	switch {
+	case c.usual < 0:
+		c.usual = n
+	case n != c.usual:
+		c.lengths[d] = n
+	}
+}
+
+// fits reports whether a sound blob was seen to be size bytes long.
+func (c *checking) fits(d digest.Digest, size int) bool {
+	n, ok := c.lengths[d]
+	if !ok {
+		n = c.usual
+	}
+	return n == size
+}
+
+// blobs scrubs every blob.
+func (c *checking) blobs(ctx context.Context) error {
+	en, ok := c.store.(cas.Enumerator)
+	if !ok {
+		return fmt.Errorf("the store cannot list its blobs: %w", kvferry.ErrUnsupported)
+	}
+	total := 0
+	if st, ok := c.store.(cas.Stater); ok {
+		stats, err := st.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		total = int(stats.Blobs)
+	}
+	m := newMeter(c.opts.Progress, total, 0)
+	eg, ctx := errgroup.WithContext(ctx)
+	queue := make(chan digest.Digest, 256)
+	eg.Go(func() error {
+		defer close(queue)
+		return enqueue(ctx, en.Blobs(ctx), queue)
+	})
+	for range workers(c.opts.Workers) {
+		eg.Go(func() error { return c.scrub(ctx, queue, m) })
+	}
+	return eg.Wait()
+}
+
+func enqueue(ctx context.Context, blobs iter.Seq2[cas.BlobInfo, error], queue chan<- digest.Digest) error {
+	for b, err := range blobs {
+		if err != nil {
+			return err
+		}
+		select {
+		case queue <- b.Digest:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// scrub is a worker: it reads blobs and keeps what is wrong with them.
+func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m meter) error {
+	rd, err := cas.NewReader(c.store, c.opts.Key)
+	if err != nil {
+		return err
+	}
+	scratch := make([]byte, 1<<20)
+	for d := range queue {
+		n, err := rd.Get(ctx, d, scratch)
+		if errors.Is(err, kvferry.ErrShortBuffer) {
+			n, err = c.scrubLarge(ctx, rd, d, n)
+		} else if err == nil {
+			c.look(d, scratch[:n])
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.judge(d, n, err)
+		m.add(1, int64(n))
+	}
+	return nil
+}
+
+// scrubLarge checks a blob that did not fit a worker's buffer; n is its length
+// if that is known.
+func (c *checking) scrubLarge(ctx context.Context, rd *cas.Reader, d digest.Digest, n int) (int, error) {
+	c.largeMu.Lock()
+	defer c.largeMu.Unlock()
+	for {
+		if want := min(max(n, 4<<20, 2*len(c.large)), pager.MaxPageBytes); len(c.large) < n || n == 0 {
+			c.large = make([]byte, want)
+		}
+		got, err := rd.Get(ctx, d, c.large)
+		if !errors.Is(err, kvferry.ErrShortBuffer) {
+			if err == nil {
+				c.look(d, c.large[:got])
+			}
+			return got, err
+		}
+		if len(c.large) >= pager.MaxPageBytes || got > pager.MaxPageBytes {
+			return 0, fmt.Errorf("capture: blob %v is longer than %d bytes: %w", d, pager.MaxPageBytes, kvferry.ErrCorrupt)
+		}
+		n = got
+	}
+}
+
+// look keeps a sound blob that is a manifest.
+func (c *checking) look(d digest.Digest, data []byte) {
+	e, ok := pageManifest(d, data)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	c.manifests[d] = e
+	c.mu.Unlock()
+}
+
+// judge keeps the outcome of reading a blob.
+func (c *checking) judge(d digest.Digest, n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keyed := d.Algorithm() == digest.KeyedBLAKE3
+	switch {
+	case errors.Is(err, kvferry.ErrNotFound):
+		return // collected meanwhile, or missed by the snapshots that need it
+	case err == nil:
+		c.noteLocked(d, n)
+		c.report.Bytes += int64(n)
+	case keyed && c.opts.Key == nil && errors.Is(err, kvferry.ErrUnsupported),
+		keyed && c.opts.Key != nil && errors.Is(err, kvferry.ErrCorrupt):
+		c.foreign[d] = err
+		c.report.Unchecked++
+	default:
+		c.bad[d] = err
+		c.report.Bad = append(c.report.Bad, cas.Problem{Digest: d, Err: err})
+	}
+	c.report.Blobs++
+}
