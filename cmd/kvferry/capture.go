@@ -12,7 +12,6 @@ import (
 	"github.com/kvferry/kvferry/capture"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/codec"
-	"github.com/kvferry/kvferry/pager/synthetic"
 )
 
 // writeFlags are the flags of the commands that write a snapshot.
@@ -161,28 +160,4 @@ Every key may be left out. fill=kv makes data like a model's keys and values.`,
 	flags.add(c, string(cas.FormatNative))
 	move.add(c)
 	return c
-}
-
-// openPager opens the engine that a spec names.
-func openPager(spec string) (*synthetic.Engine, error) {
-	cfg, err := parsePager(spec)
-	if err != nil {
-		return nil, err
-	}
-	e, err := cfg.Open()
-	if err != nil {
-		return nil, typed(fmt.Errorf("--pager: %w", err))
-	}
-	return e, nil
-}
-
-func parsePager(spec string) (synthetic.Config, error) {
-	if spec == "" {
-		return synthetic.Config{}, usage(errors.New("--pager is missing, for example --pager synthetic:pages=64"))
-	}
-	cfg, err := synthetic.ParseSpec(spec)
-	if err != nil {
-		return synthetic.Config{}, typed(fmt.Errorf("--pager: %w", err))
-	}
-	return cfg, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
+	"github.com/kvferry/kvferry/cmd/kvferry/internal/doctor"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/pager/synthetic"
@@ -16,6 +17,9 @@ import (
 // freshEngines returns an empty engine for each group of a snapshot, of the
 // wanted geometry if there is one.
 func freshEngines(s *manifest.Snapshot, want *pager.Meta) ([]*synthetic.Engine, error) {
+	if err := fitAll(s, want); err != nil {
+		return nil, err
+	}
 	var engines []*synthetic.Engine
 	for i := range s.Groups {
 		g := &s.Groups[i]
@@ -33,6 +37,23 @@ func freshEngines(s *manifest.Snapshot, want *pager.Meta) ([]*synthetic.Engine, 
 		engines = append(engines, e)
 	}
 	return engines, nil
+}
+
+// fitAll returns ErrOutOfMemory if the engines of a snapshot cannot have the
+// memory that they need.
+func fitAll(s *manifest.Snapshot, want *pager.Meta) error {
+	need := int64(0)
+	for i := range s.Groups {
+		cfg := synthetic.Config{Meta: s.Groups[i].Meta, Pages: s.Groups[i].Table.Pages()}
+		if want != nil {
+			cfg.Meta = *want
+		}
+		need += engineBytes(cfg)
+	}
+	if err := fits(need, doctor.Available(nil)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
 }
 
 // compareGroup reads every page of a group back out of an engine and compares

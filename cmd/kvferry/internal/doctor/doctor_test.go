@@ -57,6 +57,48 @@ func TestCgroupMemory(t *testing.T) {
 	}
 }
 
+func TestAvailable(t *testing.T) {
+	t.Parallel()
+	meminfo := file("MemTotal: 9000 kB\nMemAvailable: 1000 kB\nnonsense\n")
+	tests := []struct {
+		name string
+		fs   fstest.MapFS
+		want int64
+	}{
+		{"nothing known", fstest.MapFS{}, Unlimited},
+		{"the machine", fstest.MapFS{"proc/meminfo": meminfo}, 1000 << 10},
+		{"a group with less", fstest.MapFS{
+			"proc/meminfo":                   meminfo,
+			"proc/self/cgroup":               file("0::/a\n"),
+			"sys/fs/cgroup/a/memory.max":     file("5000\n"),
+			"sys/fs/cgroup/a/memory.current": file("4500\n"),
+			"sys/fs/cgroup/a/memory.stat":    file("anon 4000\nactive_file 100\ninactive_file 23\n"),
+		}, 623},
+		{"a group with more", fstest.MapFS{
+			"proc/meminfo":               meminfo,
+			"proc/self/cgroup":           file("0::/a\n"),
+			"sys/fs/cgroup/a/memory.max": file("5000000\n"),
+		}, 1000 << 10},
+		{"a group that is full", fstest.MapFS{
+			"proc/self/cgroup": file("4:memory:/x\n"),
+			"sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("100\n"),
+			"sys/fs/cgroup/memory/x/memory.usage_in_bytes": file("101\n"),
+		}, 0},
+		{"version 1", fstest.MapFS{
+			"proc/self/cgroup": file("4:memory:/x\n"),
+			"sys/fs/cgroup/memory/x/memory.limit_in_bytes": file("100\n"),
+			"sys/fs/cgroup/memory/x/memory.usage_in_bytes": file("60\n"),
+			"sys/fs/cgroup/memory/x/memory.stat":           file("total_active_file 3\nactive_file 1\n"),
+		}, 43},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tc.want, Available(tc.fs))
+		})
+	}
+}
+
 func TestHugePages(t *testing.T) {
 	t.Parallel()
 	got := hugePages(fstest.MapFS{
