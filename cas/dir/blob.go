@@ -164,6 +164,6 @@ func (s *Store) Has(ctx context.Context, d digest.Digest) (bool, error) {
 			return err == nil, failed("stat", temp, err)
 		}
 	}
-	found, err := s.inspect(d, -1)
+	found, err := s.inspect(d)
 	return found == whole, err
 }

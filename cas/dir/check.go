@@ -139,7 +139,7 @@ func (k *checker) blob(a digest.Algorithm, shard byte, e fs.DirEntry) error {
 		k.corrupt(d, rel, "is no regular file")
 		return nil
 	}
-	found, err := k.s.inspect(d, -1)
+	found, err := k.s.inspect(d)
 	if found == damaged {
 		k.corrupt(d, rel, "is cut or no blob")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
 )
 
 // Commit implements cas.Session.
@@ -37,14 +38,13 @@ func (x *session) commit(ctx context.Context, e cas.Entry) error {
 		return err
 	}
 	x.mu.Lock()
-	known := x.held[e.Root] == there && (!e.Image.Valid() || x.held[e.Image] == there)
-	lost := x.lost
+	known := x.held[e.Root] > unseen && (!e.Image.Valid() || x.held[e.Image] > unseen)
 	x.mu.Unlock()
 	if !known {
 		return fmt.Errorf("root or image was neither put nor found in session %s: %w", x.id, kvferry.ErrInvalid)
 	}
-	if lost > 0 {
-		return fmt.Errorf("%d blobs were set aside as damaged and not put again: %w", lost, kvferry.ErrCorrupt)
+	if err := x.regain(ctx); err != nil {
+		return err
 	}
 	edits, err := x.s.entryEdits(e)
 	if err != nil {
@@ -135,5 +135,76 @@ func (x *session) publishEntry(ctx context.Context, edits []edit) error {
 	if err != nil {
 		return err
 	}
+	if err := x.present(); err != nil {
+		return err
+	}
 	return x.s.apply(edits)
+}
+
+// regain looks again for the blobs that were set aside as damaged: others may
+// have stored them anew.
+func (x *session) regain(ctx context.Context) error {
+	var list []digest.Digest
+	x.mu.Lock()
+	if x.lost > 0 {
+		for d, h := range x.held {
+			if h == gone {
+				list = append(list, d)
+			}
+		}
+	}
+	x.mu.Unlock()
+	for _, d := range list {
+		_, _, err := x.find(ctx, d, nil, false)
+		if errors.Is(err, kvferry.ErrNotFound) {
+			return fmt.Errorf("%v was set aside as damaged and not put again: %w", d, kvferry.ErrCorrupt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// present makes sure that nobody took away a blob that the session holds, as a
+// process does that sets one aside. The caller is inside the gate, so that it
+// stays so until the snapshot is visible.
+func (x *session) present() error {
+	var places [digest.SHA256 + 1][shards][]digest.Digest
+	x.mu.Lock()
+	for d, h := range x.held {
+		if h == there || h == compared {
+			at := &places[d.Algorithm()][shardOf(d)]
+			*at = append(*at, d)
+		}
+	}
+	x.mu.Unlock()
+	for a := digest.BLAKE3; a.Valid(); a++ {
+		for i, list := range places[a] {
+			if len(list) == 0 {
+				continue
+			}
+			if err := x.s.presentIn(a, byte(i), list); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// presentIn is present for the blobs of one shard, whose directory is opened
+// once for all of them.
+func (s *Store) presentIn(a digest.Algorithm, shard byte, list []digest.Digest) error {
+	err := s.fs.in(blobPath(list[0]), func(fd int, _ string) error {
+		for _, d := range list {
+			if err := s.fs.statAt(fd, blobPath(d)); err != nil {
+				return fmt.Errorf("blob %v: %w", d, err)
+			}
+		}
+		return nil
+	})
+	if missing(err) {
+		return fmt.Errorf("dir: %s: a blob of the session was taken away: %w: %w", shardDir(a, shard), kvferry.ErrCorrupt, err)
+	}
+	return failed("stat", shardDir(a, shard), err)
 }

@@ -69,6 +69,18 @@ func (f *files) lstat(rel string) (unix.Stat_t, error) {
 	return st, err
 }
 
+// statAt tells whether rel is there, whose directory is open as dirfd.
+func (f *files) statAt(dirfd int, rel string) error {
+	if err := f.hit("stat", rel); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	_, err := uninterrupted(func() (int, error) {
+		return 0, unix.Fstatat(dirfd, path.Base(rel), &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return err
+}
+
 func (f *files) mkdir(rel string) error {
 	if err := f.hit("mkdir", rel); err != nil {
 		return err

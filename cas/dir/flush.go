@@ -60,7 +60,10 @@ func (x *session) flush(ctx context.Context, places bool, also ...string) error 
 		return x.fail(err)
 	}
 	for _, e := range list {
-		if err := x.publish(e); err != nil {
+		if err := x.publish(ctx, e); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
 			if dead := x.expired(); dead != nil {
 				err = dead // a collector removed the file
 			}
@@ -130,8 +133,13 @@ func (s *Store) syncEach(ctx context.Context, paths []string) error {
 	return errors.Join(errs...)
 }
 
-// publish moves the blob e, whose bytes are durable, to its place.
-func (x *session) publish(e *pendingBlob) error {
+// publish moves the blob e, whose bytes are durable, to its place. It is inside
+// the gate, so that nobody sets aside what came in after he looked.
+func (x *session) publish(ctx context.Context, e *pendingBlob) error {
+	if err := x.s.gate.enter(ctx); err != nil {
+		return failed("lock", gateLock, err)
+	}
+	defer x.s.gate.leave()
 	blobs, unlock := x.s.pending.lock(e.d)
 	defer unlock()
 	switch e.state {

@@ -3,6 +3,7 @@
 package dir
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -24,8 +25,8 @@ const (
 
 // inspect looks at the blob d without reading its content, so that a file
 // which was cut by a crash, or is something else altogether, is not taken for
-// the blob. plainBytes is what its length must be, -1 if that is not known.
-func (s *Store) inspect(d digest.Digest, plainBytes int64) (finding, error) {
+// the blob.
+func (s *Store) inspect(d digest.Digest) (finding, error) {
 	rel := blobPath(d)
 	fd, size, err := s.fs.openRegular(rel)
 	switch {
@@ -41,7 +42,7 @@ func (s *Store) inspect(d digest.Digest, plainBytes int64) (finding, error) {
 	if d.Algorithm() == digest.SHA256 {
 		ok, err = s.wholeZstd(fd, rel, size)
 	} else {
-		ok, err = s.wholeFrame(fd, rel, size, plainBytes)
+		ok, err = s.wholeFrame(fd, rel, size)
 	}
 	if err != nil {
 		return absent, failed("inspect", rel, err)
@@ -52,7 +53,7 @@ func (s *Store) inspect(d digest.Digest, plainBytes int64) (finding, error) {
 	return whole, nil
 }
 
-func (s *Store) wholeFrame(fd int, rel string, size, plainBytes int64) (bool, error) {
+func (s *Store) wholeFrame(fd int, rel string, size int64) (bool, error) {
 	t := s.borrow()
 	defer s.giveBack(t)
 	n, err := s.fs.read(fd, rel, 0, t.head[:])
@@ -63,10 +64,117 @@ func (s *Store) wholeFrame(fd int, rel string, size, plainBytes int64) (bool, er
 	if errors.Is(err, kvferry.ErrUnsupported) {
 		return true, nil // of a newer kvferry: not ours to judge
 	}
-	if err != nil || h.StoredBytes != size-codec.HeaderBytes {
-		return false, nil
+	return err == nil && h.StoredBytes == size-codec.HeaderBytes, nil
+}
+
+// compare reads the file rel of the blob d and tells whether it decodes to
+// exactly plain. From the page cache that costs little more than the copy, and
+// it is the only way to see that a file rotted.
+func (s *Store) compare(rel string, d digest.Digest, plain []byte) (finding, error) {
+	found, err := damaged, kvferry.ErrUnsupported
+	if d.Algorithm() != digest.SHA256 {
+		found, err = s.compareRaw(rel, plain)
 	}
-	return plainBytes < 0 || h.PlainBytes == plainBytes, nil
+	if errors.Is(err, kvferry.ErrUnsupported) {
+		found, err = s.compareDecoded(rel, d, plain)
+	}
+	switch {
+	case errors.Is(err, kvferry.ErrNotFound):
+		return absent, nil
+	case errors.Is(err, kvferry.ErrUnsupported):
+		return whole, nil // of a newer kvferry: not ours to judge
+	case errors.Is(err, kvferry.ErrCorrupt), errors.Is(err, kvferry.ErrShortBuffer):
+		return damaged, nil
+	}
+	return found, err
+}
+
+// compareStep is how many bytes are read and compared at a time, so that they
+// are still in cache.
+const compareStep = 32 << 10
+
+// compareRaw compares a raw frame, piece by piece; another frame is
+// ErrUnsupported. The checksum of the payload adds nothing to the comparison.
+func (s *Store) compareRaw(rel string, plain []byte) (finding, error) {
+	fd, size, err := s.fs.openRegular(rel)
+	if err != nil {
+		return absent, err
+	}
+	defer func() { _ = unix.Close(fd) }() // read only
+	t := s.borrow()
+	defer s.giveBack(t)
+	buf := t.scratch(compareStep)
+	step := min(compareStep, len(plain))
+	n, err := s.fs.read(fd, rel, 0, t.head[:], buf[:step])
+	if err != nil {
+		return absent, failed("read", rel, err)
+	}
+	h, err := codec.ParseHeader(t.head[:min(n, codec.HeaderBytes)])
+	if err != nil || h.Codec != codec.Raw {
+		return absent, errors.Join(err, kvferry.ErrUnsupported)
+	}
+	if h.StoredBytes != size-codec.HeaderBytes || h.StoredBytes != h.PlainBytes || h.PlainBytes != int64(len(plain)) {
+		return damaged, nil
+	}
+	n -= codec.HeaderBytes
+	for off := 0; n == step && bytes.Equal(buf[:step], plain[off:off+step]); {
+		if off += step; off == len(plain) {
+			return whole, nil
+		}
+		step = min(compareStep, len(plain)-off)
+		if n, err = s.fs.read(fd, rel, int64(codec.HeaderBytes+off), buf[:step]); err != nil {
+			return absent, failed("read", rel, err)
+		}
+	}
+	return damaged, nil
+}
+
+func (s *Store) compareDecoded(rel string, d digest.Digest, plain []byte) (finding, error) {
+	t := s.borrow()
+	defer s.giveBack(t)
+	got := t.scratch(int64(len(plain)))
+	n, err := s.readBlob(rel, d, got)
+	if err != nil {
+		return absent, err
+	}
+	if !bytes.Equal(got[:n], plain) {
+		return damaged, nil
+	}
+	return whole, nil
+}
+
+// judgeMax is the length from which nobody reads a blob to judge it.
+const judgeMax = 1 << 30
+
+// judge reads the file rel of the blob d and tells whether it decodes, and to
+// bytes that have the digest where that can be told without a key. A blob
+// longer than judgeMax, or of a newer kvferry, is damaged if somebody says so.
+func (s *Store) judge(rel string, d digest.Digest) (finding, error) {
+	for size := 64 << 10; ; size = min(4*size, judgeMax) {
+		buf := make([]byte, size)
+		n, err := s.readBlob(rel, d, buf)
+		switch {
+		case errors.Is(err, kvferry.ErrNotFound):
+			return absent, nil
+		case errors.Is(err, kvferry.ErrShortBuffer) && size < judgeMax && n <= judgeMax:
+			size = max(size, n/4)
+			continue
+		case errors.Is(err, kvferry.ErrCorrupt), errors.Is(err, kvferry.ErrUnsupported), errors.Is(err, kvferry.ErrShortBuffer):
+			return damaged, nil
+		case err != nil:
+			return absent, err
+		case d.Algorithm() == digest.KeyedBLAKE3:
+			return whole, nil
+		}
+		h, err := digest.NewHasher(d.Algorithm(), nil)
+		if err != nil {
+			return absent, err
+		}
+		if h.Check(d, buf[:n]) != nil {
+			return damaged, nil
+		}
+		return whole, nil
+	}
 }
 
 // wholeZstd walks the headers of a zstd file's frames and blocks (RFC 8878)

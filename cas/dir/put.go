@@ -29,8 +29,13 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 	}
 	defer x.done()
 	for {
-		e, mine, err := x.find(ctx, d, int64(len(plain)), true)
+		e, mine, err := x.find(ctx, d, plain, true)
 		switch {
+		case errors.Is(err, errDamaged):
+			if err := x.s.replaceable(ctx, d, plain); err != nil {
+				return cas.PutResult{}, err
+			}
+			continue // it is gone, or somebody was faster
 		case err != nil:
 			return cas.PutResult{}, err
 		case e == nil:
@@ -46,13 +51,36 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 	}
 }
 
+// errDamaged says that what lies at a blob's place is not the blob.
+var errDamaged = errors.New("dir: damaged blob")
+
+// replaceable sets aside what lies in the place of the blob d, unless it is
+// the blob with exactly these bytes by now. A caller whose bytes are not those
+// of the digest does not get to replace anything.
+func (s *Store) replaceable(ctx context.Context, d digest.Digest, plain []byte) error {
+	if d.Algorithm() != digest.KeyedBLAKE3 {
+		h, err := digest.NewHasher(d.Algorithm(), nil)
+		if err != nil {
+			return err
+		}
+		if h.Check(d, plain) != nil {
+			return fmt.Errorf("dir: put %v: the bytes have another digest: %w", d, kvferry.ErrInvalid)
+		}
+	}
+	err := s.quarantine(ctx, d, func(rel string) (finding, error) { return s.compare(rel, d, plain) })
+	if errors.Is(err, kvferry.ErrNotFound) {
+		return nil // somebody else did it
+	}
+	return err
+}
+
 // Has implements cas.Session.
 func (x *session) Has(ctx context.Context, d digest.Digest) (bool, error) {
 	if err := x.begin(ctx); err != nil {
 		return false, err
 	}
 	defer x.done()
-	_, _, err := x.find(ctx, d, -1, false)
+	_, _, err := x.find(ctx, d, nil, false)
 	if errors.Is(err, kvferry.ErrNotFound) {
 		return false, nil
 	}
@@ -61,16 +89,18 @@ func (x *session) Has(ctx context.Context, d digest.Digest) (bool, error) {
 
 // find looks for the blob d and holds it if it is there: then e is nil. Else,
 // if the caller claims it, e is the blob to be written: by the caller if mine,
-// by another call else. Without a claim it is ErrNotFound.
+// by another call else. Without a claim it is ErrNotFound. What is there is
+// compared with plain if the caller claims it, once in each session, and
+// errDamaged if it differs.
 //
 // The digest is recorded in the lease before it is looked for, and both happen
 // inside the gate, so that a collector either sees the record or has deleted
 // the blob before.
-func (x *session) find(ctx context.Context, d digest.Digest, plainBytes int64, claim bool) (e *pendingBlob, mine bool, err error) {
+func (x *session) find(ctx context.Context, d digest.Digest, plain []byte, claim bool) (e *pendingBlob, mine bool, err error) {
 	if !d.Valid() {
 		return nil, false, fmt.Errorf("dir: invalid digest: %w", kvferry.ErrInvalid)
 	}
-	if x.holds(d) {
+	if x.holds(d, claim) {
 		return nil, false, nil
 	}
 	if err := x.s.gate.enter(ctx); err != nil {
@@ -90,34 +120,41 @@ func (x *session) find(ctx context.Context, d digest.Digest, plainBytes int64, c
 		case e.state == writing || missing(err): // a collector of another process took it
 		case err != nil:
 			return nil, false, failed("stat", e.temp, err)
-		default:
-			x.hold(d, e)
+		default: // written by this process a moment ago
+			x.hold(d, e, compared)
 			return nil, false, nil
 		}
 	}
-	found, err := x.s.inspect(d, plainBytes)
+	var found finding
+	how := there
+	if claim {
+		found, err = x.s.compare(blobPath(d), d, plain)
+		how = compared
+	} else {
+		found, err = x.s.inspect(d)
+	}
 	switch {
 	case err != nil:
 		return nil, false, err
 	case found == whole:
-		x.hold(d, nil)
+		x.hold(d, nil, how)
 		return nil, false, nil
 	case !claim:
 		return nil, false, fmt.Errorf("dir: %v: %w", d, kvferry.ErrNotFound)
 	case found == damaged:
-		if err := x.s.setAside(blobPath(d), d, "damaged"); err != nil {
-			return nil, false, err
-		}
+		return nil, false, errDamaged
 	}
 	e = &pendingBlob{d: d, owner: x, temp: tempBlobPath(d, x.id, x.temps.Add(1)), ready: make(chan struct{})}
 	blobs[d] = e
 	return e, true, nil
 }
 
-func (x *session) holds(d digest.Digest) bool {
+// holds tells whether the session holds d, and knows its bytes if asked.
+func (x *session) holds(d digest.Digest, bytes bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.held[d] == there
+	h := x.held[d]
+	return h == compared || h == there && !bytes
 }
 
 // protect records d in the lease and makes sure that the lease counts.
@@ -137,13 +174,13 @@ func (x *session) protect(d digest.Digest) error {
 }
 
 // hold notes that d is there, pending if e is not nil.
-func (x *session) hold(d digest.Digest, e *pendingBlob) {
+func (x *session) hold(d digest.Digest, e *pendingBlob, how hold) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.held[d] == gone {
 		x.lost--
 	}
-	x.held[d] = there
+	x.held[d] = how
 	if e != nil {
 		x.pending[e] = struct{}{}
 	}
@@ -158,7 +195,7 @@ func (x *session) write(ctx context.Context, e *pendingBlob, plain []byte) (cas.
 		return cas.PutResult{}, fmt.Errorf("dir: put %v: %w", e.d, err)
 	}
 	x.s.pending.settle(e, written)
-	x.hold(e.d, e)
+	x.hold(e.d, e, compared)
 	x.mu.Lock()
 	many := len(x.pending) >= publishAfter
 	x.mu.Unlock()

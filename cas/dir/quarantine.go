@@ -15,7 +15,9 @@ import (
 )
 
 // Quarantine implements cas.Quarantiner: the file is moved to quarantine/,
-// under the blob's digest, a random number and the reason.
+// under the blob's digest, a random number and the reason. It is read again
+// before, with no session and no collector of any process beside, so that a
+// blob which was stored anew since the caller looked stays where it is.
 func (s *Store) Quarantine(ctx context.Context, d digest.Digest) error {
 	if err := s.startWrite(ctx, "quarantine"); err != nil {
 		return err
@@ -24,8 +26,18 @@ func (s *Store) Quarantine(ctx context.Context, d digest.Digest) error {
 	if !d.Valid() {
 		return fmt.Errorf("dir: quarantine of an invalid digest: %w", kvferry.ErrInvalid)
 	}
-	err := s.quarantine(d)
-	if err == nil {
+	return s.quarantine(ctx, d, func(rel string) (finding, error) { return s.judge(rel, d) })
+}
+
+// quarantine sets aside those files of d that are damaged. ErrNotFound says
+// that there is none at all.
+func (s *Store) quarantine(ctx context.Context, d digest.Digest, judge func(rel string) (finding, error)) error {
+	moved := false
+	err := s.exclude(ctx, func() (err error) {
+		moved, err = s.quarantineAlone(d, judge)
+		return err
+	})
+	if moved {
 		for _, x := range s.openSessions() {
 			x.lose(d)
 		}
@@ -33,21 +45,33 @@ func (s *Store) Quarantine(ctx context.Context, d digest.Digest) error {
 	return err
 }
 
-func (s *Store) quarantine(d digest.Digest) error {
+func (s *Store) quarantineAlone(d digest.Digest, judge func(rel string) (finding, error)) (moved bool, err error) {
 	blobs, unlock := s.pending.lock(d)
 	defer unlock()
-	e := blobs[d]
-	if e != nil && e.state == written {
-		err := s.setAside(e.temp, d, "damaged")
-		if err == nil || errors.Is(err, kvferry.ErrNotFound) {
+	there := false
+	if e := blobs[d]; e != nil && e.state == written {
+		found, err := judge(e.temp)
+		if err == nil && found == damaged {
+			err = s.setAside(e.temp, d, "damaged")
+			moved = err == nil
+		}
+		if err != nil && !errors.Is(err, kvferry.ErrNotFound) {
+			return moved, err
+		}
+		if there = found == whole; !there {
 			e.state = lost
 			delete(blobs, d)
 		}
-		if !errors.Is(err, kvferry.ErrNotFound) {
-			return err
-		}
 	}
-	return s.setAside(blobPath(d), d, "damaged")
+	found, err := judge(blobPath(d))
+	if err == nil && found == damaged {
+		err = s.setAside(blobPath(d), d, "damaged")
+		moved = moved || err == nil
+	}
+	if err == nil && found == absent && !moved && !there {
+		err = fmt.Errorf("dir: %s: %w", blobPath(d), kvferry.ErrNotFound)
+	}
+	return moved, err
 }
 
 // lose notes that d was set aside: the session cannot be committed unless it
@@ -55,7 +79,7 @@ func (s *Store) quarantine(d digest.Digest) error {
 func (x *session) lose(d digest.Digest) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.held[d] != there {
+	if h := x.held[d]; h != there && h != compared {
 		return
 	}
 	x.held[d] = gone

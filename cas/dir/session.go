@@ -45,9 +45,10 @@ var _ cas.Session = (*session)(nil)
 type hold uint8
 
 const (
-	unseen hold = iota // asked for, not found
-	there              // put or found
-	gone               // was there, and then set aside as damaged
+	unseen   hold = iota // asked for, not found
+	there                // found
+	compared             // put, or found and compared with the bytes of a put
+	gone                 // was there, and then set aside as damaged
 )
 
 // Begin implements cas.Store.
