@@ -59,26 +59,27 @@ func (f *writeFlags) parse() (writing, error) {
 
 // written is the JSON document of a command that wrote a snapshot.
 type written struct {
-	Digest      string   `json:"digest"`
-	Name        string   `json:"name"`
-	Format      string   `json:"format"`
-	Image       string   `json:"image,omitempty"` // digest of the ProcessFork image
-	Pages       int      `json:"pages"`
-	Sequences   int      `json:"sequences"`
-	Bytes       int64    `json:"bytes"`
-	StoredBytes int64    `json:"stored_bytes"`
-	NewBytes    int64    `json:"new_bytes"`
-	NewBlobs    int64    `json:"new_blobs"`
-	PauseMS     float64  `json:"pause_ms"`
-	Seconds     float64  `json:"seconds"`
-	Names       []string `json:"-"`
+	Digest      string  `json:"digest"`
+	Name        string  `json:"name"`
+	Format      string  `json:"format"`
+	Image       string  `json:"image,omitempty"` // digest of the ProcessFork image
+	Pages       int     `json:"pages"`
+	Sequences   int     `json:"sequences"`
+	Bytes       int64   `json:"bytes"`
+	StoredBytes int64   `json:"stored_bytes"`
+	NewBytes    int64   `json:"new_bytes"`
+	NewBlobs    int64   `json:"new_blobs"`
+	PauseMS     float64 `json:"pause_ms"`
+	Seconds     float64 `json:"seconds"`
+	// Omitted are sequences that --lenient left out.
+	Omitted []omission `json:"omitted,omitempty"`
 }
 
 func writtenOf(r capture.Report) written {
 	w := written{
 		Digest: r.Root.String(), Format: string(r.Format), Pages: r.Pages, Sequences: r.Sequences, Bytes: r.Bytes,
 		StoredBytes: r.StoredBytes, NewBytes: r.NewBytes, NewBlobs: r.NewBlobs,
-		PauseMS: milliseconds(r.Pause.Total), Seconds: r.Elapsed.Seconds(), Names: r.Names,
+		PauseMS: milliseconds(r.Pause.Total), Seconds: r.Elapsed.Seconds(),
 	}
 	if len(r.Names) > 0 {
 		w.Name = r.Names[0]
@@ -90,7 +91,9 @@ func writtenOf(r capture.Report) written {
 }
 
 func (a *app) printWritten(r capture.Report, paused bool) error {
-	return a.print(writtenOf(r), func(w io.Writer) error {
+	doc := writtenOf(r)
+	doc.Omitted = a.omitted(r.Omitted)
+	return a.print(doc, func(w io.Writer) error {
 		pairs := []string{
 			"digest", r.Root.String(),
 			"name", orDash(strings.Join(r.Names, " ")),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -19,8 +20,11 @@ type checkup struct {
 	Bytes     int64    `json:"bytes"`
 	Unchecked int64    `json:"unchecked"` // blobs of tenants, whose key is needed
 	Bad       []fault  `json:"bad"`
+	Leftovers []fault  `json:"leftovers"` // of ended processes; no damage
 	Snapshots []health `json:"snapshots"`
 	Seconds   float64  `json:"seconds"`
+
+	cause error // ErrUnsupported if nothing worse was found, else ErrCorrupt
 }
 
 // fault is one damaged or missing thing of a store.
@@ -34,7 +38,8 @@ type fault struct {
 type health struct {
 	snapshot
 	OK        bool   `json:"ok"`
-	Error     string `json:"error,omitempty"` // why it cannot be read at all
+	Unchecked bool   `json:"unchecked,omitempty"` // a tenant's, whose key is needed
+	Error     string `json:"error,omitempty"`     // why it cannot be read at all
 	PagesLost int    `json:"pages_lost"`
 	Losses    []loss `json:"losses"`
 }
@@ -58,7 +63,7 @@ func (a *app) checkCommand() *cobra.Command {
 					return err
 				}
 				return fmt.Errorf("check: %s, %s of %d affected: %w", count(len(out.Bad), "fault"),
-					count(out.affected(), "snapshot"), len(out.Snapshots), kvferry.ErrCorrupt)
+					count(out.affected(), "snapshot"), len(out.Snapshots), out.cause)
 			})
 		},
 	}
@@ -67,9 +72,39 @@ func (a *app) checkCommand() *cobra.Command {
 func checkupOf(r capture.CheckReport) checkup {
 	c := checkup{
 		Blobs: r.Blobs, Bytes: r.Bytes, Unchecked: r.Unchecked,
-		Bad: []fault{}, Snapshots: []health{}, Seconds: r.Elapsed.Seconds(),
+		Bad: faultsOf(r.Bad), Leftovers: faultsOf(r.Leftovers), Snapshots: []health{},
+		Seconds: r.Elapsed.Seconds(), cause: kvferry.ErrUnsupported,
 	}
 	for _, p := range r.Bad {
+		c.blame(p.Err)
+	}
+	for _, s := range r.Snapshots {
+		h := health{snapshot: snapshotOf(s.Entry), Unchecked: s.Unchecked, PagesLost: s.PagesLost, Losses: lossesOf(s.Losses)}
+		h.Unlisted = s.Unlisted
+		if s.Err != nil {
+			h.Error = s.Err.Error()
+			c.blame(s.Err)
+		}
+		if len(s.Losses) > 0 {
+			c.cause = kvferry.ErrCorrupt
+		}
+		h.OK = s.Err == nil && len(s.Losses) == 0
+		c.Snapshots = append(c.Snapshots, h)
+	}
+	c.OK = len(c.Bad) == 0 && c.affected() == 0
+	return c
+}
+
+// blame notes why something is bad.
+func (c *checkup) blame(err error) {
+	if !errors.Is(err, kvferry.ErrUnsupported) || errors.Is(err, kvferry.ErrCorrupt) {
+		c.cause = kvferry.ErrCorrupt
+	}
+}
+
+func faultsOf(ps []cas.Problem) []fault {
+	out := []fault{}
+	for _, p := range ps {
 		f := fault{Path: p.Path}
 		if p.Digest.Valid() {
 			f.Digest = p.Digest.String()
@@ -77,18 +112,9 @@ func checkupOf(r capture.CheckReport) checkup {
 		if p.Err != nil {
 			f.Error = p.Err.Error()
 		}
-		c.Bad = append(c.Bad, f)
+		out = append(out, f)
 	}
-	for _, s := range r.Snapshots {
-		h := health{snapshot: snapshotOf(s.Entry), PagesLost: s.PagesLost, Losses: lossesOf(s.Losses)}
-		if s.Err != nil {
-			h.Error = s.Err.Error()
-		}
-		h.OK = s.Err == nil && len(s.Losses) == 0
-		c.Snapshots = append(c.Snapshots, h)
-	}
-	c.OK = len(c.Bad) == 0 && c.affected() == 0
-	return c
+	return out
 }
 
 // affected counts the snapshots that lost something.
@@ -103,25 +129,38 @@ func (c checkup) affected() int {
 }
 
 func (c checkup) write(w io.Writer) error {
-	for i, f := range c.Bad {
-		if i == shownLosses {
-			if _, err := fmt.Fprintf(w, "… and %d more\n", len(c.Bad)-i); err != nil {
-				return err
-			}
-			break
-		}
-		if _, err := fmt.Fprintf(w, "bad: %s\n", f.describe()); err != nil {
-			return err
-		}
+	if err := writeFaults(w, "bad", c.Bad); err != nil {
+		return err
+	}
+	if err := writeFaults(w, "leftover", c.Leftovers); err != nil {
+		return err
 	}
 	for _, h := range c.Snapshots {
 		if err := h.write(w); err != nil {
 			return err
 		}
 	}
+	if n := len(c.Leftovers); n > 0 {
+		if _, err := fmt.Fprintf(w, "%s of ended processes, which is no damage; gc removes it\n", count(n, "leftover")); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "%s, %s read; %s, %s unchecked for want of a key\n",
 		count(c.Blobs, "blob"), size(c.Bytes), count(len(c.Bad), "fault"), count(c.Unchecked, "blob"))
 	return err
+}
+
+func writeFaults(w io.Writer, what string, fs []fault) error {
+	for i, f := range fs {
+		if i == shownLosses {
+			_, err := fmt.Fprintf(w, "… and %d more\n", len(fs)-i)
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s\n", what, f.describe()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f fault) describe() string {
@@ -138,7 +177,13 @@ func (h health) write(w io.Writer) error {
 	if len(h.Names) > 0 {
 		name = h.Names[0] + " (" + name + ")"
 	}
+	if h.Unlisted {
+		name += " (unlisted)"
+	}
 	switch {
+	case h.Unchecked:
+		_, err := fmt.Fprintf(w, "%s: not checked, its tenant's key is needed\n", name)
+		return err
 	case h.OK:
 		_, err := fmt.Fprintf(w, "%s: intact\n", name)
 		return err

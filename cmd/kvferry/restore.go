@@ -25,6 +25,8 @@ type restored struct {
 	PauseMS   float64 `json:"pause_ms"`
 	Seconds   float64 `json:"seconds"`
 	Verified  bool    `json:"verified"`
+	// Omitted are sequences that --lenient left out.
+	Omitted []omission `json:"omitted,omitempty"`
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -70,6 +72,7 @@ about the content is not looked at, since the engine is empty.`,
 				if err != nil {
 					return err
 				}
+				out.Omitted = a.omitted(rep.Omitted)
 				return a.print(out, func(w io.Writer) error {
 					return facts(w,
 						"digest", out.Digest,

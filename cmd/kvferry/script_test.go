@@ -46,6 +46,7 @@ func (l leakTested) Run() int {
 //	cutdigest D N P H      set P to a digest's first N digits, H to them without algorithm
 //	flip FILE OFFSET       invert the lowest bit of a byte; negative counts from the end
 //	cut FILE BYTES         shorten a file
+//	newer FILE             make a snapshot's record one of the next version
 //	model DIR              write a small model and its tokenizer
 //	untar FILE DIR         unpack a .tar.gz of the test data
 func TestScripts(t *testing.T) {
@@ -78,6 +79,7 @@ func TestScripts(t *testing.T) {
 			"cutdigest": cutDigestCommand,
 			"flip":      flipCommand,
 			"cut":       cutCommand,
+			"newer":     newerCommand,
 			"model":     modelCommand,
 			"untar":     untarCommand,
 		},

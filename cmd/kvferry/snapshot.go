@@ -25,6 +25,7 @@ type snapshot struct {
 	Sequences int64    `json:"sequences"`
 	Bytes     int64    `json:"bytes"`
 	Image     string   `json:"image,omitempty"`
+	Unlisted  bool     `json:"unlisted,omitempty"` // the catalog does not know it
 }
 
 func snapshotOf(e cas.Entry) snapshot {

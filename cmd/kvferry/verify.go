@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,13 +24,19 @@ type verdict struct {
 	Blobs     int64    `json:"blobs"`
 	Bytes     int64    `json:"bytes"`
 	OK        bool     `json:"ok"`
+	Unlisted  bool     `json:"unlisted,omitempty"` // the catalog does not know it
 	Problems  []loss   `json:"problems"`
-	Seconds   float64  `json:"seconds"`
+	// Omitted are sequences that --lenient left out.
+	Omitted []omission `json:"omitted,omitempty"`
+	Seconds float64    `json:"seconds"`
+
+	unsupported bool // not damaged, but this build cannot read it
 }
 
 // verdicts is the JSON document of verify --all.
 type verdicts struct {
 	Snapshots []verdict `json:"snapshots"`
+	Damaged   []string  `json:"damaged"` // records that cannot be read
 	OK        bool      `json:"ok"`
 }
 
@@ -64,13 +71,14 @@ func (a *app) verifyCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "verify every snapshot of the catalog")
+	c.Flags().BoolVar(&all, "all", false, "verify every snapshot of the store, those that no catalog lists too")
 	c.Flags().BoolVar(&lenient, "lenient", false, "accept inconsistent ProcessFork manifests that ProcessFork accepts")
 	return c
 }
 
 // verifyOne judges one snapshot. What makes it unrestorable is a problem of the
-// verdict; an error means that it could not be judged.
+// verdict; an error means that it could not be judged. Beside ErrUnsupported
+// the verdict says so.
 func (a *app) verifyOne(ctx context.Context, s cas.Store, e cas.Entry, lenient bool) (verdict, error) {
 	p := a.progress("verify " + label(e))
 	defer p.done()
@@ -80,37 +88,39 @@ func (a *app) verifyOne(ctx context.Context, s cas.Store, e cas.Entry, lenient b
 	v := verdict{
 		Digest: e.Root.String(), Names: append([]string{}, e.Names...), Format: string(e.Format),
 		Pages: r.Pages, Sequences: r.Sequences, Blobs: r.Blobs, Bytes: r.Bytes, Seconds: r.Elapsed.Seconds(),
-		Problems: lossesOf(r.Problems),
+		Problems: lossesOf(r.Problems), Omitted: a.omitted(r.Omitted),
 	}
 	if err != nil {
+		v.unsupported = errors.Is(err, kvferry.ErrUnsupported)
 		// Only damage, or a manifest that is gone, is a judgement.
-		if !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrNotFound) {
+		if !v.unsupported && !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrNotFound) {
 			return verdict{}, err
 		}
 		v.Problems = append(v.Problems, loss{Digest: e.Root.String(), Error: err.Error()})
 	}
 	v.OK = len(v.Problems) == 0
+	if v.unsupported {
+		return v, err
+	}
 	return v, nil
 }
 
 func (a *app) verifyAll(ctx context.Context, s cas.Store, lenient bool) error {
-	entries, listErr := s.Catalog().Entries(ctx)
-	if listErr != nil && !errors.Is(listErr, kvferry.ErrCorrupt) {
-		return listErr
+	found, err := contentsOf(ctx, s)
+	if err != nil {
+		return err
 	}
-	if len(entries) == 0 && listErr == nil {
-		a.log.Warn("the catalog lists no snapshot; those of ProcessFork are verified by digest, whole stores by check", "store", a.store)
-	}
-	all := verdicts{Snapshots: []verdict{}, OK: listErr == nil}
-	for _, e := range entries {
+	all := verdicts{Snapshots: []verdict{}, Damaged: found.damaged(), OK: found.damage == nil}
+	for i, e := range slices.Concat(found.listed, found.unlisted) {
 		v, err := a.verifyOne(ctx, s, e, lenient)
-		if err != nil {
+		if err != nil && !v.unsupported {
 			return err
 		}
+		v.Unlisted = i >= len(found.listed)
 		all.Snapshots = append(all.Snapshots, v)
 		all.OK = all.OK && v.OK
 	}
-	err := a.print(all, func(w io.Writer) error {
+	err = a.print(all, func(w io.Writer) error {
 		for _, v := range all.Snapshots {
 			if err := v.write(w); err != nil {
 				return err
@@ -119,21 +129,29 @@ func (a *app) verifyAll(ctx context.Context, s cas.Store, lenient bool) error {
 		_, err := fmt.Fprintf(w, "%s verified\n", count(len(all.Snapshots), "snapshot"))
 		return err
 	})
-	return errors.Join(err, listErr, damaged(all.Snapshots...))
+	return errors.Join(err, found.damage, damaged(all.Snapshots...))
 }
 
-// damaged returns ErrCorrupt if a verdict is bad.
+// damaged returns ErrCorrupt if a verdict is bad, and ErrUnsupported if there is
+// none where one is wanted.
 func damaged(vs ...verdict) error {
-	bad := 0
+	bad, unread := 0, 0
 	for _, v := range vs {
-		if !v.OK {
+		switch {
+		case v.unsupported:
+			unread++
+		case !v.OK:
 			bad++
 		}
 	}
-	if bad == 0 {
-		return nil
+	var errs []error
+	if bad > 0 {
+		errs = append(errs, fmt.Errorf("verify: %s of %d damaged: %w", count(bad, "snapshot"), len(vs), kvferry.ErrCorrupt))
 	}
-	return fmt.Errorf("verify: %s of %d damaged: %w", count(bad, "snapshot"), len(vs), kvferry.ErrCorrupt)
+	if unread > 0 {
+		errs = append(errs, fmt.Errorf("verify: %s of %d cannot be read by this build: %w", count(unread, "snapshot"), len(vs), kvferry.ErrUnsupported))
+	}
+	return errors.Join(errs...)
 }
 
 func (v verdict) write(w io.Writer) error {
@@ -141,8 +159,14 @@ func (v verdict) write(w io.Writer) error {
 	if len(v.Names) > 0 {
 		name = v.Names[0] + " (" + name + ")"
 	}
+	if v.Unlisted {
+		name += " (unlisted)"
+	}
 	state := "intact"
-	if !v.OK {
+	switch {
+	case v.unsupported:
+		state = "NOT VERIFIED"
+	case !v.OK:
 		state = "DAMAGED"
 	}
 	if _, err := fmt.Fprintf(w, "%s: %s, %s, %s, %s\n", name, state,
