@@ -136,7 +136,8 @@ func (f *filling) write(ctx context.Context) error {
 	frame := ext.Frame(0)
 	defer frame.Release()
 	size := len(frame.Bytes())
-	batch := min(max(1, fillBatchBytes/max(size, 1)), staging.DefaultMaxFrames)
+	batch := min(fillBatchBytes/max(size, 1), staging.DefaultMaxFrames)
+	batch = max(1, min(batch, len(f.t.pages)/(4*f.r.opts.Workers))) // small caches are shared by all workers
 	for {
 		lo, hi := f.claim(batch)
 		if lo == hi {

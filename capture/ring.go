@@ -17,8 +17,8 @@ func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, er
 	if frame > 0 {
 		perExtent = max(1, min(extent/frame, perExtent))
 	}
-	perExtent = max(1, min(perExtent, (pages+least-1)/least)) // small caches are shared by all workers
-	want := (pages+perExtent-1)/perExtent + groups - 1        // each group may leave one extent partly filled
+	perExtent = max(1, min(perExtent, (pages+2*least-1)/(2*least))) // small caches are shared by all workers
+	want := (pages+perExtent-1)/perExtent + groups - 1              // each group may leave one extent partly filled
 	bound := want
 	if frame > 0 {
 		bound = t.StagingBytes / (perExtent * frame)
