@@ -114,21 +114,39 @@ func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m mete
 	if err != nil {
 		return err
 	}
+	keyless, err := cas.NewReader(c.store, nil)
+	if err != nil {
+		return err
+	}
 	scratch := make([]byte, 1<<20)
 	for d := range queue {
-		n, err := rd.Get(ctx, d, scratch)
-		if errors.Is(err, kvferry.ErrShortBuffer) {
-			n, err = c.scrubLarge(ctx, rd, d, n)
-		} else if err == nil {
-			c.look(d, scratch[:n])
+		n, err := c.read(ctx, rd, d, scratch)
+		foreign := d.Algorithm() == digest.KeyedBLAKE3 && errors.Is(err, kvferry.ErrUnsupported)
+		if d.Algorithm() == digest.KeyedBLAKE3 && c.opts.Key != nil && errors.Is(err, kvferry.ErrCorrupt) {
+			// Another tenant's, or damaged: what cannot be decoded either is
+			// damaged for sure, and set aside by now.
+			_, derr := c.read(ctx, keyless, d, scratch)
+			foreign = errors.Is(derr, kvferry.ErrUnsupported)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.judge(d, n, err)
+		c.judge(d, n, err, foreign)
 		m.add(1, int64(n))
 	}
 	return nil
+}
+
+// read reads and hashes one blob, whatever its length.
+func (c *checking) read(ctx context.Context, rd *cas.Reader, d digest.Digest, scratch []byte) (int, error) {
+	n, err := rd.Get(ctx, d, scratch)
+	if errors.Is(err, kvferry.ErrShortBuffer) {
+		return c.scrubLarge(ctx, rd, d, n)
+	}
+	if err == nil {
+		c.look(d, scratch[:n])
+	}
+	return n, err
 }
 
 // scrubLarge checks a blob that did not fit a worker's buffer; n is its length
@@ -165,19 +183,18 @@ func (c *checking) look(d digest.Digest, data []byte) {
 	c.mu.Unlock()
 }
 
-// judge keeps the outcome of reading a blob.
-func (c *checking) judge(d digest.Digest, n int, err error) {
+// judge keeps the outcome of reading a blob. A foreign one could be decoded,
+// but not hashed with the key that was given.
+func (c *checking) judge(d digest.Digest, n int, err error, foreign bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	keyed := d.Algorithm() == digest.KeyedBLAKE3
 	switch {
 	case errors.Is(err, kvferry.ErrNotFound):
 		return // collected meanwhile, or missed by the snapshots that need it
 	case err == nil:
 		c.noteLocked(d, n)
 		c.report.Bytes += int64(n)
-	case keyed && c.opts.Key == nil && errors.Is(err, kvferry.ErrUnsupported),
-		keyed && c.opts.Key != nil && errors.Is(err, kvferry.ErrCorrupt):
+	case foreign:
 		c.foreign[d] = err
 		c.report.Unchecked++
 	default:
