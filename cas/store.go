@@ -163,14 +163,26 @@ type Catalog interface {
 	// malformed name ErrInvalid.
 	SetName(ctx context.Context, name string, root digest.Digest) error
 
-	// RemoveName removes a name; the snapshot stays. ErrNotFound if there is
-	// no such name.
-	RemoveName(ctx context.Context, name string) error
+	// Remove removes a name, and drops the snapshot that it pointed at if no
+	// name is left, both in one step that no other change of the catalog comes
+	// between. ErrNotFound if there is no such name. One that cannot be read
+	// is removed too; the snapshot then stays, as it does where another name
+	// cannot be read, which might be its own.
+	Remove(ctx context.Context, name string) (Removed, error)
 
 	// Drop removes a snapshot and every name that points at it; its blobs
 	// become garbage unless something else refers to them. ErrNotFound if it
 	// is not in the catalog.
 	Drop(ctx context.Context, root digest.Digest) error
+}
+
+// Removed says what the removal of a name did.
+type Removed struct {
+	// Entry is the snapshot that the name pointed at, with the names that are
+	// left. Of a snapshot that is damaged or missing only the root is known,
+	// and of an unreadable name nothing.
+	Entry   Entry
+	Dropped bool // the snapshot was dropped with its last name
 }
 
 // BlobInfo describes a stored blob.

@@ -20,7 +20,8 @@ var catalogTests = []test{
 	{name: "names move", run: testNamesMove},
 	{name: "names move atomically", run: testNamesMoveAtomically},
 	{name: "bad names", run: testBadNames},
-	{name: "remove name", run: testRemoveName},
+	{name: "remove", run: testRemove},
+	{name: "remove beside commits", run: testRemoveBesideCommits},
 	{name: "drop", run: testDrop},
 	{name: "not found", run: testCatalogNotFound},
 }
@@ -157,14 +158,55 @@ func testBadNames(t *testing.T, c Config) {
 	wantNames(t, s, map[string]digest.Digest{longest: sn.root})
 }
 
-func testRemoveName(t *testing.T, c Config) {
+func testRemove(t *testing.T, c Config) {
 	s := c.open(t)
 	sn := commit(t, s, day(1), []string{"x", "y"}, noise(1, 10))
-	require.NoError(t, s.Catalog().RemoveName(t.Context(), "x"))
-	wantNames(t, s, map[string]digest.Digest{"y": sn.root})
-	require.NoError(t, s.Catalog().RemoveName(t.Context(), "y"))
-	require.Equal(t, []digest.Digest{sn.root}, roots(t, s), "the snapshot stays")
-	require.ErrorIs(t, s.Catalog().RemoveName(t.Context(), "y"), kvferry.ErrNotFound)
+	other := commit(t, s, day(2), []string{"z"}, noise(1, 10), noise(2, 10))
+	want, err := s.Catalog().Lookup(t.Context(), "x")
+	require.NoError(t, err)
+	r, err := s.Catalog().Remove(t.Context(), "x")
+	require.NoError(t, err)
+	want.Names = []string{"y"}
+	require.Equal(t, cas.Removed{Entry: want}, r)
+	wantNames(t, s, map[string]digest.Digest{"y": sn.root, "z": other.root})
+	r, err = s.Catalog().Remove(t.Context(), "y")
+	require.NoError(t, err)
+	want.Names = nil
+	require.Equal(t, cas.Removed{Entry: want, Dropped: true}, r)
+	require.Equal(t, []digest.Digest{other.root}, roots(t, s), "the last name takes the snapshot along")
+	_, err = s.Catalog().Remove(t.Context(), "y")
+	require.ErrorIs(t, err, kvferry.ErrNotFound)
+	wantSnapshot(t, s, other)
+}
+
+// testRemoveBesideCommits: a snapshot that was committed under another name
+// meanwhile is not dropped with the first one.
+func testRemoveBesideCommits(t *testing.T, c Config) {
+	s := c.open(t)
+	for range 20 {
+		sn := commit(t, s, day(1), []string{"x"}, noise(1, 10))
+		sess := begin(t, s)
+		has, err := sess.Has(t.Context(), sn.root)
+		require.NoError(t, err)
+		require.True(t, has)
+		var wg sync.WaitGroup
+		var removed, committed error
+		start := make(chan struct{})
+		wg.Go(func() {
+			<-start
+			_, removed = s.Catalog().Remove(t.Context(), "x")
+		})
+		wg.Go(func() {
+			<-start
+			committed = sess.Commit(t.Context(), entry(sn.root, day(2), "y"))
+		})
+		close(start)
+		wg.Wait()
+		require.NoError(t, removed)
+		require.NoError(t, committed)
+		wantNames(t, s, map[string]digest.Digest{"y": sn.root})
+		require.NoError(t, s.Catalog().Drop(t.Context(), sn.root))
+	}
 }
 
 func testDrop(t *testing.T, c Config) {
@@ -192,11 +234,13 @@ func testCatalogNotFound(t *testing.T, c Config) {
 	for _, name := range []string{"x", "../x", ""} {
 		_, err = cat.Lookup(t.Context(), name)
 		require.Error(t, err)
-		require.Error(t, cat.RemoveName(t.Context(), name))
+		_, err = cat.Remove(t.Context(), name)
+		require.Error(t, err)
 	}
 	_, err = cat.Lookup(t.Context(), "x")
 	require.ErrorIs(t, err, kvferry.ErrNotFound)
-	require.ErrorIs(t, cat.RemoveName(t.Context(), "x"), kvferry.ErrNotFound)
+	_, err = cat.Remove(t.Context(), "x")
+	require.ErrorIs(t, err, kvferry.ErrNotFound)
 	require.ErrorIs(t, cat.SetName(t.Context(), "x", blob), kvferry.ErrNotFound)
 	require.ErrorIs(t, cat.Drop(t.Context(), blob), kvferry.ErrNotFound)
 }

@@ -39,7 +39,7 @@ func calls(s cas.Store, sess cas.Session, d digest.Digest) map[string]func(conte
 		"Entries":    func(ctx context.Context) error { _, err := s.Catalog().Entries(ctx); return err },
 		"Lookup":     func(ctx context.Context) error { _, err := s.Catalog().Lookup(ctx, "kept"); return err },
 		"SetName":    func(ctx context.Context) error { return s.Catalog().SetName(ctx, "set", d) },
-		"RemoveName": func(ctx context.Context) error { return s.Catalog().RemoveName(ctx, "kept") },
+		"Remove":     func(ctx context.Context) error { _, err := s.Catalog().Remove(ctx, "kept"); return err },
 		"Drop":       func(ctx context.Context) error { return s.Catalog().Drop(ctx, d) },
 	}
 	if x, ok := s.(cas.Enumerator); ok {
@@ -136,11 +136,12 @@ func testCancelled(t *testing.T, c Config) {
 func testReopen(t *testing.T, c Config) {
 	setup := Setup{Dir: t.TempDir()}
 	s := c.openWith(t, setup)
-	a := commit(t, s, day(1), []string{"x", "y"}, noise(1, 10), noise(2, 70000), nil)
+	a := commit(t, s, day(1), []string{"w", "x", "y"}, noise(1, 10), noise(2, 70000), nil)
 	b := commit(t, s, day(2), nil, noise(1, 10))
 	dropped := commit(t, s, day(3), []string{"z"}, noise(3, 10))
 	require.NoError(t, s.Catalog().SetName(t.Context(), "y", b.root))
-	require.NoError(t, s.Catalog().RemoveName(t.Context(), "x"))
+	_, err := s.Catalog().Remove(t.Context(), "x")
+	require.NoError(t, err)
 	require.NoError(t, s.Catalog().Drop(t.Context(), dropped.root))
 	putSnapshot(t, begin(t, s), noise(4, 10)) // not committed
 	before, err := s.Catalog().Entries(t.Context())
@@ -152,7 +153,7 @@ func testReopen(t *testing.T, c Config) {
 		after, err := s.Catalog().Entries(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, before, after)
-		wantNames(t, s, map[string]digest.Digest{"y": b.root})
+		wantNames(t, s, map[string]digest.Digest{"w": a.root, "y": b.root})
 		wantSnapshot(t, s, a)
 		wantSnapshot(t, s, b)
 		if c.can(Quarantines) {

@@ -82,7 +82,11 @@ func (s *Store) entry(root digest.Digest) (cas.Entry, error) {
 	if err != nil {
 		return cas.Entry{}, fmt.Errorf("dir: snapshot %v: %w", root, err)
 	}
-	return decodeEntry(b, root)
+	e, err := decodeEntry(b, root)
+	if err != nil {
+		return e, fmt.Errorf("dir: %s: %w", entryPath(root), err)
+	}
+	return e, nil
 }
 
 // names returns the names of each snapshot, sorted, and beside them the errors
@@ -117,7 +121,11 @@ func (s *Store) target(name string) (digest.Digest, error) {
 	if err != nil {
 		return digest.Digest{}, fmt.Errorf("dir: name %s: %w", name, err)
 	}
-	return decodeName(b, name)
+	root, err := decodeName(b, name)
+	if err != nil {
+		return root, fmt.Errorf("dir: %s: %w", namePath(name), err)
+	}
+	return root, nil
 }
 
 // listOrNone lists the names in a directory that may be missing in a store
@@ -194,14 +202,55 @@ func (c catalog) SetName(ctx context.Context, name string, root digest.Digest) e
 	})
 }
 
-// RemoveName implements cas.Catalog.
-func (c catalog) RemoveName(ctx context.Context, name string) error {
-	return c.change(ctx, "remove name", fmt.Sprintf("%.140q", name), func() error {
+// Remove implements cas.Catalog. The name goes before the snapshot: a crash
+// leaves a snapshot without names rather than names without a snapshot.
+func (c catalog) Remove(ctx context.Context, name string) (r cas.Removed, err error) {
+	err = c.change(ctx, "remove name", fmt.Sprintf("%.140q", name), func() error {
 		if err := cas.CheckName(name); err != nil {
 			return err
 		}
-		return c.s.remove(namePath(name))
+		root, unread := c.s.target(name)
+		if unread != nil && !unreadable(unread) {
+			return unread
+		}
+		if err := c.s.remove(namePath(name)); err != nil || unread != nil {
+			return err
+		}
+		r, err = c.s.afterName(context.WithoutCancel(ctx), root) // not half of it
+		return err
 	})
+	return r, err
+}
+
+// afterName drops the snapshot root, one name of which was removed, if that
+// was the last one.
+func (s *Store) afterName(ctx context.Context, root digest.Digest) (cas.Removed, error) {
+	r := cas.Removed{Entry: cas.Entry{Root: root}}
+	names, damage := s.names(ctx)
+	if damage != nil && !unreadable(damage) {
+		return r, damage
+	}
+	e, err := s.entry(root)
+	if err == nil {
+		r.Entry = e
+	} else if errors.Is(err, kvferry.ErrNotFound) {
+		return r, nil
+	} else if !unreadable(err) {
+		return r, err
+	}
+	r.Entry.Names = names[root]
+	if len(r.Entry.Names) > 0 || damage != nil {
+		return r, nil
+	}
+	err = s.removeEntry(r.Entry)
+	r.Dropped = err == nil
+	return r, err
+}
+
+// unreadable tells damage, and records of a newer version, from failures to
+// look.
+func unreadable(err error) bool {
+	return errors.Is(err, kvferry.ErrCorrupt) || errors.Is(err, kvferry.ErrUnsupported)
 }
 
 // Drop implements cas.Catalog.
@@ -225,7 +274,7 @@ func (s *Store) drop(ctx context.Context, root digest.Digest) error {
 		return failed("stat", entryPath(root), err)
 	}
 	names, err := s.names(ctx)
-	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) {
+	if err != nil && !unreadable(err) {
 		return err
 	}
 	for _, name := range names[root] {
@@ -234,7 +283,7 @@ func (s *Store) drop(ctx context.Context, root digest.Digest) error {
 		}
 	}
 	e, err := s.entry(root)
-	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrUnsupported) {
+	if err != nil && !unreadable(err) {
 		return err
 	}
 	e.Root = root

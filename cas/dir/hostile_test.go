@@ -112,7 +112,7 @@ func TestReadOnly(t *testing.T) {
 	for name, call := range map[string]func(context.Context) error{
 		"Begin":      func(ctx context.Context) error { _, err := s.Begin(ctx, cas.SessionOptions{}); return err },
 		"SetName":    func(ctx context.Context) error { return cat.SetName(ctx, "y", first) },
-		"RemoveName": func(ctx context.Context) error { return cat.RemoveName(ctx, "x") },
+		"Remove":     func(ctx context.Context) error { _, err := cat.Remove(ctx, "x"); return err },
 		"Drop":       func(ctx context.Context) error { return cat.Drop(ctx, first) },
 		"Quarantine": func(ctx context.Context) error { return s.Quarantine(ctx, first) },
 		"Collect": func(ctx context.Context) error {
@@ -125,6 +125,30 @@ func TestReadOnly(t *testing.T) {
 	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{DryRun: true}).Live)
 	require.Empty(t, problems(t, s))
 	require.Equal(t, before, tree(t, root))
+}
+
+// TestRemoveUnreadableNames: a damaged name, and one of a newer version, can be
+// removed, and names the file in its error. Another name of the snapshot may be
+// the damaged one, so the snapshot stays.
+func TestRemoveUnreadableNames(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	s := open(t, root, dir.Options{})
+	first, err := commit(t.Context(), s, digest.BLAKE3, []string{"x", "y"}, noise(1, 100))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(root, "names", "x"), []byte("kvferry name 1\n?"), 0o644))
+	_, err = s.Catalog().Lookup(t.Context(), "x")
+	require.ErrorIs(t, err, kvferry.ErrCorrupt)
+	require.ErrorContains(t, err, "names/x")
+	r, err := s.Catalog().Remove(t.Context(), "y")
+	require.NoError(t, err)
+	require.False(t, r.Dropped)
+	require.Equal(t, first, r.Entry.Root)
+	r, err = s.Catalog().Remove(t.Context(), "x")
+	require.NoError(t, err)
+	require.Equal(t, cas.Removed{}, r)
+	require.Len(t, wantWhole(t, s), 1)
+	require.Empty(t, problems(t, s))
 }
 
 // TestOpening of what is no store, a newer one, or a damaged one.

@@ -33,7 +33,8 @@ func TestPF1PathsOnlyFromParsedDigests(t *testing.T) {
 	for _, name := range []string{"../x", "..", "/x", "a/../b"} {
 		_, err := s.Catalog().Lookup(t.Context(), name)
 		require.ErrorIs(t, err, kvferry.ErrInvalid)
-		require.ErrorIs(t, s.Catalog().RemoveName(t.Context(), name), kvferry.ErrInvalid)
+		_, err = s.Catalog().Remove(t.Context(), name)
+		require.ErrorIs(t, err, kvferry.ErrInvalid)
 	}
 }
 

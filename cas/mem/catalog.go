@@ -108,14 +108,7 @@ func (c *catalog) Lookup(ctx context.Context, name string) (cas.Entry, error) {
 	if !ok {
 		return cas.Entry{}, nameNotFound("look up", name)
 	}
-	e := c.snapshots[root].entry
-	for other, r := range c.names {
-		if r == root {
-			e.Names = append(e.Names, other)
-		}
-	}
-	slices.Sort(e.Names)
-	return e, nil
+	return c.entryLocked(root), nil
 }
 
 func nameNotFound(op, name string) error {
@@ -139,18 +132,39 @@ func (c *catalog) SetName(ctx context.Context, name string, root digest.Digest) 
 	return nil
 }
 
-// RemoveName implements cas.Catalog.
-func (c *catalog) RemoveName(ctx context.Context, name string) error {
+// Remove implements cas.Catalog.
+func (c *catalog) Remove(ctx context.Context, name string) (cas.Removed, error) {
 	if err := c.store.checkOpen(ctx, "remove name"); err != nil {
-		return err
+		return cas.Removed{}, err
+	}
+	if err := cas.CheckName(name); err != nil {
+		return cas.Removed{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.names[name]; !ok {
-		return nameNotFound("remove", name)
+	root, ok := c.names[name]
+	if !ok {
+		return cas.Removed{}, nameNotFound("remove", name)
 	}
 	delete(c.names, name)
-	return nil
+	e := c.entryLocked(root)
+	if len(e.Names) > 0 {
+		return cas.Removed{Entry: e}, nil
+	}
+	delete(c.snapshots, root)
+	return cas.Removed{Entry: e, Dropped: true}, nil
+}
+
+// entryLocked returns the snapshot root, which is there, with its names.
+func (c *catalog) entryLocked(root digest.Digest) cas.Entry {
+	e := c.snapshots[root].entry
+	for name, r := range c.names {
+		if r == root {
+			e.Names = append(e.Names, name)
+		}
+	}
+	slices.Sort(e.Names)
+	return e
 }
 
 // Drop implements cas.Catalog.

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 )
 
@@ -30,11 +31,7 @@ points at it. The room is free after the next gc.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(c.Context(), changeAccess, func(ctx context.Context, s cas.Store) error {
-				e, err := resolve(ctx, s, args[0])
-				if err != nil {
-					return err
-				}
-				r, err := remove(ctx, s.Catalog(), e, args[0])
+				r, err := remove(ctx, s, args[0])
 				if err != nil {
 					return err
 				}
@@ -44,23 +41,35 @@ points at it. The room is free after the next gc.`,
 	}
 }
 
-// remove takes away what ref means: one of e's names, or e.
-func remove(ctx context.Context, c cas.Catalog, e cas.Entry, ref string) (removal, error) {
-	r := removal{Digest: e.Root.String(), Names: []string{}, RemovedNames: append([]string{}, e.Names...)}
-	if slices.Contains(e.Names, ref) && len(e.Names) > 1 {
-		r.RemovedNames = []string{ref}
-		for _, n := range e.Names {
-			if n != ref {
-				r.Names = append(r.Names, n)
-			}
+// remove takes away what ref means: a name, or else a snapshot with all its
+// names. What becomes of the snapshot of a name is the catalog's to decide: a
+// capture may be giving it another name meanwhile.
+func remove(ctx context.Context, s cas.Store, ref string) (removal, error) {
+	c := s.Catalog()
+	gone, err := c.Remove(ctx, ref)
+	if err == nil {
+		r := removal{RemovedNames: []string{ref}, Names: append([]string{}, gone.Entry.Names...), Dropped: gone.Dropped}
+		if gone.Entry.Root.Valid() {
+			r.Digest = gone.Entry.Root.String()
 		}
-		return r, c.RemoveName(ctx, ref)
+		return r, nil
 	}
-	r.Dropped = true
+	if !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrInvalid) {
+		return removal{}, err
+	}
+	e, err := resolve(ctx, s, ref) // it is no name
+	if err != nil {
+		return removal{}, err
+	}
+	r := removal{Digest: e.Root.String(), Names: []string{}, RemovedNames: append([]string{}, e.Names...), Dropped: true}
 	return r, c.Drop(ctx, e.Root)
 }
 
 func (r removal) write(w io.Writer) error {
+	if !r.Dropped && len(r.Names) == 0 {
+		_, err := fmt.Fprintf(w, "removed the name %s; no snapshot was dropped\n", r.RemovedNames[0])
+		return err
+	}
 	if !r.Dropped {
 		_, err := fmt.Fprintf(w, "removed the name %s; %s is still named %s\n",
 			r.RemovedNames[0], shortDigest(r.Digest), strings.Join(r.Names, ", "))
