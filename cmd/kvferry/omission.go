@@ -8,11 +8,14 @@ type omission struct {
 	Why      string `json:"why"`
 }
 
-// omitted returns what was left out and warns of each of it.
+// omitted returns what was left out, and warns people of each of it; programs
+// read the document.
 func (a *app) omitted(all []processfork.Omission) []omission {
 	var out []omission
 	for _, o := range all {
-		a.log.Warn("a sequence was left out", "sequence", o.ID, "why", o.Why)
+		if !a.json {
+			a.log.Warn("a sequence was left out", "sequence", o.ID, "why", o.Why)
+		}
 		out = append(out, omission{o.ID, o.Why})
 	}
 	return out
