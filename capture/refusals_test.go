@@ -2,6 +2,7 @@ package capture_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -201,7 +202,8 @@ func TestPauseEndsBeforeTheStoreIsDone(t *testing.T) {
 	t.Parallel()
 	for _, set := range []synthetic.Ability{synthetic.NoAbility, synthetic.AllAbilities} {
 		w := newWorld(t, newMem(t), 30, set)
-		s := &slow{Store: w.inner, running: func() bool { return w.books[0].resumed() }}
+		s := &patient{Store: w.inner, running: make(chan struct{})}
+		w.groups[0].Pager = pager.Compose(telling{w.groups[0].Pager, s.running}, pager.AbilitiesOf(w.groups[0].Pager))
 		rep, err := capture.Groups(t.Context(), w.groups, s, capture.Options{Transfer: capture.Transfer{Workers: 1, StagingBytes: 1 << 20}})
 		require.NoError(t, err)
 		require.Positive(t, s.after, "pages were stored after the engine went on")
@@ -212,37 +214,40 @@ func TestPauseEndsBeforeTheStoreIsDone(t *testing.T) {
 	}
 }
 
-func (p *faultPager) resumed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.held == 0
+// telling closes a channel when the engine was resumed.
+type telling struct {
+	pager.Pager
+	running chan struct{}
 }
 
-// slow is a store that waits, at its first page, until the engine runs again.
-type slow struct {
+func (p telling) Resume(ctx context.Context) error {
+	defer close(p.running)
+	return p.Pager.Resume(ctx)
+}
+
+// patient is a store that takes no page before the engine runs again.
+type patient struct {
 	cas.Store
-	running func() bool
+	running chan struct{}
 	after   int
 }
 
-func (s *slow) Begin(ctx context.Context, o cas.SessionOptions) (cas.Session, error) {
+func (s *patient) Begin(ctx context.Context, o cas.SessionOptions) (cas.Session, error) {
 	x, err := s.Store.Begin(ctx, o)
-	return slowSession{x, s}, err
+	return patientSession{x, s}, err
 }
 
-type slowSession struct {
+type patientSession struct {
 	cas.Session
-	s *slow
+	s *patient
 }
 
-func (x slowSession) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.PutResult, error) {
-	for give := time.Now().Add(time.Minute); !x.s.running() && time.Now().Before(give); {
-		if err := ctx.Err(); err != nil {
-			return cas.PutResult{}, err
-		}
+func (x patientSession) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.PutResult, error) {
+	select {
+	case <-x.s.running:
+	case <-time.After(10 * time.Second):
+		return cas.PutResult{}, errors.New("the engine waits for the store")
 	}
-	if x.s.running() {
-		x.s.after++ // one worker
-	}
+	x.s.after++ // there is one worker
 	return x.Session.Put(ctx, d, plain)
 }
