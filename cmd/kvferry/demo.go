@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,11 +35,17 @@ with a run that nothing interrupted. It needs nothing from outside; --model and
 			if err != nil {
 				return fmt.Errorf("demo: %w", err)
 			}
+			ctx, cancel := context.WithCancelCause(c.Context())
+			defer cancel(nil)
 			o.Executable, o.ChildArgs, o.Log = exe, []string{childCommand}, a.err
 			if !a.json {
-				o.Tell = func(line string) { _, _ = fmt.Fprintln(a.out, line) }
+				o.Tell = func(line string) {
+					if _, err := fmt.Fprintln(a.out, line); err != nil {
+						cancel(err) // a story that nobody hears ends, and its processes
+					}
+				}
 			}
-			r, err := demo.Run(c.Context(), o)
+			r, err := demo.Run(ctx, o)
 			if err != nil {
 				return err
 			}

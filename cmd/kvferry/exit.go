@@ -86,8 +86,12 @@ func kindOf(err error) string {
 	return "failed"
 }
 
-// report prints the error that ends a command.
+// report prints the error that ends a command. That the reader of the output
+// went away, it knows.
 func (a *app) report(err error) {
+	if errors.Is(err, errReaderGone) {
+		return
+	}
 	if !a.json {
 		_, _ = fmt.Fprintf(a.err, "kvferry: %v\n", err)
 		return

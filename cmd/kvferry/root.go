@@ -32,6 +32,7 @@ type app struct {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, c console) int {
+	c.out = output{c.out}
 	a := &app{console: c, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)

@@ -104,7 +104,7 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 	rep, err = st.tell(ctx)
 	rep.Dir = o.Dir
 	if ctx.Err() != nil {
-		err = ctx.Err() // the children's deaths are its consequence
+		err = context.Cause(ctx) // the children's deaths are its consequence
 	}
 	return rep, err
 }
