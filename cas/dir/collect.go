@@ -22,7 +22,7 @@ type collection struct {
 	o      cas.CollectOptions
 	report cas.CollectReport
 
-	marked    map[digest.Digest]struct{} // needed by a snapshot or image
+	marked    map[digest.Digest]bool     // needed: true by a snapshot, false by what ProcessFork left
 	protected map[digest.Digest]struct{} // needed by a session
 	seen      map[digest.Digest]bool     // snapshots that are marked, or to be dropped
 	images    map[string]bool            // image markers that are marked
@@ -31,9 +31,10 @@ type collection struct {
 }
 
 // Collect implements cas.Collector. Beside what the snapshots and sessions
-// need it keeps what the image markers in images/ refer to, and in a store
-// that ProcessFork made also its manifests that nothing refers to, with their
-// pages (unless Options.DropUnlisted is set) and blobs of the last hour, whose
+// need it keeps what is ProcessFork's, which lists nothing: what the image
+// markers in images/ refer to; page and image manifests that nothing refers
+// to, with their pages, unless they were dropped from our catalog or
+// Options.DropUnlisted is set; and SHA-256 blobs of the last hour, whose
 // manifest may be yet to come. A snapshot, image or session that cannot be
 // read ends the collection before anything is deleted.
 func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectReport, error) {
@@ -51,7 +52,7 @@ func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectR
 		o.Now = s.clock()
 	}
 	c := &collection{s: s, o: o,
-		marked: map[digest.Digest]struct{}{}, protected: map[digest.Digest]struct{}{},
+		marked: map[digest.Digest]bool{}, protected: map[digest.Digest]struct{}{},
 		seen: map[digest.Digest]bool{}, images: map[string]bool{},
 		sessions: map[string]*leaseReader{}, dead: map[string]bool{}}
 	defer c.close()
@@ -84,10 +85,21 @@ func (c *collection) run(ctx context.Context) error {
 			return err
 		}
 	}
+	leave, err := c.s.dropped(ctx)
+	if err != nil {
+		return err
+	}
 	for _, e := range dropped { // with their markers, which would keep them
 		c.seen[e.Root] = true
+		leave[e.Root] = true
 		if e.Image.Valid() {
 			c.images[markerName(e.Image)] = true
+			leave[e.Image] = true
+		}
+	}
+	if !c.s.o.DropUnlisted {
+		if err := c.markUnlisted(ctx, leave); err != nil {
+			return err
 		}
 	}
 	if err := c.restoreMarkers(ctx, kept); err != nil {
@@ -95,11 +107,6 @@ func (c *collection) run(ctx context.Context) error {
 	}
 	if err := c.markImages(ctx); err != nil {
 		return err
-	}
-	if c.s.foreign && !c.s.o.DropUnlisted {
-		if err := c.markUnlisted(ctx); err != nil {
-			return err
-		}
 	}
 	c.report.Kept = kept
 	if c.o.DryRun {
@@ -112,7 +119,10 @@ func (c *collection) run(ctx context.Context) error {
 	if err := c.drop(ctx, dropped); err != nil {
 		return err
 	}
-	return c.sweep(ctx)
+	if err := c.sweep(ctx); err != nil {
+		return err
+	}
+	return c.forgetDropped(ctx)
 }
 
 // drop drops the snapshots that the policy does not keep, unless they got a
@@ -149,12 +159,12 @@ func (c *collection) drop(ctx context.Context, dropped []cas.Entry) error {
 
 // mark marks what the snapshot e needs.
 func (c *collection) mark(ctx context.Context, e cas.Entry) error {
-	c.marked[e.Root] = struct{}{}
+	c.marked[e.Root] = true
 	err := c.o.References(ctx, e, func(d digest.Digest) error {
 		if !d.Valid() {
 			return fmt.Errorf("reference to an invalid digest: %w", kvferry.ErrInvalid)
 		}
-		c.marked[d] = struct{}{}
+		c.marked[d] = true
 		return ctx.Err()
 	})
 	if err != nil {
@@ -163,6 +173,9 @@ func (c *collection) mark(ctx context.Context, e cas.Entry) error {
 	c.seen[e.Root] = true
 	return nil
 }
+
+// keep marks d, which something of ProcessFork's refers to.
+func (c *collection) keep(d digest.Digest) { c.marked[d] = c.marked[d] }
 
 // errChanged says that the catalog has something that is not marked.
 var errChanged = errors.New("dir: catalog changed")

@@ -80,7 +80,11 @@ func (x *session) publishEdits(ctx context.Context, e cas.Entry, edits []edit) e
 		if err != nil {
 			return err
 		}
-		return x.publishEntry(ctx, append(stale, edits...))
+		lifted, err := x.s.lifts(e.Root, e.Image)
+		if err != nil {
+			return err
+		}
+		return x.publishEntry(ctx, slices.Concat(stale, edits, lifted))
 	})
 }
 
@@ -109,12 +113,13 @@ func (s *Store) entryEdits(e cas.Entry) ([]edit, error) {
 }
 
 // staleMarker is the removal of the marker of the image that e replaces, if
-// there is one. The caller has the lock of the catalog.
+// there is one, whose blob nothing keeps then. The caller has the lock of the
+// catalog.
 func (s *Store) staleMarker(e cas.Entry) ([]edit, error) {
 	old, err := s.entry(e.Root)
 	switch {
 	case err == nil && old.Image.Valid() && old.Image != e.Image:
-		return []edit{{rel: markerPath(old.Image), remove: true}}, nil
+		return []edit{{rel: markerPath(old.Image), remove: true}, {rel: droppedPath(old.Image), content: []byte{}}}, nil
 	case err != nil && !errors.Is(err, kvferry.ErrNotFound) && !errors.Is(err, kvferry.ErrCorrupt):
 		return nil, err
 	}

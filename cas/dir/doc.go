@@ -11,6 +11,7 @@
 //	<root>/names/<name>              the snapshot that a name points at
 //	<root>/sessions/<16 hex>         a live session and what it protects
 //	<root>/quarantine/<alg>-<64 hex>.<16 hex>.<reason>   blobs set aside, never served
+//	<root>/dropped/<64 hex>          a SHA-256 manifest that was dropped from the catalog
 //	<root>/locks/{gate,turn,collect,catalog}             empty, for flock
 //	<root>/kvferry.json              format version and origin
 //
@@ -44,6 +45,13 @@
 // removed before it is dropped, so that no crash leaves one that keeps what is
 // not in the catalog. An entry whose marker is missing gets it from the next
 // collection. Other markers are ProcessFork's and left alone.
+//
+// ProcessFork has no catalog: any page or image manifest among the SHA-256
+// blobs may be a capture of its own, and is a root of every collection with
+// what it refers to. That of a snapshot of ours that was dropped is told apart
+// by a file in dropped/: the file that the snapshot had, or an empty one for an
+// image that another one replaced. A commit of the manifest removes it, and so
+// does a collection once the blob is gone.
 //
 // A session's file, which its process holds an exclusive flock of:
 //

@@ -94,9 +94,9 @@ func TestMarkers(t *testing.T) {
 	require.NoError(t, s.Catalog().Drop(t.Context(), first.Root))
 	require.NoError(t, s.Catalog().Drop(t.Context(), other.Root))
 	require.Equal(t, map[string]string{filepath.Base(theirs): string(text)}, markers(t, root), "what the catalog does not know is left alone")
-	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{}).Live, "and keeps what it refers to")
+	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{Now: later()}).Live, "and keeps what it refers to")
 	require.NoError(t, os.Remove(theirs))
-	require.Zero(t, collect(t, s, cas.CollectOptions{}).Live)
+	require.Zero(t, collect(t, s, cas.CollectOptions{Now: later()}).Live)
 }
 
 // TestMissingMarkers: a crash may leave an entry without its marker.
@@ -109,14 +109,14 @@ func TestMissingMarkers(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(root, marker)))
 	require.Equal(t, []string{marker}, keys(problems(t, s)))
 	require.ErrorIs(t, problems(t, s)[marker], kvferry.ErrNotFound)
-	require.Zero(t, collect(t, s, cas.CollectOptions{DryRun: true}).Deleted)
+	require.Zero(t, collect(t, s, cas.CollectOptions{DryRun: true, Now: later()}).Deleted)
 	require.Empty(t, markers(t, root))
-	require.Zero(t, collect(t, s, cas.CollectOptions{}).Deleted)
+	require.Zero(t, collect(t, s, cas.CollectOptions{Now: later()}).Deleted)
 	wantMarkers(t, root, s)
 
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "images")))
 	require.NoError(t, s.Catalog().Drop(t.Context(), e.Root), "there is no marker to remove")
-	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{}).Deleted)
+	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{Now: later()}).Deleted)
 }
 
 func keys(m map[string]error) []string {
@@ -181,7 +181,7 @@ func TestFaultsInMarkers(t *testing.T) {
 			require.ErrorIs(t, err, syscall.EIO, "%v", inject.Fired())
 		}
 		inject.Reset()
-		collect(t, s, cas.CollectOptions{})
+		collect(t, s, cas.CollectOptions{Now: later()})
 		wantMarkers(t, root, s)
 		require.NoError(t, s.Close())
 	}

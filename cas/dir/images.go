@@ -41,7 +41,7 @@ func (c *collection) markImages(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("image %s: %w", name, err)
 		}
-		c.marked[cid] = struct{}{}
+		c.keep(cid)
 		c.images[name] = true
 	}
 	return nil
@@ -58,12 +58,12 @@ func (c *collection) markImage(ctx context.Context, text []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.marked[d] = struct{}{}
+		c.keep(d)
 		doc, err := c.s.document(d, documentMax)
 		switch {
 		case err == nil:
 			for ref := range mentioned(doc) {
-				c.marked[ref] = struct{}{}
+				c.keep(ref)
 			}
 			if d == pages && !json.Valid(doc) {
 				return fmt.Errorf("page manifest %v: %w", d, kvferry.ErrCorrupt)
@@ -144,33 +144,29 @@ func mentioned(text []byte) map[digest.Digest]struct{} {
 	}
 }
 
-// markUnlisted marks every page and image manifest among the SHA-256 blobs,
-// and what it needs. A blob that cannot be read might be one.
-func (c *collection) markUnlisted(ctx context.Context) error {
+// markUnlisted marks every page and image manifest among the SHA-256 blobs, but
+// those to leave, and what it needs. What a snapshot needs was marked with all
+// that it refers to. A blob that is damaged might be a manifest, so it stays;
+// what it refers to cannot be known, and no capture could be restored with it.
+func (c *collection) markUnlisted(ctx context.Context, leave map[digest.Digest]bool) error {
 	sniff, err := newSniffer()
 	if err != nil {
 		return err
 	}
 	for i := range shards {
 		err := c.s.scanShard(ctx, digest.SHA256, byte(i), func(f blobFile) error {
-			if f.owner != "" {
+			if f.owner != "" || leave[f.d] || c.marked[f.d] {
 				return nil
 			}
-			object, err := sniff.object(c.s, f.rel)
-			if err != nil {
+			err := c.markFile(ctx, sniff, f)
+			if errors.Is(err, kvferry.ErrCorrupt) {
+				c.keep(f.d)
+				return nil
+			}
+			if err != nil && !errors.Is(err, kvferry.ErrNotFound) {
 				return fmt.Errorf("%s may be a manifest: %w", f.rel, err)
 			}
-			if !object {
-				return nil
-			}
-			doc, err := c.s.document(f.d, documentMax)
-			if errors.Is(err, kvferry.ErrNotFound) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("%s may be a manifest: %w", f.rel, err)
-			}
-			return c.markDocument(ctx, f.d, doc)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -179,18 +175,31 @@ func (c *collection) markUnlisted(ctx context.Context) error {
 	return nil
 }
 
+// markFile marks the blob f if it is a manifest, and what it needs.
+func (c *collection) markFile(ctx context.Context, sniff *sniffer, f blobFile) error {
+	object, err := sniff.object(c.s, f.rel)
+	if err != nil || !object {
+		return err
+	}
+	doc, err := c.s.document(f.d, documentMax)
+	if doc == nil && err != nil {
+		return err
+	}
+	return errors.Join(err, c.markDocument(ctx, f.d, doc)) // rotten or not
+}
+
 // markDocument marks doc if it looks like a page or image manifest.
 func (c *collection) markDocument(ctx context.Context, d digest.Digest, doc []byte) error {
 	keys := topLevel(doc)
 	has := func(key string) bool { _, ok := keys[key]; return ok }
 	switch {
 	case has("cache") && (has("schema_version") || has("media_type")):
-		c.marked[d] = struct{}{}
+		c.keep(d)
 		return c.markImage(ctx, doc)
 	case has("layout") || has("pages"):
-		c.marked[d] = struct{}{}
+		c.keep(d)
 		for ref := range mentioned(doc) {
-			c.marked[ref] = struct{}{}
+			c.keep(ref)
 		}
 	}
 	return nil

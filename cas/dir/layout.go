@@ -20,6 +20,7 @@ const (
 	namesDir      = "names"
 	sessionsDir   = "sessions"
 	quarantineDir = "quarantine"
+	droppedDir    = "dropped"
 	locksDir      = "locks"
 	versionFile   = "kvferry.json"
 

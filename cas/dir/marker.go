@@ -40,8 +40,10 @@ func (s *Store) markerOf(e cas.Entry) ([]byte, error) {
 }
 
 // removeEntry removes the file of the snapshot e, and before it the marker of
-// its image, unless another snapshot has that too. The caller has the lock of
-// the catalog.
+// its image, unless another snapshot has that too. That of a SHA-256 root is
+// moved to dropped/, or else the next collection would keep the blob as one of
+// ProcessFork's captures; no room is needed for that. The caller has the lock
+// of the catalog.
 func (s *Store) removeEntry(e cas.Entry) error {
 	if e.Image.Valid() {
 		shared, err := s.imageShared(e)
@@ -52,7 +54,14 @@ func (s *Store) removeEntry(e cas.Entry) error {
 			return err
 		}
 	}
-	return s.remove(entryPath(e.Root))
+	if e.Root.Algorithm() != digest.SHA256 {
+		return s.remove(entryPath(e.Root))
+	}
+	if err := s.fs.rename(entryPath(e.Root), droppedPath(e.Root)); err != nil {
+		return unwritten("drop", entryPath(e.Root), err)
+	}
+	return errors.Join(unwritten("sync", droppedDir, s.fs.syncPath(droppedDir)),
+		unwritten("sync", snapshotsDir, s.fs.syncPath(snapshotsDir)))
 }
 
 // imageShared tells whether another snapshot has e's image. An image points at

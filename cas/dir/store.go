@@ -36,8 +36,8 @@ type Options struct {
 	// Clock tells the time for leases and ages; nil means time.Now.
 	Clock func() time.Time
 	// DropUnlisted lets a collection delete page and image manifests that
-	// neither a snapshot nor an image marker refers to, also in a store that
-	// ProcessFork made, where they are kept by default.
+	// neither a snapshot nor an image marker refers to. By default they are
+	// kept, because ProcessFork lists its captures nowhere else.
 	DropUnlisted bool
 	// Fault, if not nil, is asked before every operation on files with its
 	// name and its path below the root, and makes it fail by returning an
@@ -52,7 +52,6 @@ type Store struct {
 	fs      files
 	o       Options
 	id      string // names the temporary files that belong to no session
-	foreign bool   // ProcessFork made the store
 	clock   func() time.Time
 	group   int // more files or directories than this are synchronised as a whole; < 0: never
 	workers int // files that are synchronised at a time
@@ -135,7 +134,6 @@ func (s *Store) open(path string) error {
 	if err != nil {
 		return err
 	}
-	s.foreign = v.Origin == originForeign
 	if s.o.ReadOnly {
 		return nil
 	}

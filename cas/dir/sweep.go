@@ -69,7 +69,7 @@ func (c *collection) keeps(f blobFile) bool {
 	if _, ok := c.marked[f.d]; ok {
 		return true
 	}
-	return c.s.foreign && f.d.Algorithm() == digest.SHA256 && c.o.Now.Sub(f.modified) < graceful
+	return f.d.Algorithm() == digest.SHA256 && c.o.Now.Sub(f.modified) < graceful
 }
 
 // settled runs do inside the gate while every snapshot and image is marked and

@@ -85,7 +85,7 @@ func (s *Store) readVersion() (v version, marked bool, err error) {
 
 // prepare makes the directories and kvferry.json, all of which may be there.
 func (s *Store) prepare(v version, marked bool) error {
-	dirs := []string{blobsDir, snapshotsDir, namesDir, sessionsDir, quarantineDir, locksDir}
+	dirs := []string{blobsDir, snapshotsDir, namesDir, sessionsDir, quarantineDir, droppedDir, locksDir}
 	for a := digest.BLAKE3; a.Valid(); a++ {
 		dirs = append(dirs, algDir(a))
 	}
