@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/cas"
@@ -137,7 +135,7 @@ func (c *taking) copyGroup(ctx context.Context, g *manifest.Group, from cas.Stor
 	table := manifest.NewTable(c.opts.algorithm(), g.Table.Pages(), g.Table.Parts())
 	var next atomic.Int64
 	var mu sync.Mutex
-	eg, gctx := errgroup.WithContext(ctx)
+	eg, gctx := newCrew(ctx)
 	for range c.opts.Workers {
 		eg.Go(func() error {
 			w, err := newWriter(gctx, c.session, c.opts.algorithm(), c.opts.Key)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
@@ -66,7 +64,7 @@ func (c *taking) digest(ctx context.Context, d pager.Digester, sp *span) error {
 func (c *taking) dropStored(ctx context.Context, sp *span) error {
 	g := &c.snapshot.Groups[sp.group]
 	stored := make([]bool, len(sp.ids))
-	eg, gctx := errgroup.WithContext(ctx)
+	eg, gctx := newCrew(ctx)
 	eg.SetLimit(c.opts.Workers)
 	for lo := 0; lo < len(sp.ids); lo += 1024 {
 		eg.Go(func() error {

@@ -7,8 +7,6 @@ import (
 	"iter"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
@@ -82,7 +80,7 @@ func (c *checking) blobs(ctx context.Context) error {
 		total = int(stats.Blobs)
 	}
 	m := newMeter(c.opts.Progress, total, 0)
-	eg, ctx := errgroup.WithContext(ctx)
+	eg, ctx := newCrew(ctx)
 	queue := make(chan digest.Digest, 256)
 	eg.Go(func() error {
 		defer close(queue)

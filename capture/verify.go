@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/capture/processfork"
@@ -114,7 +112,7 @@ func (v *verifying) group(ctx context.Context, g *manifest.Group, distinct []int
 	var mu sync.Mutex
 	bad := map[digest.Digest]error{}
 	var next atomic.Int64
-	eg, ctx := errgroup.WithContext(ctx)
+	eg, ctx := newCrew(ctx)
 	for range workers(v.opts.Workers) {
 		eg.Go(func() error {
 			rd, err := cas.NewReader(v.store, v.opts.Key)
