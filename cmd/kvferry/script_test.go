@@ -28,12 +28,8 @@ func TestMain(m *testing.M) {
 type leakTested struct{ m *testing.M }
 
 // Run implements testscript.TestingM.
-func (l leakTested) Run() int {
-	code := l.m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+func (l leakTested) Run() (code int) {
+	goleak.VerifyTestMain(l.m, goleak.Cleanup(func(c int) { code = c }))
 	return code
 }
 
