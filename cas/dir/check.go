@@ -97,7 +97,7 @@ func (k *checker) sessions(context.Context) error {
 // leftover reports a file whose session ended, which is no damage: the next
 // collection removes it.
 func (k *checker) leftover(rel string) {
-	k.report(cas.Problem{Path: rel, Err: fmt.Errorf("dir: %s is a leftover: its session: %w", rel, kvferry.ErrNotFound)})
+	k.report(cas.Problem{Path: rel, Leftover: true, Err: fmt.Errorf("dir: %s is a leftover: its session: %w", rel, kvferry.ErrNotFound)})
 }
 
 func (k *checker) shards(ctx context.Context) error {
