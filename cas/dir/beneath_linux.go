@@ -2,6 +2,9 @@ package dir
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,4 +64,23 @@ func leadingInt(b []byte) (int, []byte) {
 		b = b[1:]
 	}
 	return n, b
+}
+
+// lockHolders returns the ids of the processes that have a flock of the file,
+// as far as this process may know them.
+func lockHolders(st *unix.Stat_t) []string {
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return nil
+	}
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	var pids []string
+	for _, line := range strings.Split(string(text), "\n") {
+		// 1: FLOCK ADVISORY READ 1234 fd:01:567 0 EOF
+		f := strings.Fields(line)
+		if len(f) >= 6 && f[1] == "FLOCK" && f[5] == file {
+			pids = append(pids, f[4])
+		}
+	}
+	return pids
 }

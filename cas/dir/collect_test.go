@@ -228,6 +228,7 @@ func TestLeftovers(t *testing.T) {
 		file("blobs/blake3/cd/.kvf-x"),
 	}
 	kinds := problems(t, s)
+	require.NoError(t, s.Check(t.Context(), func(p cas.Problem) { require.True(t, p.Leftover, p.Path) }))
 	require.Contains(t, kinds, "blobs/blake3/ab/"+filepath.Base(ours))
 	require.Contains(t, kinds, "blobs/sha256/ab/"+filepath.Base(theirs))
 	for path, err := range kinds {
@@ -386,6 +387,7 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(root, "names", "z"), []byte("?"), 0o644))
 	got := problems(t, s)
 	require.Len(t, got, 5)
+	require.NoError(t, s.Check(t.Context(), func(p cas.Problem) { require.False(t, p.Leftover, p.Path) }))
 	require.ErrorIs(t, got[rel(blobFile(root, d))], kvferry.ErrCorrupt)
 	require.ErrorIs(t, got[rel(wrong)], kvferry.ErrCorrupt)
 	require.ErrorIs(t, got["names/x"], kvferry.ErrNotFound)

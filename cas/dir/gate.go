@@ -4,6 +4,9 @@ package dir
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,9 +63,9 @@ func (g *gate) enter(ctx context.Context) error {
 
 // acquire takes the share for everybody who waits, and enters.
 func (g *gate) acquire(ctx context.Context) error {
-	err := g.fs.lock(ctx, g.turn, turnLock, unix.LOCK_SH)
+	err := g.fs.lockAt(ctx, &g.turn, turnLock, unix.LOCK_SH)
 	if err == nil {
-		err = g.fs.lock(ctx, g.main, gateLock, unix.LOCK_SH)
+		err = g.fs.lockAt(ctx, &g.main, gateLock, unix.LOCK_SH)
 		unlock(g.turn)
 	}
 	g.mu.Lock()
@@ -128,23 +131,100 @@ func (g *gate) close() {
 // yield ends the slice now, because a collector of this process waits.
 func (g *gate) yield() { g.sliceEnded() }
 
-// exclude runs do while no session operation of any process is inside.
+// gatePatience is how long a collector waits for the gate before it gives up.
+// Operations inside are short, so whoever keeps it longer does not run.
+const gatePatience = 20 * time.Second
+
+// exclude runs do while no session operation of any process is inside. While
+// it waits for them it lets nobody else in, so it does not wait for ever: a
+// process that was stopped inside would stop all the others through it.
 func (s *Store) exclude(ctx context.Context, do func() error) error {
-	return s.locked(ctx, turnLock, func() error {
+	return s.lockedSoon(ctx, turnLock, func() error {
 		s.gate.yield()
-		return s.locked(ctx, gateLock, do)
+		return s.lockedSoon(ctx, gateLock, do)
 	})
+}
+
+// lockedSoon is locked with a bound of the wait, past which it tells who has
+// the lock.
+func (s *Store) lockedSoon(ctx context.Context, rel string, do func() error) error {
+	bounded, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	entered := false
+	err := s.locked(bounded, rel, func() error {
+		entered = true
+		return do()
+	})
+	if !entered && bounded.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("dir: %s is held for more than %v by %s: %w", rel, s.patience, s.lockedBy(rel), err)
+	}
+	return err
+}
+
+// lockedBy names the processes that have the lock rel, where the system tells.
+func (s *Store) lockedBy(rel string) string {
+	st, err := s.fs.lstat(rel)
+	if err != nil {
+		return "nobody knows whom"
+	}
+	pids := lockHolders(&st)
+	if len(pids) == 0 {
+		return "a process that cannot be seen from here"
+	}
+	return "process " + strings.Join(pids, ", ")
 }
 
 // locked runs do under an exclusive lock of the file rel.
 func (s *Store) locked(ctx context.Context, rel string, do func() error) error {
-	fd, err := s.fs.open(rel, unix.O_RDWR|unix.O_CREAT)
+	fd, err := s.fs.openLock(rel)
 	if err != nil {
-		return unwritten("open", rel, err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }() // closing unlocks
-	if err := s.fs.lock(ctx, fd, rel, unix.LOCK_EX); err != nil {
+	if err := s.fs.lockAt(ctx, &fd, rel, unix.LOCK_EX); err != nil {
 		return unwritten("lock", rel, err)
 	}
 	return do()
+}
+
+// openLock opens the lock file rel, and makes it if somebody deleted it.
+func (f *files) openLock(rel string) (int, error) {
+	fd, err := f.open(rel, unix.O_RDWR|unix.O_CREAT)
+	if missing(err) {
+		if err := f.mkdir(locksDir); err != nil && !errors.Is(err, unix.EEXIST) {
+			return -1, unwritten("create", locksDir, err)
+		}
+		fd, err = f.open(rel, unix.O_RDWR|unix.O_CREAT)
+	}
+	return fd, unwritten("open", rel, err)
+}
+
+// lockAt takes the lock how of the file rel, which *fd was opened as. A lock of
+// a file that was deleted or replaced excludes nobody who came later, so then
+// it opens the one that is there now.
+func (f *files) lockAt(ctx context.Context, fd *int, rel string, how int) error {
+	for {
+		if err := f.lock(ctx, *fd, rel, how); err != nil {
+			return err
+		}
+		var mine unix.Stat_t
+		err := unix.Fstat(*fd, &mine)
+		if err == nil {
+			var now unix.Stat_t
+			if now, err = f.lstat(rel); err == nil && now.Dev == mine.Dev && now.Ino == mine.Ino {
+				return nil
+			}
+		}
+		if err != nil && !missing(err) {
+			unlock(*fd)
+			return err
+		}
+		fresh, err := f.openLock(rel)
+		if err != nil {
+			unlock(*fd)
+			return err
+		}
+		_ = unix.Close(*fd) // nothing was written to it; closing unlocks
+		*fd = fresh
+	}
 }

@@ -57,10 +57,12 @@ type Store struct {
 	workers int // files that are synchronised at a time
 	temps   atomic.Int64
 	gate    *gate // nil if read-only
-	tools   sync.Pool
-	pending pendingTable
-	shards  [digest.SHA256 + 1][shards]atomic.Bool // directories known to be there
-	quota   quota
+	// patience is how long a collector waits for the gate.
+	patience time.Duration
+	tools    sync.Pool
+	pending  pendingTable
+	shards   [digest.SHA256 + 1][shards]atomic.Bool // directories known to be there
+	quota    quota
 
 	mu       sync.Mutex
 	closed   bool
@@ -90,7 +92,7 @@ func Open(path string, o Options) (*Store, error) {
 	if o.QuotaBytes < 0 {
 		return nil, fmt.Errorf("dir: quota of %d bytes: %w", o.QuotaBytes, kvferry.ErrInvalid)
 	}
-	s := &Store{o: o, id: newID(), clock: o.Clock, group: syncTogether, workers: syncWorkers, idle: make(chan struct{}), sessions: map[*session]struct{}{}}
+	s := &Store{o: o, id: newID(), clock: o.Clock, group: syncTogether, workers: syncWorkers, patience: gatePatience, idle: make(chan struct{}), sessions: map[*session]struct{}{}}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -143,17 +145,22 @@ func (s *Store) open(path string) error {
 	return s.openGate()
 }
 
+// openGate makes all lock files, so that a collection needs no room later.
 func (s *Store) openGate() error {
-	turn, err := s.fs.open(turnLock, unix.O_RDWR|unix.O_CREAT)
-	if err != nil {
-		return unwritten("open", turnLock, err)
+	fds := map[string]int{}
+	for _, rel := range []string{turnLock, gateLock, collectLock, catalogLock} {
+		fd, err := s.fs.openLock(rel)
+		if err != nil {
+			for _, fd := range fds {
+				_ = unix.Close(fd) // nothing was written to it
+			}
+			return err
+		}
+		fds[rel] = fd
 	}
-	main, err := s.fs.open(gateLock, unix.O_RDWR|unix.O_CREAT)
-	if err != nil {
-		_ = unix.Close(turn) // nothing was written to it
-		return unwritten("open", gateLock, err)
-	}
-	s.gate = &gate{fs: &s.fs, turn: turn, main: main}
+	_ = unix.Close(fds[collectLock])
+	_ = unix.Close(fds[catalogLock])
+	s.gate = &gate{fs: &s.fs, turn: fds[turnLock], main: fds[gateLock]}
 	return nil
 }
 
