@@ -8,11 +8,12 @@ import "github.com/kvferry/kvferry/staging"
 // are large that can be more than StagingBytes. A mover gets large extents,
 // because each is one transfer.
 func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, error) {
+	least := max(t.Workers+1, 2)
 	extent := pullBatchBytes
 	if mover {
-		extent = min(staging.DefaultExtentBytes, t.StagingBytes/(t.Workers+1))
+		extent = staging.DefaultExtentBytes
 	}
-	least := max(t.Workers+1, 2)
+	extent = min(extent, t.StagingBytes/least)
 	perExtent := staging.DefaultMaxFrames
 	if frame > 0 {
 		perExtent = max(1, min(extent/frame, perExtent))
