@@ -2,15 +2,17 @@
 //!
 //!     processfork-reader write DIR P,L,H,D,DTYPE PAGES SEED   capture its synthetic cache, print the manifest's digest
 //!     processfork-reader read  DIR DIGEST                     restore, print geometry, pages and sequences
+//!     processfork-reader parse                                one hex-coded manifest per line on stdin: what the crates make of it
 //!     processfork-reader bench P,L,H,D,DTYPE PAGES RUNS       time capture and restore with its memory store
 //!
 //! Exit status: 0 done, 1 the crates returned an error, 2 wrong usage.
 
 use std::error::Error;
+use std::io::BufRead;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use pf_cache::{capture_cache, restore_cache, CacheMeta, CachePager, PageManifest, SyntheticCachePager};
+use pf_cache::{capture_cache, restore_cache, CacheMeta, CachePager, PageManifest, SyntheticCachePager, LAYOUT_V1};
 use pf_core::cas::{BlobStore, FsBlobStore, MemBlobStore};
 use pf_core::digest::Digest256;
 use serde_json::{json, Value};
@@ -23,9 +25,10 @@ fn main() -> ExitCode {
     let outcome = match args[..] {
         ["write", dir, geometry, pages, seed] => write(dir, geometry, pages, seed),
         ["read", dir, digest] => read(dir, digest),
+        ["parse"] => parse(),
         ["bench", geometry, pages, runs] => bench(geometry, pages, runs),
         _ => {
-            eprintln!("usage: processfork-reader write|read|bench ...; see the source");
+            eprintln!("usage: processfork-reader write|read|parse|bench ...; see the source");
             return ExitCode::from(2);
         }
     };
@@ -78,6 +81,30 @@ fn read(dir: &str, digest: &str) -> Outcome {
     }
     println!("{}", serde_json::to_value(pager.logical_seqs())?);
     Ok(())
+}
+
+/// Prints, for each manifest, whether it parses, whether its layout is the known one, and the digest of its canonical
+/// form.
+fn parse() -> Outcome {
+    for line in std::io::stdin().lock().lines() {
+        let text = unhex(line?.trim())?;
+        println!("{}", match serde_json::from_slice::<PageManifest>(&text) {
+            Err(e) => json!({"ok": false, "error": e.to_string()}),
+            Ok(mut manifest) => {
+                manifest.canonicalize();
+                let digest = Digest256::of(&serde_json::to_vec(&manifest)?);
+                json!({"ok": true, "layout": manifest.layout == LAYOUT_V1, "digest": digest.as_str()})
+            }
+        });
+    }
+    Ok(())
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return Err("stdin: want pairs of hexadecimal digits".into());
+    }
+    (0..text.len()).step_by(2).map(|i| Ok(u8::from_str_radix(&text[i..i + 2], 16)?)).collect()
 }
 
 /// Times each direction with a fresh store and pager and prints the best and the median in nanoseconds. Its memory
