@@ -151,8 +151,9 @@ type Entry struct {
 // Changes are durable and visible to other processes when the call returns.
 type Catalog interface {
 	// Entries returns every committed snapshot, oldest first, equal times by
-	// digest. A damaged entry is reported by an error that wraps ErrCorrupt,
-	// beside the entries that can be read.
+	// digest. What cannot be read is reported by an error beside the entries
+	// that can: a damaged entry or name by one that wraps ErrCorrupt, one of a
+	// newer version by ErrUnsupported, others by the I/O error.
 	Entries(ctx context.Context) ([]Entry, error)
 
 	// Lookup returns the snapshot that name points at, or ErrNotFound.

@@ -30,19 +30,22 @@ func (c catalog) Entries(ctx context.Context) ([]cas.Entry, error) {
 		return nil, err
 	}
 	defer c.s.stop()
-	return c.s.entries(ctx)
+	entries, badNames, err := c.s.entries(ctx)
+	return entries, errors.Join(badNames, err)
 }
 
-func (s *Store) entries(ctx context.Context) ([]cas.Entry, error) {
-	names, damage := s.names(ctx)
+// entries returns the snapshots that can be read, and beside them the errors of
+// the names and of the snapshots that cannot.
+func (s *Store) entries(ctx context.Context) (_ []cas.Entry, badNames, damage error) {
+	names, badNames := s.names(ctx)
 	roots, err := s.roots()
 	if err != nil {
-		return nil, err
+		return nil, badNames, err
 	}
 	out := make([]cas.Entry, 0, len(roots))
 	for _, root := range roots {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		e, err := s.entry(root)
 		switch {
@@ -59,7 +62,7 @@ func (s *Store) entries(ctx context.Context) ([]cas.Entry, error) {
 		}
 		return a.Root.Compare(b.Root)
 	})
-	return out, damage
+	return out, badNames, damage
 }
 
 // roots lists the snapshots' files. Other files are ignored.

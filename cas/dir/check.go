@@ -18,8 +18,9 @@ import (
 // Check implements cas.Checker. It reports things in the places of blobs,
 // snapshots, names and images that are not what belongs there, names that
 // point nowhere, blobs whose size or structure shows that they are cut, and
-// the temporary files of sessions that ended. Files that have nothing to do
-// with the store are left alone and not reported.
+// the temporary files of sessions that ended. A file or directory that cannot
+// be looked at is a problem like others. Files that have nothing to do with the
+// store are left alone and not reported.
 func (s *Store) Check(ctx context.Context, report func(cas.Problem)) error {
 	if err := s.start(ctx); err != nil {
 		return err
@@ -44,37 +45,26 @@ func (k *checker) corrupt(d digest.Digest, rel, why string) {
 	k.report(cas.Problem{Digest: d, Path: rel, Err: fmt.Errorf("dir: %s %s: %w", rel, why, kvferry.ErrCorrupt)})
 }
 
-// damage reports err if it tells damage, and returns it otherwise.
-func (k *checker) damage(rel string, err error) error {
-	if errors.Is(err, kvferry.ErrCorrupt) || errors.Is(err, kvferry.ErrUnsupported) {
-		k.report(cas.Problem{Path: rel, Err: err})
-		return nil
+// damage reports err, unless it says that the file went away meanwhile.
+func (k *checker) damage(d digest.Digest, rel string, err error) {
+	if err != nil && !errors.Is(err, kvferry.ErrNotFound) && !missing(err) {
+		k.report(cas.Problem{Digest: d, Path: rel, Err: err})
 	}
-	if errors.Is(err, kvferry.ErrNotFound) {
-		return nil // it went away meanwhile
-	}
-	return err
 }
 
-// entries lists a directory of the store, or reports that it is none.
-func (k *checker) entries(rel string) ([]fs.DirEntry, error) {
+// entries lists a directory of the store, or reports why that cannot be done.
+func (k *checker) entries(rel string) []fs.DirEntry {
 	list, err := k.s.fs.list(rel)
 	if misplaced(err) {
 		k.corrupt(digest.Digest{}, rel, "is no directory")
-		return nil, nil
+		return nil
 	}
-	if missing(err) {
-		return nil, nil
-	}
-	return list, failed("list", rel, err)
+	k.damage(digest.Digest{}, rel, failed("list", rel, err))
+	return list
 }
 
 func (k *checker) sessions(context.Context) error {
-	list, err := k.entries(sessionsDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
+	for _, e := range k.entries(sessionsDir) {
 		if !validID(e.Name()) {
 			continue
 		}
@@ -87,9 +77,7 @@ func (k *checker) sessions(context.Context) error {
 		} else if err == nil {
 			k.leftover(rel)
 		}
-		if err := k.damage(rel, err); err != nil {
-			return err
-		}
+		k.damage(digest.Digest{}, rel, err)
 	}
 	return nil
 }
@@ -102,48 +90,42 @@ func (k *checker) leftover(rel string) {
 
 func (k *checker) shards(ctx context.Context) error {
 	return eachShard(func(a digest.Algorithm, shard byte) error {
-		list, err := k.entries(shardDir(a, shard))
-		if err != nil {
-			return err
-		}
-		for _, e := range list {
+		for _, e := range k.entries(shardDir(a, shard)) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := k.blob(a, shard, e); err != nil {
-				return err
-			}
+			k.blob(a, shard, e)
 		}
 		return nil
 	})
 }
 
-func (k *checker) blob(a digest.Algorithm, shard byte, e fs.DirEntry) error {
+func (k *checker) blob(a digest.Algorithm, shard byte, e fs.DirEntry) {
 	rel := shardDir(a, shard) + "/" + e.Name()
 	if id, _, ok := tempOwner(e.Name()); ok {
 		if !slices.Contains(k.live, id) && !k.began(id) {
 			k.leftover(rel)
 		}
-		return nil
+		return
 	}
 	if foreignTemp(e.Name()) {
 		k.leftover(rel)
-		return nil
+		return
 	}
 	d, ok := blobOf(a, shard, e.Name())
 	if !ok {
 		k.misplacedBlob(a, rel, e.Name())
-		return nil
+		return
 	}
 	if !e.Type().IsRegular() {
 		k.corrupt(d, rel, "is no regular file")
-		return nil
+		return
 	}
 	found, err := k.s.inspect(d)
 	if found == damaged {
 		k.corrupt(d, rel, "is cut or no blob")
 	}
-	return err
+	k.damage(d, rel, err)
 }
 
 // misplacedBlob reports a blob in the shard of another.
@@ -167,34 +149,23 @@ func (k *checker) began(id string) bool {
 }
 
 func (k *checker) catalog(context.Context) error {
-	list, err := k.entries(snapshotsDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
+	for _, e := range k.entries(snapshotsDir) {
 		root, err := parseFlatName(e.Name())
 		if err != nil {
 			continue
 		}
 		snapshot, err := k.s.entry(root)
-		if err := k.damage(snapshotsDir+"/"+e.Name(), err); err != nil {
-			return err
-		}
+		k.damage(digest.Digest{}, snapshotsDir+"/"+e.Name(), err)
 		k.marker(snapshot)
 	}
-	if list, err = k.entries(namesDir); err != nil {
-		return err
-	}
-	for _, e := range list {
+	for _, e := range k.entries(namesDir) {
 		if cas.CheckName(e.Name()) != nil {
 			continue
 		}
 		rel := namesDir + "/" + e.Name()
 		root, err := k.s.target(e.Name())
 		if err != nil {
-			if err := k.damage(rel, err); err != nil {
-				return err
-			}
+			k.damage(digest.Digest{}, rel, err)
 			continue
 		}
 		if _, err := k.s.fs.lstat(entryPath(root)); missing(err) {
@@ -217,11 +188,7 @@ func (k *checker) marker(e cas.Entry) {
 }
 
 func (k *checker) images(ctx context.Context) error {
-	list, err := k.entries(imagesDir)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
+	for _, e := range k.entries(imagesDir) {
 		cid, ok := imageOf(e.Name())
 		if !ok {
 			continue
@@ -232,9 +199,7 @@ func (k *checker) images(ctx context.Context) error {
 		rel := imagesDir + "/" + e.Name()
 		text, err := k.s.fs.readSmall(rel, markerMax)
 		if err != nil {
-			if err := k.damage(rel, err); err != nil {
-				return err
-			}
+			k.damage(digest.Digest{}, rel, err)
 			continue
 		}
 		if digest.New(digest.SHA256, sha256.Sum256(text)) != cid {

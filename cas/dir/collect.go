@@ -36,7 +36,8 @@ type collection struct {
 // to, with their pages, unless they were dropped from our catalog or
 // Options.DropUnlisted is set; and SHA-256 blobs of the last hour, whose
 // manifest may be yet to come. A snapshot, image or session that cannot be
-// read ends the collection before anything is deleted.
+// read ends the collection before anything is deleted, and so does a name where
+// the policy drops something.
 func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectReport, error) {
 	if err := s.start(ctx); err != nil {
 		return cas.CollectReport{}, err
@@ -75,11 +76,14 @@ func (c *collection) close() {
 }
 
 func (c *collection) run(ctx context.Context) error {
-	entries, err := c.s.entries(ctx)
+	entries, badNames, err := c.s.entries(ctx)
 	if err != nil {
 		return err
 	}
 	kept, dropped := c.o.Split(entries, c.o.Now)
+	if len(dropped) > 0 && badNames != nil { // one of them may have such a name
+		return badNames
+	}
 	for _, e := range kept {
 		if err := c.mark(ctx, e); err != nil {
 			return err
@@ -128,6 +132,9 @@ func (c *collection) run(ctx context.Context) error {
 // drop drops the snapshots that the policy does not keep, unless they got a
 // name or were committed anew since they were listed.
 func (c *collection) drop(ctx context.Context, dropped []cas.Entry) error {
+	if len(dropped) == 0 {
+		return nil
+	}
 	return c.s.locked(ctx, catalogLock, func() error {
 		names, err := c.s.names(ctx)
 		if err != nil {
@@ -219,7 +226,10 @@ func (c *collection) readLeases() error {
 		}
 		r := c.sessions[id]
 		if r == nil {
-			if r, err = c.s.openLease(id); err != nil {
+			if r, err = c.s.openLease(id); errors.Is(err, kvferry.ErrCorrupt) {
+				continue // no file, so no session's
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/dir"
 	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/internal/fault"
 )
 
 // TestNoFileButAFile puts other things in the place of a blob: they are never
@@ -79,7 +80,7 @@ func TestLinkedDirectories(t *testing.T) {
 			_, getErr := s.Get(t.Context(), d, make([]byte, 100))
 			_, lookupErr := s.Catalog().Lookup(t.Context(), "x")
 			require.Error(t, errors.Join(getErr, lookupErr))
-			_, err = s.Collect(t.Context(), cas.CollectOptions{References: references(s)})
+			_, err = s.Collect(t.Context(), cas.CollectOptions{References: references(s), KeepWithin: 1})
 			if at == "snapshots" || at == "names" {
 				require.ErrorIs(t, err, kvferry.ErrCorrupt)
 			}
@@ -151,6 +152,45 @@ func TestRemoveUnreadableNames(t *testing.T) {
 	require.Empty(t, problems(t, s))
 }
 
+// TestUnreadableFiles: what cannot be read is told, beside everything else.
+func TestUnreadableFiles(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	var inject fault.Injector
+	s := open(t, root, dir.Options{Fault: inject.Hook})
+	first, err := commit(t.Context(), s, digest.BLAKE3, []string{"x"}, noise(1, 100))
+	require.NoError(t, err)
+	second, err := commit(t.Context(), s, digest.BLAKE3, []string{"y"}, noise(2, 100))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Mkfifo(filepath.Join(root, "sessions", "0123456789abcdef"), 0o600))
+	require.NoError(t, os.Truncate(blobFile(root, sum(digest.BLAKE3, noise(2, 100))), 50))
+	newer := "kvferry snapshot 2\nroot " + second.String() + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(root, "snapshots", "blake3-"+second.Hex()),
+		[]byte(newer+"sum "+sum(digest.BLAKE3, []byte(newer)).Hex()+"\n"), 0o644))
+
+	st, err := s.Stats(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 4, st.Blobs)
+	require.Zero(t, st.Sessions)
+	entries, err := s.Catalog().Entries(t.Context())
+	require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	require.ErrorContains(t, err, "snapshots/blake3-"+second.Hex())
+	require.Len(t, entries, 1)
+	require.Equal(t, first, entries[0].Root)
+
+	blob := "blobs/blake3/" + first.Hex()[:2] + "/" + first.Hex() + ".kvf"
+	inject.Reset()
+	inject.Only(func(_, path string) bool { return path == blob })
+	inject.Fail(0, syscall.EACCES)
+	found := problems(t, s)
+	require.Len(t, found, 4)
+	require.ErrorIs(t, found[blob], syscall.EACCES)
+	require.ErrorIs(t, found["sessions/0123456789abcdef"], kvferry.ErrCorrupt)
+	require.ErrorIs(t, found["snapshots/blake3-"+second.Hex()], kvferry.ErrUnsupported)
+	require.NoError(t, s.Catalog().Drop(t.Context(), second))
+	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{}).Deleted, "nor does a fifo stop a collection")
+}
+
 // TestOpening of what is no store, a newer one, or a damaged one.
 func TestOpening(t *testing.T) {
 	t.Parallel()
@@ -211,8 +251,11 @@ func TestEveryBitOfTheCatalog(t *testing.T) {
 		}
 		if file != "kvferry.json" {
 			require.Len(t, problems(t, s), 1)
-			_, err = s.Collect(t.Context(), cas.CollectOptions{References: references(s)})
+			_, err = s.Collect(t.Context(), cas.CollectOptions{References: references(s), KeepWithin: 1})
 			require.Error(t, err, "a collection does not go on without what it cannot read")
+		}
+		if file == "names/x" {
+			require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{}).Live, "without a policy names do not matter")
 		}
 		require.NoError(t, os.WriteFile(path, good, 0o644))
 	}

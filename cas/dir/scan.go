@@ -138,6 +138,9 @@ func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 			continue
 		}
 		info, err := s.fs.lstat(quarantineDir + "/" + name)
+		if missing(err) {
+			continue // somebody took it meanwhile
+		}
 		if err != nil {
 			return cas.Stats{}, failed("stat", quarantineDir+"/"+name, err)
 		}
@@ -151,7 +154,8 @@ func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 	return st, err
 }
 
-// liveSessions counts the sessions of all processes whose lease did not end.
+// liveSessions counts the sessions of all processes whose lease did not end. One
+// whose records are damaged counts, something that is no file does not.
 func (s *Store) liveSessions() (int64, error) {
 	names, err := s.listOrNone(sessionsDir)
 	if err != nil {
@@ -163,7 +167,7 @@ func (s *Store) liveSessions() (int64, error) {
 			continue
 		}
 		r, err := s.openLease(name)
-		if err != nil {
+		if err != nil && !errors.Is(err, kvferry.ErrCorrupt) {
 			return 0, fmt.Errorf("dir: stats: %w", err)
 		}
 		if r == nil {
@@ -171,10 +175,10 @@ func (s *Store) liveSessions() (int64, error) {
 		}
 		err = r.more(&s.fs, func(digest.Digest) {})
 		_ = closeReader(r)
-		if err != nil {
+		if err != nil && !errors.Is(err, kvferry.ErrCorrupt) {
 			return 0, err
 		}
-		if !s.clock().After(r.until) {
+		if err != nil || !s.clock().After(r.until) {
 			live++
 		}
 	}
@@ -182,7 +186,8 @@ func (s *Store) liveSessions() (int64, error) {
 }
 
 // openLease opens the file of a session for reading; nil if the session ended
-// or its process is gone.
+// or its process is gone. Something else than a file is ErrCorrupt; no session
+// has it, because its file would be gone, which ends a session.
 func (s *Store) openLease(id string) (*leaseReader, error) {
 	rel := sessionsDir + "/" + id
 	fd, _, err := s.fs.openRegular(rel)
