@@ -58,8 +58,13 @@ func (f *File) Close() error {
 	return nil
 }
 
+// hold keeps the mapping in place until let. It never waits: Close alone takes
+// the lock for writing, and to wait behind it while other files are held, or
+// this one a second time, could be for ever.
 func (f *File) hold() error {
-	f.mu.RLock()
+	if !f.mu.TryRLock() {
+		return fmt.Errorf("mapping of %s: %w", f.name, kvferry.ErrClosed)
+	}
 	if f.closed {
 		f.mu.RUnlock()
 		return fmt.Errorf("mapping of %s: %w", f.name, kvferry.ErrClosed)
