@@ -129,6 +129,13 @@ func (r *Ring) Acquire(ctx context.Context) (*Extent, error) {
 // TryAcquire returns a free extent, or nil if there is none right now or the
 // ring is closed.
 func (r *Ring) TryAcquire() *Extent {
+	if r.isClosed() { // what is let go just as the ring closes may get to the channel
+		return nil
+	}
+	return r.tryTake()
+}
+
+func (r *Ring) tryTake() *Extent {
 	select {
 	case e := <-r.free:
 		return e.take()
@@ -156,7 +163,7 @@ func (r *Ring) Close() error {
 		close(r.closed)
 		freed := 0
 		for { // whoever takes an extent off the channel owns it
-			e := r.TryAcquire()
+			e := r.tryTake()
 			if e == nil {
 				break
 			}

@@ -210,3 +210,27 @@ func TestRingUnderLoad(t *testing.T) {
 	readers.Wait()
 	require.NoError(t, mixed)
 }
+
+// TestClosedRingHandsOutNothing: memory that was given back is never handed
+// out again, neither what Close freed nor what is let go after it.
+func TestClosedRingHandsOutNothing(t *testing.T) {
+	t.Parallel()
+	for range 64 { // a choice between two ready channels would be made at random
+		a := &scarce{left: 3}
+		r, err := staging.NewRing(staging.Options{FrameBytes: 8, ExtentBytes: 32, Extents: 3, Allocator: a})
+		require.NoError(t, err)
+		held := r.TryAcquire()
+		require.ErrorIs(t, r.Close(), kvferry.ErrUnknownOutcome)
+		require.Equal(t, 1, a.live)
+		for range 2 {
+			e, err := r.Acquire(t.Context())
+			require.ErrorIs(t, err, kvferry.ErrClosed)
+			require.Nil(t, e)
+			require.Nil(t, r.TryAcquire())
+			if held != nil {
+				held.Release()
+				held = nil
+			}
+		}
+	}
+}
