@@ -141,7 +141,7 @@ func (c checkup) write(w io.Writer) error {
 		}
 	}
 	if n := len(c.Leftovers); n > 0 {
-		if _, err := fmt.Fprintf(w, "%s of ended processes, which is no damage; gc removes it\n", count(n, "leftover")); err != nil {
+		if _, err := fmt.Fprintf(w, "%s of ended processes: no damage, gc removes what is old enough\n", count(n, "leftover")); err != nil {
 			return err
 		}
 	}
