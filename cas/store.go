@@ -103,9 +103,10 @@ type Session interface {
 	// session can only be aborted.
 	Commit(ctx context.Context, s Entry) error
 
-	// Abort ends the session without publishing anything; blobs that nothing
-	// else refers to become garbage. It may be called at any time, also
-	// repeatedly and after Commit, and then does nothing.
+	// Abort ends the session without publishing anything; blobs that only it
+	// put may be gone at once, and others that nothing refers to become
+	// garbage. It may be called at any time, also repeatedly and after Commit,
+	// and then does nothing.
 	Abort(ctx context.Context) error
 }
 
@@ -233,7 +234,9 @@ type BatchGetter interface {
 
 // Quarantiner is the optional ability to set a blob aside whose bytes are not
 // what its digest says: from then on it is ErrNotFound, it is counted in
-// Stats, and a Put stores it anew.
+// Stats, and a Put stores it anew. A session that held it cannot commit until
+// the blob is there again (else ErrCorrupt). A store that can tell looks again
+// and leaves a blob that is sound, as one is that was stored anew since.
 type Quarantiner interface {
 	Quarantine(ctx context.Context, d digest.Digest) error
 }

@@ -41,6 +41,7 @@ func testCollect(t *testing.T, c Config) {
 	gone := commit(t, s, day(3), nil, shared, noise(4, 5000))
 	garbage := begin(t, s)
 	loose := put(t, garbage, noise(5, 200))
+	require.NoError(t, garbage.Flush(t.Context())) // else what it put may be gone at once
 	require.NoError(t, garbage.Abort(t.Context()))
 	require.NoError(t, s.Catalog().Drop(t.Context(), gone.root))
 
@@ -117,6 +118,7 @@ func testDryRun(t *testing.T, c Config) {
 	old := commit(t, s, day(1), nil, noise(2, 4000))
 	aborted := begin(t, s)
 	loose := put(t, aborted, noise(3, 300))
+	require.NoError(t, aborted.Flush(t.Context())) // else what it put may be gone at once
 	require.NoError(t, aborted.Abort(t.Context()))
 	live := begin(t, s)
 	held := put(t, live, noise(4, 300))
@@ -164,6 +166,7 @@ func testSessionsProtect(t *testing.T, c Config) {
 	wantBlob(t, s, own, noise(3, 100))
 	wantBlob(t, s, sn.root, sn.blobs[sn.root])
 
+	require.NoError(t, holder.Flush(t.Context())) // else what it put may be gone at once
 	require.NoError(t, holder.Abort(t.Context()))
 	require.EqualValues(t, 2, collect(t, s, cas.CollectOptions{}).Deleted)
 	wantMissing(t, s, own)
@@ -196,6 +199,7 @@ func testReferenceError(t *testing.T, c Config) {
 	b := commit(t, s, day(2), nil, noise(2, 10))
 	aborted := begin(t, s)
 	loose := put(t, aborted, noise(3, 10))
+	require.NoError(t, aborted.Flush(t.Context())) // else what it put may be gone at once
 	require.NoError(t, aborted.Abort(t.Context()))
 	failure := errors.New("unreadable manifest")
 	good := references(s)

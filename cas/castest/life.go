@@ -157,7 +157,11 @@ func testReopen(t *testing.T, c Config) {
 		wantSnapshot(t, s, a)
 		wantSnapshot(t, s, b)
 		if c.can(Quarantines) {
-			require.NoError(t, s.(cas.Quarantiner).Quarantine(t.Context(), put(t, begin(t, s), noise(5, 10))))
+			sess, d := begin(t, s), sum(t, digest.BLAKE3, noise(5, 10))
+			_, err := sess.Put(t.Context(), d, noise(6, 10))
+			require.NoError(t, err)
+			require.NoError(t, sess.Flush(t.Context()))
+			require.NoError(t, s.(cas.Quarantiner).Quarantine(t.Context(), d))
 		}
 		require.NoError(t, s.Close())
 	}
@@ -169,7 +173,9 @@ func testReopenCollect(t *testing.T, c Config) {
 	setup := Setup{Dir: t.TempDir()}
 	s := c.openWith(t, setup)
 	kept := commit(t, s, day(1), nil, noise(1, 10))
-	loose := put(t, begin(t, s), noise(2, 10))
+	sess := begin(t, s)
+	loose := put(t, sess, noise(2, 10))
+	require.NoError(t, sess.Flush(t.Context())) // else it may be gone at once
 	require.NoError(t, s.Close())
 	s = c.openWith(t, setup)
 	require.EqualValues(t, 1, collect(t, s, cas.CollectOptions{}).Deleted)

@@ -215,6 +215,7 @@ func testQuotaAfterCollection(t *testing.T, c Config) {
 	for range 3 {
 		sess := begin(t, s)
 		fillUp(t, sess)
+		require.NoError(t, sess.Flush(t.Context())) // else they may be gone at once
 		require.NoError(t, sess.Abort(t.Context()))
 		report := collect(t, s, cas.CollectOptions{})
 		require.Positive(t, report.Deleted)

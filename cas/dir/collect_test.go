@@ -38,7 +38,9 @@ func TestForeignStoresKeepTheirManifests(t *testing.T) {
 		root := extract(t, "testdata/"+archive+".tar.gz")
 		s := open(t, root, dir.Options{})
 		before := count(t, s)
-		loose := put(t, begin(t, s), digest.SHA256, []byte("{ not a manifest"))
+		sess := begin(t, s)
+		loose := put(t, sess, digest.SHA256, []byte("{ not a manifest"))
+		require.NoError(t, sess.Flush(t.Context()))
 		require.NoError(t, s.Close())
 		s = open(t, root, dir.Options{}) // by now it is marked as foreign
 		require.EqualValues(t, 1, collect(t, s, cas.CollectOptions{Now: later()}).Deleted)
@@ -303,6 +305,7 @@ func TestAdoptedBlobs(t *testing.T) {
 
 	left := begin(t, one)
 	gone := put(t, left, digest.BLAKE3, noise(2, 100))
+	require.NoError(t, left.Flush(t.Context()))
 	require.NoError(t, left.Abort(t.Context()))
 	require.EqualValues(t, 1, collect(t, two, cas.CollectOptions{}).Deleted)
 	has, err = one.Has(t.Context(), gone)
@@ -311,6 +314,45 @@ func TestAdoptedBlobs(t *testing.T) {
 	r, err := begin(t, one).Put(t.Context(), gone, noise(2, 100))
 	require.NoError(t, err)
 	require.True(t, r.New)
+}
+
+// TestAbortLeavesNothing: what only an aborted session, or one that a closed
+// store ended, wrote is gone, and what another one holds stays.
+func TestAbortLeavesNothing(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	s := open(t, root, dir.Options{})
+	files := func() (n int) {
+		for _, path := range tree(t, filepath.Join(root, "blobs")) {
+			if strings.Contains(path, ".kvf-") {
+				n++
+			}
+		}
+		return n
+	}
+	writer, finder := begin(t, s), begin(t, s)
+	for i := range 20 {
+		d := put(t, writer, digest.BLAKE3, noise(uint64(i), 100))
+		if i < 5 {
+			has, err := finder.Has(t.Context(), d)
+			require.NoError(t, err)
+			require.True(t, has)
+		}
+	}
+	require.Equal(t, 20, files())
+	require.NoError(t, writer.Abort(t.Context()))
+	require.Equal(t, 5, files())
+	require.Equal(t, 5, count(t, s))
+	has, err := s.Has(t.Context(), sum(digest.BLAKE3, noise(9, 100)))
+	require.NoError(t, err)
+	require.False(t, has)
+	r, err := begin(t, s).Put(t.Context(), sum(digest.BLAKE3, noise(9, 100)), noise(9, 100))
+	require.NoError(t, err)
+	require.True(t, r.New)
+	require.NoError(t, finder.Commit(t.Context(), entryOf(sum(digest.BLAKE3, noise(0, 100)))))
+	require.Equal(t, 1, files())
+	require.NoError(t, s.Close())
+	require.Zero(t, files())
 }
 
 // TestCommitWhileCollecting commits a snapshot between marking and sweeping:

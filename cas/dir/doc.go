@@ -77,9 +77,10 @@
 // of its own files, which it then renames. Blobs of a session that ended
 // without publishing them stay readable in their process, as garbage.
 //
-// A file in a blob's place is not trusted for being there: its size and the
-// headers of its frames or blocks are looked at once per session, and a blob
-// that fails this, or failed to be read and was quarantined, is stored anew.
+// A file in a blob's place is not trusted for being there: a Put reads it and
+// compares it with the bytes that it was given, once per session, and stores
+// a damaged one anew. Has looks at its size and the headers of its frames or
+// blocks.
 //
 // # Sharing
 //

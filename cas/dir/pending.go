@@ -11,7 +11,7 @@ import (
 // pendingBlob is a blob in a temporary file: readable in this process, and not
 // in its place before it is durable. Whichever session that put or found it is
 // flushed first moves it to its place. When all of them ended without that it
-// is garbage, which stays readable until it is collected.
+// is deleted.
 type pendingBlob struct {
 	d     digest.Digest
 	owner *session // the one that writes it

@@ -171,24 +171,58 @@ func (x *session) Abort(context.Context) error {
 	return x.end()
 }
 
-// end ends the session, waiting for its running calls. Its blobs are left to
-// whoever else holds them, or to the next collection.
+// end ends the session, waiting for its running calls. Blobs that are in their
+// place are left to the next collection.
 func (x *session) end() error {
 	x.life.Lock()
 	defer x.life.Unlock()
 	return x.endLocked()
 }
 
+// endLocked ends the session; the caller has x.life.
 func (x *session) endLocked() error {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.over {
+		x.mu.Unlock()
 		return nil
 	}
 	x.over = true
+	left := x.pending
 	x.pending, x.held = nil, nil
+	x.mu.Unlock()
 	x.s.mu.Lock()
 	delete(x.s.sessions, x)
 	x.s.mu.Unlock()
+	for e := range left {
+		x.s.abandon(e)
+	}
 	return errors.Join(x.lease.remove(), failed("close", ".", unix.Close(x.fd)))
+}
+
+// abandon deletes the temporary file of e unless another session of the store
+// holds it. What cannot be deleted is left to the next collection.
+func (s *Store) abandon(e *pendingBlob) {
+	blobs, unlock := s.pending.lock(e.d)
+	defer unlock() // until then nobody comes to hold it
+	if e.state != written {
+		return
+	}
+	for _, y := range s.openSessions() {
+		if y.waits(e) {
+			return
+		}
+	}
+	s.discard(e.temp)
+	e.state = lost
+	if blobs[e.d] == e {
+		delete(blobs, e.d)
+	}
+}
+
+// waits tells whether the session holds e.
+func (x *session) waits(e *pendingBlob) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, ok := x.pending[e]
+	return ok
 }
