@@ -2,6 +2,7 @@ package castest
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +19,7 @@ var abilityTests = []test{
 	{name: "view outlives deletion", needs: needs(Views), run: testViewOutlives},
 	{name: "batch", needs: needs(Batches), run: testBatch},
 	{name: "quarantine", needs: needs(Quarantines), run: testQuarantine},
+	{name: "quarantine beside a session", needs: needs(Quarantines), run: testQuarantineHeld},
 	{name: "stats", needs: needs(Describes), run: testStats},
 	{name: "check of a sound store", needs: needs(Checks), run: testCheckSound},
 }
@@ -188,6 +190,48 @@ func testQuarantine(t *testing.T, c Config) {
 	q := s.(cas.Quarantiner)
 	require.ErrorIs(t, q.Quarantine(t.Context(), sum(t, digest.BLAKE3, []byte("never put"))), kvferry.ErrNotFound)
 	require.ErrorIs(t, q.Quarantine(t.Context(), digest.Digest{}), kvferry.ErrInvalid)
+}
+
+// testQuarantineHeld: a snapshot is not committed without a blob that was
+// quarantined since the session put or found it, unless it was put again.
+func testQuarantineHeld(t *testing.T, c Config) {
+	for name, again := range map[string]func(sess, other cas.Session) cas.Session{
+		"not put again":   func(cas.Session, cas.Session) cas.Session { return nil },
+		"put again":       func(sess, _ cas.Session) cas.Session { return sess },
+		"put by another":  func(_, other cas.Session) cas.Session { return other },
+		"found, not put":  func(cas.Session, cas.Session) cas.Session { return nil },
+		"found, then put": func(sess, _ cas.Session) cas.Session { return sess },
+	} {
+		s := c.open(t)
+		right := noise(1, 1000)
+		d := sum(t, digest.BLAKE3, right)
+		sess, other := begin(t, s), begin(t, s)
+		writer := sess
+		if strings.HasPrefix(name, "found") {
+			writer = other
+		}
+		_, err := writer.Put(t.Context(), d, noise(2, 1000))
+		require.NoError(t, err)
+		has, err := sess.Has(t.Context(), d)
+		require.NoError(t, err)
+		require.True(t, has)
+		root := put(t, sess, noise(3, 10))
+		require.NoError(t, s.(cas.Quarantiner).Quarantine(t.Context(), d))
+		by := again(sess, other)
+		if by != nil {
+			put(t, by, right)
+		}
+		err = sess.Commit(t.Context(), entry(root, day(0)))
+		if by == nil {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt, name)
+			require.Empty(t, roots(t, s))
+			require.NoError(t, sess.Abort(t.Context()))
+			continue
+		}
+		require.NoError(t, err, name)
+		require.NoError(t, other.Abort(t.Context()))
+		wantBlob(t, s, d, right)
+	}
 }
 
 func stats(t *testing.T, s cas.Store) cas.Stats {

@@ -212,6 +212,10 @@ func (s *Store) Quarantine(ctx context.Context, d digest.Digest) error {
 	}
 	s.quarantined.Add(1)
 	s.quarantinedBytes.Add(sh.recs[i].room.bytes)
+	if sh.aside == nil {
+		sh.aside = map[uint32]digest.Digest{}
+	}
+	sh.aside[i] = d
 	s.removeLocked(sh, d, i)
 	return nil
 }

@@ -220,12 +220,47 @@ func (x *session) Commit(ctx context.Context, e cas.Entry) error {
 			err = fmt.Errorf("mem: commit %v: %v was neither put nor found in the session: %w", e.Root, d, kvferry.ErrInvalid)
 		}
 	}
+	if err == nil {
+		err = x.regain(e.Root)
+	}
 	if err != nil {
 		x.state = stateFailed
 		return err
 	}
 	x.store.catalog.publish(e) // before the pins go; see Collect
 	x.endLocked(stateClosed)
+	return nil
+}
+
+// regain pins what was stored anew of the blobs that the session holds and that
+// were quarantined meanwhile. One that was not is ErrCorrupt.
+func (x *session) regain(root digest.Digest) error {
+	if x.store.quarantined.Load() == 0 {
+		return nil
+	}
+	for k := range x.held {
+		if err := x.regainShard(root, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *session) regainShard(root digest.Digest, k int) error {
+	sh := &x.store.shards[k]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, i := range slices.Clone(x.held[k]) {
+		if !sh.recs[i].gone {
+			continue
+		}
+		d := sh.aside[i]
+		now, ok := sh.index[d]
+		if !ok {
+			return fmt.Errorf("mem: commit %v: %v was quarantined and not put again: %w", root, d, kvferry.ErrCorrupt)
+		}
+		x.pinLocked(sh, k, now)
+	}
 	return nil
 }
 

@@ -15,12 +15,14 @@ const shardCount = 64
 // shard is one part of the table of blobs. Maps and records hold no pointers,
 // so the garbage collector does not look into them however many there are.
 type shard struct {
-	mu     sync.RWMutex
-	index  map[digest.Digest]uint32 // into recs
-	recs   []record
-	free   []uint32 // unused records
+	mu    sync.RWMutex
+	index map[digest.Digest]uint32 // into recs
+	recs  []record
+	free  []uint32 // unused records
+	// aside has the digests of quarantined records that somebody still holds.
+	aside  map[uint32]digest.Digest
 	closed bool
-	_      [40]byte // keep neighbours' locks on other cache lines
+	_      [32]byte // keep neighbours' locks on other cache lines
 }
 
 // record is a blob. It outlives the blob's place in the index while a session
@@ -87,6 +89,7 @@ func (s *Store) reclaimLocked(sh *shard, i uint32) {
 	if !r.gone || r.pins > 0 || r.views > 0 {
 		return
 	}
+	delete(sh.aside, i)
 	s.arena.free(r.room)
 	r.room = room{}
 	sh.free = append(sh.free, i)
