@@ -3,6 +3,7 @@ package capture_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -209,16 +210,22 @@ func TestPanicOfAResume(t *testing.T) {
 				return err
 			},
 		} {
-			groups := append([]capture.Group(nil), plain...)
-			var h *hooked
-			h, groups[bad].Pager = hook(groups[bad].Pager)
-			h.resume = func(int) error { panic("resume") }
-			_, crash := guarded(func() error { return f(groups) })
-			require.Equal(t, "resume", crash, name)
-			w.balanced(t)
-			require.Zero(t, w.alloc.live.Load(), name)
-			stats := w.condition(t)
-			require.Zero(t, stats.Sessions, name)
+			for _, first := range []string{"", "sequences", "read", "write"} { // what fails before
+				groups := slices.Clone(plain)
+				var h *hooked
+				h, groups[bad].Pager = hook(groups[bad].Pager)
+				h.resume = func(int) error { panic("resume") }
+				w.calls.failFirst(first, errMarker)
+				if first == "" {
+					w.calls.disarm()
+				}
+				_, crash := guarded(func() error { return f(groups) })
+				w.calls.disarm()
+				require.Equal(t, "resume", crash, name)
+				w.balanced(t)
+				require.Zero(t, w.alloc.live.Load(), name)
+				require.Zero(t, w.condition(t).Sessions, name)
+			}
 		}
 	}
 }
