@@ -20,7 +20,7 @@ import (
 
 // flipStride is every how manieth bit the short form flips: a prime, so that
 // all bits of a byte have their turn.
-const flipStride = 37
+const flipStride = 53
 
 // TestSingleBitFlips flips every bit of every file of a store that holds both
 // formats, one at a time.
