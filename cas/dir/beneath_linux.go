@@ -57,6 +57,21 @@ func syncWholeReports() bool {
 	return major > 5 || major == 5 && minor >= 8
 }
 
+// syncWholeKnown tells whether fd lies on a file system whose syncfs makes files
+// durable and reports that it could not. Of others, as network file systems and
+// those that lie over another one, that is not known.
+func syncWholeKnown(fd int) bool {
+	var st unix.Statfs_t
+	if _, err := uninterrupted(func() (int, error) { return 0, unix.Fstatfs(fd, &st) }); err != nil {
+		return false
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return true
+	}
+	return false
+}
+
 func leadingInt(b []byte) (int, []byte) {
 	n := 0
 	for len(b) > 0 && b[0] >= '0' && b[0] <= '9' {

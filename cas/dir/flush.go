@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -97,7 +98,19 @@ func (x *session) syncFiles(ctx context.Context, list []*pendingBlob) error {
 			single = append(single, e.temp)
 		}
 	}
-	if own := len(list) - len(single); x.s.group < 0 || own <= x.s.group {
+	own := len(list) - len(single)
+	together := x.s.group >= 0 && own > x.s.group
+	if together {
+		var dirs []string
+		for _, e := range list {
+			dirs = append(dirs, path.Dir(e.temp))
+		}
+		var err error
+		if together, err = x.s.onDevice(dirs); err != nil {
+			return err
+		}
+	}
+	if !together {
 		single = single[:0]
 		for _, e := range list {
 			single = append(single, e.temp)
@@ -106,6 +119,26 @@ func (x *session) syncFiles(ctx context.Context, list []*pendingBlob) error {
 		return unwritten("sync", x.s.fs.root, err)
 	}
 	return x.s.syncEach(ctx, single)
+}
+
+// onDevice tells whether the files or directories all lie on the file system of
+// the root, which is what one synchronisation covers.
+func (s *Store) onDevice(paths []string) (bool, error) {
+	paths = slices.Clone(paths)
+	slices.Sort(paths)
+	for _, p := range slices.Compact(paths) {
+		st, err := s.fs.lstat(p)
+		if missing(err) {
+			continue // what is gone needs nothing
+		}
+		if err != nil {
+			return false, failed("stat", p, err)
+		}
+		if uint64(st.Dev) != s.device { //nolint:unconvert // its type differs between systems
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // syncEach synchronises files or directories, several at a time. A file that
@@ -179,13 +212,26 @@ func (x *session) syncPlaces(ctx context.Context, files []string) error {
 			dirs = append(dirs, algDir(a))
 		}
 	}
+	first := !x.s.above.Load()
+	if first { // whoever made them may not have done it
+		dirs = append(dirs, blobsDir, ".")
+	}
+	together := x.s.group >= 0 && len(dirs) > x.s.group
 	var err error
-	if x.s.group >= 0 && len(dirs) > x.s.group {
+	if together {
+		together, err = x.s.onDevice(dirs)
+	}
+	switch {
+	case err != nil:
+	case together:
 		err = unwritten("sync", x.s.fs.root, x.s.fs.syncAll(x.fd))
-	} else {
+	default:
 		err = x.s.syncEach(ctx, dirs)
 	}
 	if err == nil {
+		if first {
+			x.s.above.Store(true)
+		}
 		return nil
 	}
 	if ctx.Err() == nil {

@@ -57,24 +57,29 @@ func (f *files) openRegular(rel string) (fd int, size int64, err error) {
 // writeTemp writes a new file next to rel, makes its content durable and
 // returns its path.
 func (s *Store) writeTemp(rel string, content []byte) (temp string, err error) {
-	if temp, err = s.createTemp(rel, content); err != nil {
-		return "", err
-	}
-	if err := s.fs.syncPath(temp); err != nil {
-		s.discard(temp)
-		return "", unwritten("sync", temp, err)
-	}
-	return temp, nil
+	return s.newTemp(rel, content, func(fd int, temp string) error {
+		if err := s.fs.hit("fsync", temp); err != nil {
+			return err
+		}
+		_, err := uninterrupted(func() (int, error) { return 0, unix.Fsync(fd) })
+		return err
+	})
 }
 
 // createTemp writes a new file next to rel and returns its path.
 func (s *Store) createTemp(rel string, content []byte) (temp string, err error) {
+	return s.newTemp(rel, content, func(int, string) error { return nil })
+}
+
+func (s *Store) newTemp(rel string, content []byte, finish func(fd int, temp string) error) (temp string, err error) {
 	temp = path.Join(path.Dir(rel), tempName(s.id, s.temps.Add(1)))
 	fd, err := s.fs.open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return "", unwritten("create", temp, err)
 	}
-	err = s.fs.write(fd, temp, content)
+	if err = s.fs.write(fd, temp, content); err == nil {
+		err = finish(fd, temp)
+	}
 	if err = errors.Join(err, s.fs.close(fd, temp)); err != nil {
 		s.discard(temp)
 		return "", unwritten("write", temp, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,6 +63,8 @@ type Store struct {
 	tools    sync.Pool
 	pending  pendingTable
 	shards   [digest.SHA256 + 1][shards]atomic.Bool // directories known to be there
+	device   uint64                                 // of the root
+	above    atomic.Bool                            // the directories above the shards are durable
 	quota    quota
 
 	mu       sync.Mutex
@@ -96,9 +99,6 @@ func Open(path string, o Options) (*Store, error) {
 	if s.clock == nil {
 		s.clock = time.Now
 	}
-	if !syncWholeReports() {
-		s.group = -1
-	}
 	s.pending.init()
 	s.fs = files{fd: -1, root: path, fault: o.Fault}
 	if err := s.open(path); err != nil {
@@ -112,7 +112,7 @@ func Open(path string, o Options) (*Store, error) {
 
 func (s *Store) open(path string) error {
 	if !s.o.ReadOnly && !s.o.MustExist {
-		if err := os.MkdirAll(path, 0o777); err != nil {
+		if err := s.makeRoot(path); err != nil {
 			return s.asReadOnly(unwritten("create", path, err))
 		}
 	}
@@ -129,6 +129,9 @@ func (s *Store) open(path string) error {
 		return failed("open", path, err)
 	}
 	s.fs.fd = fd
+	if err := s.knowDevice(); err != nil {
+		return err
+	}
 	v, marked, err := s.readVersion()
 	if errors.Is(err, kvferry.ErrNotFound) && !s.o.ReadOnly && !s.o.MustExist {
 		err = nil
@@ -143,6 +146,44 @@ func (s *Store) open(path string) error {
 		return err
 	}
 	return s.openGate()
+}
+
+// makeRoot makes the directory path and those above it, durably.
+func (s *Store) makeRoot(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	var made []string // from path upwards
+	for at := path; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil {
+			break
+		} else if !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
+			return err
+		}
+		made = append(made, at)
+	}
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return err
+	}
+	for _, at := range made {
+		if err := s.syncAbove(filepath.Dir(at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncAbove makes the entries of a directory durable that lies above the store.
+func (s *Store) syncAbove(path string) error {
+	if err := s.fs.hit("fsync", path); err != nil {
+		return err
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // openGate makes all lock files, so that a collection needs no room later.
@@ -161,6 +202,19 @@ func (s *Store) openGate() error {
 	_ = unix.Close(fds[collectLock])
 	_ = unix.Close(fds[catalogLock])
 	s.gate = &gate{fs: &s.fs, turn: fds[turnLock], main: fds[gateLock]}
+	return nil
+}
+
+// knowDevice learns whether many files can be synchronised together.
+func (s *Store) knowDevice() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(s.fs.fd, &st); err != nil {
+		return failed("stat", s.fs.root, err)
+	}
+	s.device = uint64(st.Dev) //nolint:unconvert // its type differs between systems
+	if !syncWholeReports() || !syncWholeKnown(s.fs.fd) {
+		s.group = -1
+	}
 	return nil
 }
 
