@@ -89,7 +89,7 @@ func TestKilledDuringCapture(t *testing.T) {
 	root := t.TempDir()
 	kills, amid := 12, 0
 	if soak() {
-		kills = 500
+		kills = 150
 	}
 	committed := 0
 	for range kills {
