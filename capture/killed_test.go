@@ -126,7 +126,7 @@ func killOne(t *testing.T, root string, rng *rand.Rand) (committed int, inside b
 			inside = true
 		}
 	}
-	n := 1 + rng.IntN(12)
+	n := 1 + rng.IntN(40)
 	for range n {
 		require.True(t, lines.Scan(), "the child ended by itself")
 		note()
