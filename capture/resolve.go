@@ -121,12 +121,15 @@ func unlisted(ctx context.Context, s cas.Store, p prefix) ([]cas.Entry, error) {
 			}
 		}
 	}
-	return manifestsAmong(ctx, s, candidates)
+	return manifestsAmong(ctx, s, candidates, len(p.hex) == 2*digest.Size)
 }
 
 // manifestsAmong keeps the blobs that are manifests. A blob that cannot be read
 // stays if it is the only candidate: asking for it must show the damage.
-func manifestsAmong(ctx context.Context, s cas.Store, ds []digest.Digest) ([]cas.Entry, error) {
+//
+// With exact, a document that is no whole manifest stays too: whoever names all
+// of a digest wants to hear what is wrong with it.
+func manifestsAmong(ctx context.Context, s cas.Store, ds []digest.Digest, exact bool) ([]cas.Entry, error) {
 	r, err := cas.NewReader(s, nil)
 	if err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func manifestsAmong(ctx context.Context, s cas.Store, ds []digest.Digest) ([]cas
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err == nil && !isManifest(d, data) || err != nil && len(ds) > 1 {
+		if err == nil && !isManifest(d, data) && !(exact && d.Algorithm() == digest.SHA256 && isDocument(data) && bytes.Contains(data, []byte(`"layout"`))) || err != nil && len(ds) > 1 {
 			continue
 		}
 		found = append(found, e)
@@ -156,7 +159,7 @@ func isManifest(d digest.Digest, data []byte) bool {
 	if d.Algorithm() != digest.SHA256 {
 		return manifest.IsDocument(data)
 	}
-	if !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+	if !isDocument(data) {
 		return false
 	}
 	_, err := processfork.DecodePages(data, processfork.Options{Lenient: true})
@@ -165,4 +168,8 @@ func isManifest(d digest.Digest, data []byte) bool {
 	}
 	_, err = processfork.DecodeImage(data, processfork.Options{Lenient: true})
 	return err == nil
+}
+
+func isDocument(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{"))
 }

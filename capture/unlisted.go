@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -69,7 +68,7 @@ func Unlisted(ctx context.Context, s cas.Store) ([]cas.Entry, error) {
 
 // pageManifest describes a blob that is a page manifest of ProcessFork.
 func pageManifest(d digest.Digest, data []byte) (cas.Entry, bool) {
-	if d.Algorithm() != digest.SHA256 || !bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+	if d.Algorithm() != digest.SHA256 || !isDocument(data) {
 		return cas.Entry{}, false
 	}
 	m, err := processfork.DecodePages(data, processfork.Options{Lenient: true})
