@@ -190,7 +190,7 @@ func TestForkSharesChunks(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, first.Root, same.Root, "the indices are others")
 	require.Zero(t, same.NewBlobs)
-	require.Equal(t, blobs+1+1, len(blobsOf(t, s)), "index hints and the manifest")
+	require.Len(t, blobsOf(t, s), blobs+1+1, "index hints and the manifest")
 
 	page := make([]byte, dst.Meta().PageBytes())
 	copy(page, "changed")
@@ -198,7 +198,7 @@ func TestForkSharesChunks(t *testing.T) {
 	fork, err := capture.Capture(t.Context(), dst, s, capture.Options{Transfer: tr})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, fork.NewBlobs)
-	require.Equal(t, blobs+1+1+2+1+1, len(blobsOf(t, s)), "K, V, one piece of the table, the manifest")
+	require.Len(t, blobsOf(t, s), blobs+1+1+2+1+1, "K, V, one piece of the table, the manifest")
 	d, err := capture.Diff(t.Context(), s, first.Root, fork.Root, capture.LoadOptions{})
 	require.NoError(t, err)
 	require.Equal(t, [3]int{pages - 1, 1, 1}, [3]int{d.SamePages, d.OnlyA, d.OnlyB})

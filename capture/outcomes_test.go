@@ -108,7 +108,7 @@ func TestEngineThatAllocatesBadly(t *testing.T) {
 		w.balanced(t)
 		_, seqs := content(t, w.engines[0])
 		require.Empty(t, seqs)
-		require.Equal(t, w.books[0].released, 6-1, name)
+		require.Equal(t, 6-1, w.books[0].released, name)
 	}
 }
 

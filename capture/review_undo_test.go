@@ -183,7 +183,7 @@ func TestPanicsOnTheWayOut(t *testing.T) {
 			h.write = func() { panic("write") }
 			h.release = func() { panic("release") }
 		}
-		_, crash := guarded(func() error {
+		crash, _ := guarded(func() error {
 			_, err := capture.RestoreGroups(t.Context(), w.store, w.root, w.groups, capture.RestoreOptions{Busy: busy, Transfer: w.transfer(2)})
 			return err
 		})
@@ -219,7 +219,7 @@ func TestPanicOfAResume(t *testing.T) {
 				if first == "" {
 					w.calls.disarm()
 				}
-				_, crash := guarded(func() error { return f(groups) })
+				crash, _ := guarded(func() error { return f(groups) })
 				w.calls.disarm()
 				require.Equal(t, "resume", crash, name)
 				w.balanced(t)
@@ -247,11 +247,11 @@ func TestPanicsOfTheStore(t *testing.T) {
 			w := newWorld(t, newMem(t), 24, set)
 			before := w.condition(t)
 			w.calls.panicAt("put", k)
-			_, crash := guarded(func() error {
+			crash, _ := guarded(func() error {
 				_, err := capture.Groups(t.Context(), w.groups, w.store, capture.Options{Transfer: w.transfer(2)})
 				return err
 			})
-			require.Equal(t, error(errMarker), crash)
+			require.Equal(t, errMarker, crash)
 			require.Zero(t, w.alloc.live.Load(), "capture: all staging memory is free")
 			w.calls.disarm()
 			require.Equal(t, before, w.condition(t))
@@ -260,11 +260,11 @@ func TestPanicsOfTheStore(t *testing.T) {
 			w = newWorld(t, newMem(t), 0, set).stored(t, 24, capture.Options{})
 			before = w.condition(t)
 			w.calls.panicAt("store get", k+8) // after the manifest and its chunks
-			_, crash = guarded(func() error {
+			crash, _ = guarded(func() error {
 				_, err := capture.RestoreGroups(t.Context(), w.store, w.root, w.groups, capture.RestoreOptions{Transfer: w.transfer(2)})
 				return err
 			})
-			require.Equal(t, error(errMarker), crash)
+			require.Equal(t, errMarker, crash)
 			require.Zero(t, w.alloc.live.Load(), "restore: all staging memory is free")
 			w.calls.disarm()
 			require.Equal(t, before, w.condition(t))
@@ -282,7 +282,7 @@ func TestConvertPanics(t *testing.T) {
 	for _, op := range []string{"put", "commit"} {
 		to.calls.panicAt(op, 0)
 		o := capture.ConvertOptions{Workers: 1, Names: []string{"copy"}}
-		_, crash := guarded(func() error {
+		crash, _ := guarded(func() error {
 			_, err := capture.Convert(t.Context(), w.inner, w.root, to.store, o)
 			return err
 		})
@@ -351,8 +351,8 @@ func TestPanicsOfReaders(t *testing.T) {
 			return err
 		},
 	} {
-		_, crash := guarded(f)
-		require.Equal(t, error(errMarker), crash, name)
+		crash, _ := guarded(f)
+		require.Equal(t, errMarker, crash, name)
 	}
 	w.calls.disarm()
 	w.balanced(t)
@@ -360,11 +360,11 @@ func TestPanicsOfReaders(t *testing.T) {
 
 	w = newWorld(t, newMem(t), 6, synthetic.Digester)
 	w.calls.panicAt("session has", 1)
-	_, crash := guarded(func() error {
+	crash, _ := guarded(func() error {
 		_, err := capture.Groups(t.Context(), w.groups, w.store, capture.Options{Transfer: w.transfer(2)})
 		return err
 	})
-	require.Equal(t, error(errMarker), crash, "a look-up during the pause")
+	require.Equal(t, errMarker, crash, "a look-up during the pause")
 	w.calls.disarm()
 	w.balanced(t)
 	require.Zero(t, w.alloc.live.Load())

@@ -73,7 +73,7 @@ func (sc *scenario) sweep(t *testing.T, m mode) (faults int) {
 			}
 			return nil
 		})
-		err, crash := guarded(func() error { return sc.run(ctx, w) })
+		crash, err := guarded(func() error { return sc.run(ctx, w) })
 		fired := w.calls.disarm()
 		cancel()
 		sc.judge(t, w, before, m, fired, err, crash)
@@ -88,9 +88,9 @@ func (sc *scenario) sweep(t *testing.T, m mode) (faults int) {
 }
 
 // guarded calls f and returns what it panicked with.
-func guarded(f func() error) (err error, crash any) { //nolint:revive // the panic comes second
+func guarded(f func() error) (crash any, err error) {
 	defer func() { crash = recover() }()
-	return f(), nil
+	return nil, f()
 }
 
 func (sc *scenario) judge(t *testing.T, w *world, before condition, m mode, fired string, err error, crash any) {
@@ -142,10 +142,10 @@ func (sc *scenario) judge(t *testing.T, w *world, before condition, m mode, fire
 
 // fenced takes out of the condition what may differ: pages that an unknown
 // copy may still write to, and pages that the engine cannot take back.
-func (sc *scenario) fenced(t *testing.T, w *world, after *condition, before condition) (any bool) {
+func (sc *scenario) fenced(t *testing.T, w *world, after *condition, before condition) (some bool) {
 	for i, b := range w.books {
 		for id := range b.fenced {
-			any = true
+			some = true
 			_, was := before.Pages[i][id]
 			require.False(t, was, "a copy went to page %d, which was in use", id)
 			delete(after.Pages[i], id)
@@ -161,7 +161,7 @@ func (sc *scenario) fenced(t *testing.T, w *world, after *condition, before cond
 		}
 		after.Free[i] = before.Free[i]
 	}
-	return any
+	return some
 }
 
 // sweepAll sweeps every scenario in every mode and reports the counts.

@@ -103,7 +103,7 @@ func TestCompareOrders(t *testing.T) {
 	slices.SortFunc(ds, digest.Digest.Compare)
 	require.False(t, ds[0].Valid())
 	require.Equal(t, digest.SHA256, ds[3].Algorithm())
-	require.Negative(t, bytes.Compare([]byte(ds[1].Hex()), []byte(ds[2].Hex())))
+	require.Less(t, ds[1].Hex(), ds[2].Hex())
 	require.Zero(t, ds[1].Compare(ds[1]))
 }
 

@@ -49,7 +49,7 @@ func TestCloseOfAFileListedTwice(t *testing.T) {
 	t.Parallel()
 	l := must(t)(pager.KVOrdered(plainMeta(t), 3, "BLNHC"))
 	for range 50 {
-		f, _ := mapped(t, l, host.ReadWrite)
+		f, _ := mapped(t, l)
 		p, err := host.New(host.Config{Layout: l, Regions: [][]byte{f.Bytes()}, Files: []*host.File{f, f, f}, Engine: newEngine(nP, 3)})
 		require.NoError(t, err)
 		require.NoError(t, p.ReadPage(t.Context(), 0, make([]byte, l.Meta.PageBytes())))
@@ -67,8 +67,8 @@ func TestCloseOfFilesListedInAnyOrder(t *testing.T) {
 	t.Parallel()
 	l := must(t)(pager.KVOrdered(plainMeta(t), 3, "BLNHC"))
 	for range 50 {
-		a, _ := mapped(t, l, host.ReadWrite)
-		b, _ := mapped(t, l, host.ReadWrite)
+		a, _ := mapped(t, l)
+		b, _ := mapped(t, l)
 		var pagers []pager.Pager
 		for _, files := range [][]*host.File{{a, b}, {b, a}} {
 			p, err := host.New(host.Config{Layout: l, Regions: [][]byte{a.Bytes()}, Files: files, Engine: newEngine(nP, 3)})

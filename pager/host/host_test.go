@@ -141,11 +141,11 @@ func TestCopiesDoNotAllocate(t *testing.T) {
 	}))
 }
 
-func mapped(t *testing.T, l *pager.Layout, access host.Access) (*host.File, string) {
+func mapped(t *testing.T, l *pager.Layout) (*host.File, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kv")
 	require.NoError(t, os.WriteFile(path, make([]byte, l.Regions[0].Bytes), 0o600))
-	f, err := host.MapFile(path, 0, access)
+	f, err := host.MapFile(path, 0, host.ReadWrite)
 	require.NoError(t, err)
 	return f, path
 }
@@ -154,7 +154,7 @@ func TestMappedFileIsShared(t *testing.T) {
 	t.Parallel()
 	m := plainMeta(t)
 	l := must(t)(pager.KVOrdered(m, 3, "BLNHC"))
-	f, path := mapped(t, l, host.ReadWrite)
+	f, path := mapped(t, l)
 	other, err := host.MapFile(path, l.Regions[0].Bytes, host.ReadOnly)
 	require.NoError(t, err)
 	w, err := host.New(host.Config{Layout: l, Regions: [][]byte{f.Bytes()}, Files: []*host.File{f}, Engine: newEngine(nP, 3)})
@@ -183,7 +183,7 @@ func TestMappedFileIsShared(t *testing.T) {
 func TestTruncatedMappingIsAnError(t *testing.T) {
 	t.Parallel()
 	l := must(t)(pager.KVOrdered(plainMeta(t), 3, "BLNHC"))
-	f, path := mapped(t, l, host.ReadWrite)
+	f, path := mapped(t, l)
 	defer func() { require.NoError(t, f.Close()) }()
 	p, err := host.New(host.Config{Layout: l, Regions: [][]byte{f.Bytes()}, Files: []*host.File{f}, Engine: newEngine(nP, 3)})
 	require.NoError(t, err)
