@@ -18,8 +18,7 @@ import (
 
 // TestStagingMemoryIsBounded: as long as every worker can have a page, and one
 // more is on its way, StagingBytes is kept to, with and without a mover.
-func TestStagingMemoryIsBounded(t *testing.T) {
-	t.Parallel()
+func TestStagingMemoryIsBounded(t *testing.T) { // not parallel: others watch the heap
 	const pages = 48
 	for _, pageTokens := range []uint32{4, 256} { // pages of 1 KiB and of 64 KiB
 		e := populated(t, pageTokens, 2, 4, 16, pager.BF16, pages, 1<<40)

@@ -151,8 +151,7 @@ func TestCheckReadsImages(t *testing.T) {
 // TestManyLosses: a store that lost all is told page by page, and a table whose
 // digests all begin alike is looked through: both in time that grows with the
 // pages. (Work that grows with their square would take minutes.)
-func TestManyLosses(t *testing.T) {
-	t.Parallel()
+func TestManyLosses(t *testing.T) { // not parallel: others watch the heap
 	const n = 100_000
 	meta := pager.Meta{PageTokens: 1, Dtype: pager.BF16, Parts: []pager.Part{{Kind: pager.PartKV, Bytes: 4, Form: "x"}}}
 	tb := manifest.NewTable(digest.BLAKE3, n, 1)
@@ -192,8 +191,7 @@ func TestManyLosses(t *testing.T) {
 }
 
 // TestManySequencesOnOneLoss: the page that all sequences share is lost.
-func TestManySequencesOnOneLoss(t *testing.T) {
-	t.Parallel()
+func TestManySequencesOnOneLoss(t *testing.T) { // not parallel: others watch the heap
 	const n = 50_000
 	meta := pager.Meta{PageTokens: 1, Dtype: pager.BF16, Parts: []pager.Part{{Kind: pager.PartKV, Bytes: 4, Form: "x"}}}
 	tb := manifest.NewTable(digest.BLAKE3, 1, 1)
