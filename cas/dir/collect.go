@@ -182,7 +182,11 @@ func (c *collection) mark(ctx context.Context, e cas.Entry) error {
 }
 
 // keep marks d, which something of ProcessFork's refers to.
-func (c *collection) keep(d digest.Digest) { c.marked[d] = c.marked[d] }
+func (c *collection) keep(d digest.Digest) {
+	if _, marked := c.marked[d]; !marked {
+		c.marked[d] = false
+	}
+}
 
 // errChanged says that the catalog has something that is not marked.
 var errChanged = errors.New("dir: catalog changed")
