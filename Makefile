@@ -95,7 +95,7 @@ fuzz: | toolchain ## fuzz every target for FUZZTIME each (PKG=./codec for one pa
 
 .PHONY: check-fuzz
 check-fuzz: | toolchain
-	@scripts/fuzz 3s ./...
+	@scripts/fuzz 10000x ./...
 
 .PHONY: examples
 examples: run ## run the examples to their end
