@@ -70,7 +70,8 @@ type Transfer struct {
 	// Workers that hash, encode and store; 0 means one per processor.
 	Workers int
 	// StagingBytes of host memory between engine and store; 0 means
-	// DefaultStagingBytes. A capture's pause ends with its last copy, so a
+	// DefaultStagingBytes, or MoverStagingBytes for an engine that copies by
+	// itself. A capture's pause ends with its last copy, so a
 	// ring as large as the cache makes the pause as short as a plain copy.
 	StagingBytes int
 	// Allocator of the staging memory; nil means anonymous memory.
@@ -85,7 +86,8 @@ type Transfer struct {
 // Defaults of Transfer. The staging memory is small enough to stay in a
 // processor's cache on its way from copy to store.
 const (
-	DefaultStagingBytes = 8 << 20
+	DefaultStagingBytes = 4 << 20
+	MoverStagingBytes   = 4 * staging.DefaultExtentBytes
 	DefaultCopyDeadline = 30 * time.Second
 )
 
@@ -98,9 +100,6 @@ type Progress struct {
 func (t *Transfer) ensureDefaults() {
 	if t.Workers == 0 {
 		t.Workers = runtime.GOMAXPROCS(0)
-	}
-	if t.StagingBytes == 0 {
-		t.StagingBytes = DefaultStagingBytes
 	}
 	if t.Allocator == nil {
 		t.Allocator = staging.Anonymous()

@@ -8,12 +8,19 @@ import "github.com/kvferry/kvferry/staging"
 // are large that can be more than StagingBytes. A mover gets large extents,
 // because each is one transfer.
 func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, error) {
+	bytes := t.StagingBytes
+	switch {
+	case bytes == 0 && mover:
+		bytes = MoverStagingBytes
+	case bytes == 0:
+		bytes = DefaultStagingBytes
+	}
 	least := max(t.Workers+1, 2)
 	extent := pullBatchBytes
 	if mover {
 		extent = staging.DefaultExtentBytes
 	}
-	extent = min(extent, t.StagingBytes/least)
+	extent = min(extent, bytes/least)
 	perExtent := staging.DefaultMaxFrames
 	if frame > 0 {
 		perExtent = max(1, min(extent/frame, perExtent))
@@ -22,7 +29,7 @@ func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, er
 	want := (pages+perExtent-1)/perExtent + groups - 1              // each group may leave one extent partly filled
 	bound := want
 	if frame > 0 {
-		bound = t.StagingBytes / (perExtent * frame)
+		bound = bytes / (perExtent * frame)
 	}
 	return staging.NewRing(staging.Options{
 		FrameBytes:  frame,
