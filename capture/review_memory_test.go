@@ -30,6 +30,9 @@ func TestStagingMemoryIsBounded(t *testing.T) { // not parallel: others watch th
 					bound := bytes
 					if bound == 0 {
 						bound = capture.DefaultStagingBytes
+						if set&synthetic.Mover != 0 {
+							bound = capture.MoverStagingBytes
+						}
 					}
 					s := newMem(t)
 					var out, in countingAllocator
