@@ -99,7 +99,7 @@ type Session interface {
 
 	// Commit flushes, then records the snapshot durably and makes it visible,
 	// then points its names at it, and ends the session. The snapshot's root
-	// and image must have been put or found in this session (else ErrInvalid).
+	// and image must have been put or found in the session (else ErrInvalid).
 	// A snapshot that is in the catalog already is replaced, its image too; its
 	// other names stay. If Commit fails, the catalog is as before and the
 	// session can only be aborted.
