@@ -22,7 +22,7 @@ type session struct {
 	s     *Store
 	id    string
 	o     cas.SessionOptions
-	fd    int // the root, opened anew, so that it tells the write errors of its own time
+	fd    int // the root, opened anew, so that it tells the write errors since then
 	temps atomic.Int64
 
 	life     sync.RWMutex // Put, Has, Flush share it; Commit and Abort own it
