@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/staging"
 )
@@ -161,7 +162,7 @@ func (l *line) land(ctx context.Context, s *shipment, wanted bool) error {
 	case err != nil: // the mover forgot the job: nobody knows how it ended
 		s.ext.Fence()
 		s.drop()
-		return fmt.Errorf("wait for a copy of %d pages: %w", len(s.pages), err)
+		return fmt.Errorf("wait for a copy of %d pages: %w: %w", len(s.pages), kvferry.ErrUnknownOutcome, err)
 	case c.Outcome == pager.Unknown:
 		s.ext.Fence()
 		s.drop()

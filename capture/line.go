@@ -130,16 +130,12 @@ func (l *line) run(ctx context.Context, copied func()) error {
 	for _, b := range l.ready { // of a line that failed: nobody wants them
 		b.release()
 	}
-	cerr := l.ring.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.crash != nil {
 		panic(l.crash)
 	}
-	if l.err != nil {
-		return l.err
-	}
-	return cerr
+	return l.err
 }
 
 // guard wraps a goroutine of the line: its error stops the line, and a panic

@@ -63,7 +63,7 @@ func allocationsOf(t *testing.T, dim uint32, n int, set synthetic.Ability) count
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
 	require.NoError(t, e.Populate(n, 8<<40))
-	transfer := capture.Transfer{Workers: 2, StagingBytes: 1 << 20, Allocator: new(countingAllocator)}
+	transfer := capture.Transfer{Workers: 2, Allocator: new(countingAllocator)}
 	var stores []*mem.Store
 	for range 4 {
 		s, err := mem.Open(mem.Options{ReserveBytes: int64(n*m.PageBytes() + 1<<20), ReserveBlobs: 3 * n})
