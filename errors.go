@@ -50,6 +50,12 @@ var (
 	// full. What was committed before is unchanged.
 	ErrNoSpace = errors.New("kvferry: no space left")
 
+	// ErrPoisoned is returned by writes after a write or synchronisation of the
+	// same file failed: what was not durable before may be lost, and trying
+	// again could not tell. What was acknowledged before is unchanged. Opening
+	// the store again starts anew from what is on the disk.
+	ErrPoisoned = errors.New("kvferry: stopped after a failed write")
+
 	// ErrOutOfMemory is returned when an engine has too few free pages, or
 	// when host, pinned or device memory cannot be had.
 	ErrOutOfMemory = errors.New("kvferry: out of memory")

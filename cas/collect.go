@@ -65,6 +65,11 @@ type CollectReport struct {
 	LiveBytes    int64   // their stored bytes
 	Deleted      int64   // blobs deleted
 	DeletedBytes int64   // bytes freed
+	// Stores that pack blobs together copy what stays to reclaim the room of
+	// what went: MovedBytes were copied, and FreedBytes is by how much the
+	// packs became smaller together, not counting padding. Zero elsewhere.
+	MovedBytes int64
+	FreedBytes int64
 	// Stale counts leftovers of ended processes that were removed: temporary
 	// files, dead sessions.
 	Stale int64
@@ -94,4 +99,21 @@ type Problem struct {
 // by the caller through Enumerator and Reader.
 type Checker interface {
 	Check(ctx context.Context, report func(Problem)) error
+}
+
+// ScrubOptions say how a scrub reports.
+type ScrubOptions struct {
+	// Report is told each damage, Progress how many bytes were read, of how
+	// many. Both may be nil and may be called from several goroutines.
+	Report   func(Problem)
+	Progress func(doneBytes, totalBytes int64)
+}
+
+// Scrubber is the optional ability to read everything that is stored, in the
+// order in which it lies, and to check it against the checksums of the stored
+// bytes: no blob is decoded or hashed, so that this runs at the speed of the
+// disk. Problems carry the digest where it is known; a blob that the catalog
+// or index has and the disk has not is a Problem that wraps ErrCorrupt.
+type Scrubber interface {
+	Scrub(ctx context.Context, o ScrubOptions) error
 }

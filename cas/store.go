@@ -55,8 +55,10 @@ const (
 	// ErrQuota.
 	Snapshot Class = iota
 	// Cache blobs are kept while there is room: a store may evict them at any
-	// time after the session ended, and may lose the last of them in a power
-	// failure. A store without eviction treats them as Snapshot blobs.
+	// time, least recently used first, and may lose the last of them in a power
+	// failure, so a snapshot cannot rest on them: sessions of class Snapshot do
+	// not see them, and Commit of a session of class Cache is ErrInvalid. A
+	// store without eviction treats them as Snapshot blobs.
 	Cache
 )
 
@@ -84,7 +86,8 @@ type Session interface {
 	// Put stores plain under d, which the caller computed from exactly these
 	// bytes; plain is not kept. Storing a blob that exists writes nothing, but
 	// one that is damaged is replaced: a store that can rot compares once in
-	// each session, and bytes that are not d's are ErrInvalid where that shows.
+	// each session (or knows that it was read and found sound lately), and bytes
+	// that are not d's are ErrInvalid where that shows.
 	// The blob is readable at once and safe from collection until the session
 	// ends; it is durable after Flush or Commit.
 	Put(ctx context.Context, d digest.Digest, plain []byte) (PutResult, error)
@@ -251,6 +254,27 @@ type Stats struct {
 	QuarantinedBytes int64 `json:"quarantined_bytes"`
 	QuotaBytes       int64 `json:"quota_bytes"` // 0: none
 	Sessions         int64 `json:"sessions"`    // live ones
+
+	// Blobs of class Cache are counted in Blobs and StoredBytes too.
+	CacheBlobs      int64 `json:"cache_blobs"`
+	CacheBytes      int64 `json:"cache_bytes"`
+	CacheQuotaBytes int64 `json:"cache_quota_bytes"` // 0: only QuotaBytes bounds them
+	EvictedBytes    int64 `json:"evicted_bytes"`     // by this store since it was opened
+
+	// DeadBytes are taken by what was deleted or never committed and not
+	// reclaimed yet; DiskBytes are all bytes that the store takes, indexes and
+	// logs included. Zero where blobs are files.
+	DeadBytes int64 `json:"dead_bytes"`
+	DiskBytes int64 `json:"disk_bytes"`
+}
+
+// Amplification returns how many bytes the store takes for each byte that it
+// stores; 0 if it does not know.
+func (s Stats) Amplification() float64 {
+	if s.StoredBytes == 0 {
+		return 0
+	}
+	return float64(s.DiskBytes) / float64(s.StoredBytes)
 }
 
 // Stater is the optional ability to describe the content.
