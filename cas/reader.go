@@ -17,7 +17,8 @@ import (
 // it is: with another tenant's key, every sound blob looks like that.
 type Reader struct {
 	store  Store
-	viewer Viewer // nil if the store has no such ability
+	viewer Viewer      // nil if the store has no such ability
+	batch  BatchGetter // likewise
 	hasher *digest.Hasher
 	keep   bool // damaged blobs stay
 }
@@ -31,6 +32,7 @@ func NewReader(s Store, key *digest.Key) (*Reader, error) {
 	}
 	r := &Reader{store: s, hasher: h}
 	r.viewer, _ = s.(Viewer)
+	r.batch, _ = s.(BatchGetter)
 	return r, nil
 }
 
@@ -38,6 +40,37 @@ func NewReader(s Store, key *digest.Key) (*Reader, error) {
 // ErrCorrupt, dst is cleared so that nobody uses the bytes by mistake.
 func (r *Reader) Get(ctx context.Context, d digest.Digest, dst []byte) (int, error) {
 	n, err := r.store.Get(ctx, d, dst)
+	return r.checked(ctx, d, dst, n, err)
+}
+
+// GetBatch reads the blobs of a batch, in the order that suits the store if it
+// can read batches. What Get returns for a blob, its request has in N and Err,
+// whatever they held before; the bytes are checked here, by the caller's
+// goroutine. It returns an error only if nothing was tried: then no request is
+// to be looked at.
+func (r *Reader) GetBatch(ctx context.Context, reqs []Request) error {
+	for i := range reqs {
+		reqs[i].N, reqs[i].Err = 0, nil
+	}
+	if r.batch == nil {
+		for i := range reqs {
+			q := &reqs[i]
+			q.N, q.Err = r.Get(ctx, q.Digest, q.Dst)
+		}
+		return nil
+	}
+	if err := r.batch.GetBatch(ctx, reqs); err != nil {
+		return err
+	}
+	for i := range reqs {
+		q := &reqs[i]
+		q.N, q.Err = r.checked(ctx, q.Digest, q.Dst, q.N, q.Err)
+	}
+	return nil
+}
+
+// checked hands on what the store returned for d, if the bytes are d's.
+func (r *Reader) checked(ctx context.Context, d digest.Digest, dst []byte, n int, err error) (int, error) {
 	if errors.Is(err, kvferry.ErrCorrupt) {
 		clear(dst)
 		return 0, r.setAside(ctx, d, err)
