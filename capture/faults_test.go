@@ -100,11 +100,12 @@ func restores() []scenario {
 		{"groups", 0, []synthetic.Ability{rel, all}, capture.RestoreOptions{}, cas.FormatNative},
 		{"groups-busy", sweepPages, []synthetic.Ability{all, rel}, chosen, cas.FormatNative},
 	} {
-		for _, workers := range []int{1, 3} {
+		for i, workers := range []int{1, 3, 1, 3} {
+			batches := i > 1
 			scs = append(scs, scenario{
-				name: fmt.Sprintf("restore/%s/workers=%d", o.name, workers),
+				name: fmt.Sprintf("restore/%s/workers=%d/batches=%t", o.name, workers, batches),
 				world: func(t testing.TB) *world {
-					return newWorld(t, newMem(t), o.engine, o.sets...).stored(t, sweepPages+2, capture.Options{Format: o.format})
+					return newWorld(t, reading(t, batches), o.engine, o.sets...).stored(t, sweepPages+2, capture.Options{Format: o.format})
 				},
 				run: func(ctx context.Context, w *world) error {
 					ro := o.options
@@ -119,6 +120,14 @@ func restores() []scenario {
 		}
 	}
 	return scs
+}
+
+// reading returns a store that reads batches, or one that does not.
+func reading(t testing.TB, batches bool) cas.Store {
+	if batches {
+		return newBatch(t)
+	}
+	return newMem(t)
 }
 
 // restored checks that the world's engine holds what it held and the snapshot.
@@ -150,15 +159,16 @@ func restored(t testing.TB, w *world, o capture.RestoreOptions) {
 // readers are the scenarios of what only reads, and of Convert.
 func readers() []scenario {
 	var scs []scenario
-	for _, f := range []cas.Format{cas.FormatNative, cas.FormatProcessFork} {
+	for i, f := range append(bothFormats(), bothFormats()...) {
+		batches := i > 1
 		fresh := func(t testing.TB) *world {
-			w := newWorld(t, newMem(t), 0, 0)
+			w := newWorld(t, reading(t, batches), 0, 0)
 			w.stored(t, sweepPages, capture.Options{Format: f, Names: []string{"b"}})
 			return w.stored(t, sweepPages+2, capture.Options{Format: f, Names: []string{"a"}})
 		}
 		add := func(name string, run func(ctx context.Context, w *world) error) {
 			scs = append(scs, scenario{
-				name: fmt.Sprintf("%s/format=%s", name, f), world: fresh, run: run, done: func(testing.TB, *world) {},
+				name: fmt.Sprintf("%s/format=%s/batches=%t", name, f, batches), world: fresh, run: run, done: func(testing.TB, *world) {},
 			})
 		}
 		add("verify", func(ctx context.Context, w *world) error {

@@ -23,6 +23,12 @@ func newFaultStore(inner cas.Store, c *calls) cas.Store {
 			faultChecker
 		}{s, faultChecker{ch, c}}
 	}
+	if b, ok := inner.(cas.BatchGetter); ok {
+		return struct {
+			faultStore
+			faultBatcher
+		}{s, faultBatcher{b, c}}
+	}
 	if v, ok := inner.(cas.Viewer); ok {
 		return struct {
 			faultStore
@@ -97,6 +103,28 @@ func (v faultViewer) View(ctx context.Context, d digest.Digest) (cas.View, error
 		return nil, err
 	}
 	return v.inner.View(ctx, d)
+}
+
+type faultBatcher struct {
+	inner cas.BatchGetter
+	calls *calls
+}
+
+// GetBatch fails as a whole, or in one of its requests.
+func (b faultBatcher) GetBatch(ctx context.Context, reqs []cas.Request) error {
+	if err := b.calls.hit("get batch"); err != nil {
+		return err
+	}
+	for i := range reqs {
+		q := &reqs[i]
+		if q.Err = b.calls.hit("store get"); q.Err != nil {
+			continue
+		}
+		if err := b.inner.GetBatch(ctx, reqs[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type faultChecker struct {

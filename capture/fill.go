@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kvferry/kvferry"
-	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/staging"
 )
@@ -56,11 +55,7 @@ func (r *returning) fill(ctx context.Context) error {
 func (f *filling) run(ctx context.Context) error {
 	size := f.t.stored.Meta.PageBytes()
 	mover, _ := f.t.group.Pager.(pager.Mover)
-	pages := len(f.t.pages)
-	if mover == nil {
-		pages = f.r.opts.Workers // each works in one frame
-	}
-	ring, err := f.r.opts.ring(size, pages, 1, mover != nil)
+	ring, err := f.newRing(size, mover != nil)
 	if err != nil {
 		return err
 	}
@@ -122,9 +117,22 @@ func (f *filling) claim(n int) (lo, hi int) {
 	return min(end-n, len(f.t.pages)), min(end, len(f.t.pages))
 }
 
-// write is a worker for pagers that copy synchronously: it has one frame.
+// newRing takes the staging memory. What is copied by the workers themselves
+// needs a frame for each, or as many as a batch of the store's has pages.
+func (f *filling) newRing(size int, mover bool) (*staging.Ring, error) {
+	o := &f.r.opts
+	switch {
+	case mover:
+		return o.ring(size, len(f.t.pages), 1, true)
+	case batches(f.r.store):
+		return o.batchRing(size, len(f.t.pages))
+	}
+	return o.ring(size, o.Workers, 1, false)
+}
+
+// write is a worker for pagers that copy synchronously: it has one extent.
 func (f *filling) write(ctx context.Context) error {
-	rd, err := cas.NewReader(f.r.store, f.r.opts.Key)
+	src, err := f.newSource(f.ring.Frames())
 	if err != nil {
 		return err
 	}
@@ -133,41 +141,38 @@ func (f *filling) write(ctx context.Context) error {
 		return err
 	}
 	defer ext.Release()
-	frame := ext.Frame(0)
-	defer frame.Release()
-	size := len(frame.Bytes())
+	size := f.t.stored.Meta.PageBytes()
+	views := make([][]byte, ext.Len())
+	for i := range views {
+		views[i] = ext.Bytes()[i*size : (i+1)*size : (i+1)*size]
+	}
 	batch := min(fillBatchBytes/max(size, 1), staging.DefaultMaxFrames)
 	batch = max(1, min(batch, len(f.t.pages)/(4*f.r.opts.Workers))) // small caches are shared by all workers
+	batch = max(batch, len(views))
 	for {
 		lo, hi := f.claim(batch)
 		if lo == hi {
 			return nil
 		}
-		for i := lo; i < hi; i++ {
-			if err := f.read(ctx, rd, i, frame.Bytes()); err != nil {
+		for at := lo; at < hi; at += len(views) {
+			if err := f.copyIn(ctx, src, at, views[:min(len(views), hi-at)]); err != nil {
 				return err
-			}
-			if err := f.t.group.Pager.WritePage(ctx, f.t.ids[i], frame.Bytes()); err != nil {
-				return fmt.Errorf("write page %d of group %q: %w", f.t.ids[i], f.t.group.Name, err)
 			}
 		}
 		f.meter.add(hi-lo, int64(hi-lo)*int64(size))
 	}
 }
 
-// read fills dst with the checked parts of the target's page i.
-func (f *filling) read(ctx context.Context, rd *cas.Reader, i int, dst []byte) error {
-	number := int(f.t.pages[i])
-	for p, part := range f.t.stored.Meta.Parts {
-		d := f.t.stored.Table.Digest(number, p)
-		n, err := rd.Get(ctx, d, dst[:part.Bytes])
-		if errors.Is(err, kvferry.ErrShortBuffer) || err == nil && n != part.Bytes {
-			err = fmt.Errorf("blob %v has not the %d bytes of the part: %w", d, part.Bytes, kvferry.ErrCorrupt)
+// copyIn reads the pages from lo on into the views and writes them into the
+// engine.
+func (f *filling) copyIn(ctx context.Context, src *source, lo int, views [][]byte) error {
+	if err := src.read(ctx, lo, views); err != nil {
+		return err
+	}
+	for i, v := range views {
+		if err := f.t.group.Pager.WritePage(ctx, f.t.ids[lo+i], v); err != nil {
+			return fmt.Errorf("write page %d of group %q: %w", f.t.ids[lo+i], f.t.group.Name, err)
 		}
-		if err != nil {
-			return fmt.Errorf("part %d of page %d of group %q: %w", p, number, f.t.group.Name, err)
-		}
-		dst = dst[part.Bytes:]
 	}
 	return nil
 }
@@ -184,7 +189,7 @@ type sent struct {
 // send is a worker for pagers that copy asynchronously: while one extent is on
 // its way the next is read and checked.
 func (f *filling) send(ctx context.Context, m pager.Mover) (err error) {
-	rd, err := cas.NewReader(f.r.store, f.r.opts.Key)
+	src, err := f.newSource(f.ring.Frames())
 	if err != nil {
 		return err
 	}
@@ -205,7 +210,7 @@ func (f *filling) send(ctx context.Context, m pager.Mover) (err error) {
 			return err
 		}
 		now := spare
-		if err := f.submit(ctx, m, rd, now, ext, lo, hi); err != nil {
+		if err := f.submit(ctx, m, src, now, ext, lo, hi); err != nil {
 			return err
 		}
 		last := before
@@ -227,7 +232,7 @@ func (f *filling) newSent() *sent {
 }
 
 // submit reads pages lo to hi into ext and starts their copy.
-func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, s *sent, ext *staging.Extent, lo, hi int) (err error) {
+func (f *filling) submit(ctx context.Context, m pager.Mover, src *source, s *sent, ext *staging.Extent, lo, hi int) (err error) {
 	*s = sent{ext: ext, ids: f.t.ids[lo:hi], frames: s.frames[:0], views: s.views[:0]}
 	full := false
 	defer func() { // also on a panic of the store: nothing was submitted yet
@@ -235,13 +240,13 @@ func (f *filling) submit(ctx context.Context, m pager.Mover, rd *cas.Reader, s *
 			s.release()
 		}
 	}()
-	for i := lo; i < hi; i++ {
-		fr := ext.Frame(i - lo)
+	for i := range hi - lo {
+		fr := ext.Frame(i)
 		s.frames = append(s.frames, fr)
 		s.views = append(s.views, fr.Bytes())
-		if err := f.read(ctx, rd, i, fr.Bytes()); err != nil {
-			return err
-		}
+	}
+	if err := src.read(ctx, lo, s.views); err != nil {
+		return err
 	}
 	full = true
 	answered := false

@@ -39,3 +39,26 @@ func (t *Transfer) ring(frame, pages, groups int, mover bool) (*staging.Ring, er
 		Allocator:   t.Allocator,
 	})
 }
+
+// batchRing takes staging memory in which each worker has one extent, of as
+// many pages as it reads at a time: readBatchBytes if StagingBytes allows that
+// for all of them, but no more than its share of few pages.
+func (t *Transfer) batchRing(frame, pages int) (*staging.Ring, error) {
+	bytes := t.StagingBytes
+	if bytes == 0 {
+		bytes = DefaultStagingBytes
+	}
+	extents := max(t.Workers, 2)
+	perExtent := staging.DefaultMaxFrames
+	if frame > 0 {
+		perExtent = min(perExtent, min(readBatchBytes, bytes/extents)/frame)
+	}
+	perExtent = max(1, min(perExtent, pages/(4*t.Workers)))
+	return staging.NewRing(staging.Options{
+		FrameBytes:  frame,
+		ExtentBytes: perExtent * frame,
+		MaxFrames:   perExtent,
+		Extents:     extents,
+		Allocator:   t.Allocator,
+	})
+}

@@ -86,15 +86,17 @@ func allocationsOf(t *testing.T, dim uint32, n int, set synthetic.Ability) count
 	require.NoError(t, err)
 	defer func() { require.NoError(t, dst.Close()) }()
 	p := dst.With(set)
-	c["restore"] = mallocs(func() {
-		_, err = capture.Restore(ctx, stores[0], rep.Root, p, capture.RestoreOptions{Transfer: transfer})
-	}, func() {
-		require.NoError(t, err)
-		ids, err := dst.OccupiedPages(ctx)
-		require.NoError(t, err)
-		require.NoError(t, dst.InstallLogicalSeqs(ctx, nil))
-		require.NoError(t, p.(pager.Releaser).ReleasePages(ctx, ids))
-	})
+	for op, s := range map[string]cas.Store{"restore": stores[0], "restore, batches": &batchStore{Store: stores[0]}} {
+		c[op] = mallocs(func() {
+			_, err = capture.Restore(ctx, s, rep.Root, p, capture.RestoreOptions{Transfer: transfer})
+		}, func() {
+			require.NoError(t, err)
+			ids, err := dst.OccupiedPages(ctx)
+			require.NoError(t, err)
+			require.NoError(t, dst.InstallLogicalSeqs(ctx, nil))
+			require.NoError(t, p.(pager.Releaser).ReleasePages(ctx, ids))
+		})
+	}
 	return c
 }
 
@@ -113,8 +115,8 @@ func TestNoAllocationsPerPage(t *testing.T) {
 			small int
 			ops   []string
 		}{
-			{4, 4000, []string{"capture", "capture into mem, new", "capture into mem, known", "restore"}}, // pages of 256 bytes
-			{256, 150, []string{"capture", "restore"}},                                                    // pages of 16 KiB
+			{4, 4000, []string{"capture", "capture into mem, new", "capture into mem, known", "restore", "restore, batches"}}, // pages of 256 bytes
+			{256, 150, []string{"capture", "restore", "restore, batches"}},                                                    // pages of 16 KiB
 		} {
 			few, many := allocationsOf(t, g.dim, g.small, set), allocationsOf(t, g.dim, 10*g.small, set)
 			for _, op := range g.ops {

@@ -2,14 +2,12 @@ package capture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
@@ -109,42 +107,83 @@ type verifying struct {
 
 // group checks the distinct blobs of one group.
 func (v *verifying) group(ctx context.Context, g *manifest.Group, distinct []int) ([]Loss, error) {
-	var mu sync.Mutex
-	bad := map[digest.Digest]error{}
-	var next atomic.Int64
+	c := &combing{v: v, g: g, distinct: distinct, bad: map[digest.Digest]error{}}
 	eg, ctx := newCrew(ctx)
 	for range workers(v.opts.Workers) {
-		eg.Go(func() error {
-			rd, err := cas.NewReader(v.store, v.opts.Key)
-			if err != nil {
-				return err
-			}
-			scratch := make([]byte, largestPart(g))
-			for {
-				n := int(next.Add(1)) - 1
-				if n >= len(distinct) {
-					return nil
-				}
-				i := distinct[n]
-				d := g.Table.Digest(i/g.Table.Parts(), i%g.Table.Parts())
-				size := g.Meta.Parts[i%g.Table.Parts()].Bytes
-				if err := checkBlob(ctx, rd, d, scratch, size); err != nil {
-					if ctx.Err() != nil {
-						return context.Cause(ctx)
-					}
-					mu.Lock()
-					bad[d] = err
-					mu.Unlock()
-				}
-				v.bytes.Add(int64(size))
-				v.meter.add(1, int64(size))
-			}
-		})
+		eg.Go(func() error { return c.work(ctx) })
 	}
 	if err := eg.Wait(); err != nil {
 		return nil, err
 	}
-	return losses(g, func(d digest.Digest, _ int) error { return bad[d] }), nil
+	return losses(g, func(d digest.Digest, _ int) error { return c.bad[d] }), nil
+}
+
+// combing is the check of one group's blobs by several workers.
+type combing struct {
+	v        *verifying
+	g        *manifest.Group
+	distinct []int
+	next     atomic.Int64
+
+	mu  sync.Mutex
+	bad map[digest.Digest]error
+}
+
+// work is a worker: it reads as many blobs at a time as fit its buffer, or one
+// where the store does not read batches.
+func (c *combing) work(ctx context.Context) error {
+	rd, err := cas.NewReader(c.v.store, c.v.opts.Key)
+	if err != nil {
+		return err
+	}
+	most, room := 1, largestPart(c.g)
+	if batches(c.v.store) {
+		most = max(1, min(readBatchBytes/max(room, 1), readBatchRequests, len(c.distinct)/(4*workers(c.v.opts.Workers))))
+	}
+	scratch := make([]byte, most*room)
+	reqs := make([]cas.Request, 0, most)
+	for {
+		lo := int(c.next.Add(int64(most))) - most
+		if lo >= len(c.distinct) {
+			return nil
+		}
+		run := c.distinct[lo:min(lo+most, len(c.distinct))]
+		reqs = reqs[:0]
+		for k, i := range run {
+			d, size := c.blob(i)
+			reqs = append(reqs, cas.Request{Digest: d, Dst: scratch[k*room:][:size]})
+		}
+		err := rd.GetBatch(ctx, reqs)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		c.judge(reqs)
+	}
+}
+
+// blob returns the digest and length of the blob that is used at i, which is
+// page x parts + part.
+func (c *combing) blob(i int) (digest.Digest, int) {
+	parts := c.g.Table.Parts()
+	return c.g.Table.Digest(i/parts, i%parts), c.g.Meta.Parts[i%parts].Bytes
+}
+
+// judge keeps what is wrong with the blobs of a batch, and counts them.
+func (c *combing) judge(reqs []cas.Request) {
+	var bytes int64
+	for _, q := range reqs {
+		if err := partError(q.Digest, q.N, len(q.Dst), q.Err); err != nil {
+			c.mu.Lock()
+			c.bad[q.Digest] = err
+			c.mu.Unlock()
+		}
+		bytes += int64(len(q.Dst))
+	}
+	c.v.bytes.Add(bytes)
+	c.v.meter.add(len(reqs), bytes)
 }
 
 func checkWorkers(n int) error { return Transfer{Workers: n}.validate() }
@@ -166,10 +205,7 @@ func largestPart(g *manifest.Group) int {
 // checkBlob reads a blob of a known length.
 func checkBlob(ctx context.Context, rd *cas.Reader, d digest.Digest, scratch []byte, size int) error {
 	n, err := rd.Get(ctx, d, scratch[:size])
-	if errors.Is(err, kvferry.ErrShortBuffer) || err == nil && n != size {
-		return fmt.Errorf("capture: blob %v has not the %d bytes of its part: %w", d, size, kvferry.ErrCorrupt)
-	}
-	return err
+	return partError(d, n, size, err)
 }
 
 // losses lists the blobs of a group that fault reports an error for, in order
