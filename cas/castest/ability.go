@@ -3,6 +3,7 @@ package castest
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,11 +18,11 @@ var abilityTests = []test{
 	{name: "enumerate stops", needs: needs(Enumerates), run: testEnumerateStops},
 	{name: "view", needs: needs(Views), run: testView},
 	{name: "view outlives deletion", needs: needs(Views), run: testViewOutlives},
-	{name: "batch", needs: needs(Batches), run: testBatch},
 	{name: "quarantine", needs: needs(Quarantines), run: testQuarantine},
 	{name: "quarantine beside a session", needs: needs(Quarantines), run: testQuarantineHeld},
 	{name: "stats", needs: needs(Describes), run: testStats},
 	{name: "check of a sound store", needs: needs(Checks), run: testCheckSound},
+	{name: "scrub of a sound store", needs: needs(Scrubs), run: testScrubSound},
 }
 
 func testEnumerate(t *testing.T, c Config) {
@@ -123,36 +124,6 @@ func testViewOutlives(t *testing.T, c Config) {
 	}
 }
 
-func testBatch(t *testing.T, c Config) {
-	s := c.open(t)
-	sess := begin(t, s)
-	var reqs []cas.Request
-	var want [][]byte
-	for i := range 50 {
-		p := noise(uint64(i), 100*i)
-		reqs = append(reqs, cas.Request{Digest: put(t, sess, p), Dst: make([]byte, len(p))})
-		want = append(want, p)
-	}
-	reqs[3].Digest = sum(t, digest.BLAKE3, []byte("never put"))
-	reqs[4].Dst = reqs[4].Dst[:10]
-	reqs[5].Digest = digest.Digest{}
-	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), reqs))
-	for i, r := range reqs {
-		switch i {
-		case 3:
-			require.ErrorIs(t, r.Err, kvferry.ErrNotFound)
-		case 4:
-			require.ErrorIs(t, r.Err, kvferry.ErrShortBuffer)
-		case 5:
-			require.ErrorIs(t, r.Err, kvferry.ErrInvalid)
-		default:
-			require.NoError(t, r.Err)
-			require.True(t, bytes.Equal(want[i], r.Dst[:r.N]), "request %d", i)
-		}
-	}
-	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), nil))
-}
-
 // testQuarantine puts wrong bytes under a digest, which a store does not
 // notice and a Reader does.
 func testQuarantine(t *testing.T, c Config) {
@@ -241,9 +212,15 @@ func stats(t *testing.T, s cas.Store) cas.Stats {
 	return st
 }
 
+// counts are the fields that mean the same in every store.
+func counts(st cas.Stats) cas.Stats {
+	return cas.Stats{Blobs: st.Blobs, StoredBytes: st.StoredBytes, Quarantined: st.Quarantined,
+		QuarantinedBytes: st.QuarantinedBytes, QuotaBytes: st.QuotaBytes, Sessions: st.Sessions}
+}
+
 func testStats(t *testing.T, c Config) {
 	s := c.open(t)
-	require.Equal(t, cas.Stats{}, stats(t, s))
+	require.Equal(t, cas.Stats{}, counts(stats(t, s)))
 	sess, other := begin(t, s), begin(t, s)
 	var stored int64
 	for i := range 20 {
@@ -253,20 +230,37 @@ func testStats(t *testing.T, c Config) {
 		stored += r.StoredBytes
 	}
 	want := cas.Stats{Blobs: 15, StoredBytes: stored, Sessions: 2}
-	require.Equal(t, want, stats(t, s))
+	require.Equal(t, want, counts(stats(t, s)))
 	require.NoError(t, sess.Commit(t.Context(), entry(sum(t, digest.BLAKE3, noise(0, 100)), day(0))))
 	require.NoError(t, other.Abort(t.Context()))
 	want.Sessions = 0
-	require.Equal(t, want, stats(t, s))
+	require.Equal(t, want, counts(stats(t, s)))
+	wantSensible(t, stats(t, s))
 	if c.can(Quota) {
 		require.EqualValues(t, 1<<20, stats(t, c.openWith(t, Setup{QuotaBytes: 1 << 20})).QuotaBytes)
 	}
 	if c.can(Collects) {
 		r := collectNothing(t, s)
 		require.EqualValues(t, 14, r.Deleted)
-		require.Equal(t, stored-r.DeletedBytes, stats(t, s).StoredBytes)
-		require.Equal(t, r.LiveBytes, stats(t, s).StoredBytes)
-		require.EqualValues(t, 1, stats(t, s).Blobs)
+		st := stats(t, s)
+		require.Equal(t, stored-r.DeletedBytes, st.StoredBytes)
+		require.Equal(t, r.LiveBytes, st.StoredBytes)
+		require.EqualValues(t, 1, st.Blobs)
+		wantSensible(t, st)
+	}
+}
+
+// wantSensible requires that the fields which not every store has do not
+// contradict the others, in a store whose blobs are flushed and no cache.
+func wantSensible(t *testing.T, st cas.Stats) {
+	t.Helper()
+	require.Zero(t, st.CacheBlobs)
+	require.Zero(t, st.CacheBytes)
+	require.Zero(t, st.EvictedBytes)
+	require.GreaterOrEqual(t, st.DeadBytes, int64(0))
+	if st.DiskBytes != 0 {
+		require.GreaterOrEqual(t, st.DiskBytes, st.StoredBytes+st.DeadBytes)
+		require.GreaterOrEqual(t, st.Amplification(), 1.0)
 	}
 }
 
@@ -285,4 +279,39 @@ func testCheckSound(t *testing.T, c Config) {
 	require.NoError(t, s.(cas.Checker).Check(t.Context(), func(p cas.Problem) {
 		t.Errorf("a sound store has no problem: %+v", p)
 	}))
+}
+
+// testScrubSound: a sound store scrubs clean, empty or full, also what was not
+// flushed, and the progress ends at the whole.
+func testScrubSound(t *testing.T, c Config) {
+	s := c.open(t)
+	scrub(t, s)
+	sn := commit(t, s, day(0), []string{"x"}, noise(1, 100), noise(2, 300000), nil)
+	gone := commit(t, s, day(1), nil, noise(3, 5000))
+	require.NoError(t, s.Catalog().Drop(t.Context(), gone.root))
+	require.Positive(t, scrub(t, s))
+	if c.can(Collects) {
+		collect(t, s, cas.CollectOptions{})
+	}
+	put(t, begin(t, s), noise(4, 100))
+	require.Positive(t, scrub(t, s))
+	require.NoError(t, s.(cas.Scrubber).Scrub(t.Context(), cas.ScrubOptions{}), "without anybody to tell")
+	wantSnapshot(t, s, sn)
+}
+
+// scrub requires a clean scrub and returns how many bytes it read.
+func scrub(t *testing.T, s cas.Store) int64 {
+	t.Helper()
+	var mu sync.Mutex
+	var done, total int64
+	require.NoError(t, s.(cas.Scrubber).Scrub(t.Context(), cas.ScrubOptions{
+		Report: func(p cas.Problem) { t.Errorf("a sound store has no problem: %+v", p) },
+		Progress: func(d, of int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			done, total = max(done, d), max(total, of)
+		},
+	}))
+	require.Equal(t, total, done, "bytes that were read, of the whole")
+	return done
 }

@@ -22,13 +22,15 @@ import (
 // Ability is something that not every store can do.
 type Ability string
 
-// The abilities. The first four are properties of the store that Config.Open
+// The abilities. The first six are properties of the store that Config.Open
 // opens; the others are optional interfaces of package cas.
 const (
 	Quota      Ability = "quota"      // Setup.QuotaBytes is obeyed
 	Clock      Ability = "clock"      // Setup.Now is the clock of leases and collections
 	Persistent Ability = "persistent" // opening Setup.Dir again finds what was committed
 	Shared     Ability = "shared"     // two open stores in one Setup.Dir see each other's blobs, sessions and catalog
+	Evicts     Ability = "evicts"     // blobs of class Cache are evicted to stay within Setup.CacheBytes
+	Expires    Ability = "expires"    // blobs of class Cache go Setup.CacheTTL after they were stored, by Setup.Now
 
 	Enumerates  Ability = "cas.Enumerator"
 	Views       Ability = "cas.Viewer"
@@ -37,7 +39,11 @@ const (
 	Checks      Ability = "cas.Checker"
 	Quarantines Ability = "cas.Quarantiner"
 	Describes   Ability = "cas.Stater"
+	Scrubs      Ability = "cas.Scrubber"
 )
+
+// properties are the abilities that are no interfaces.
+func properties() []Ability { return []Ability{Quota, Clock, Persistent, Shared, Evicts, Expires} }
 
 // Setup says what a store is opened with.
 type Setup struct {
@@ -46,6 +52,12 @@ type Setup struct {
 	Dir string
 	// QuotaBytes is the quota; 0 is none.
 	QuotaBytes int64
+	// CacheBytes is the quota of class Cache, not below 4 MiB; 0 is none. The
+	// store is opened so that it evicts in steps of a sixteenth of it at most.
+	CacheBytes int64
+	// CacheTTL is how long blobs of class Cache live, in whole seconds; 0 is
+	// for ever.
+	CacheTTL time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }
@@ -80,6 +92,8 @@ func Run(t *testing.T, c Config) {
 		{"image", imageTests},
 		{"collect", collectTests},
 		{"ability", abilityTests},
+		{"batch", batchTests},
+		{"cache", cacheTests},
 		{"life", lifeTests},
 	} {
 		t.Run(g.name, func(t *testing.T) {
@@ -125,12 +139,13 @@ func (c Config) testAbilities(t *testing.T) {
 	_, found[Checks] = s.(cas.Checker)
 	_, found[Quarantines] = s.(cas.Quarantiner)
 	_, found[Describes] = s.(cas.Stater)
+	_, found[Scrubs] = s.(cas.Scrubber)
 	for a, is := range found {
 		require.Equal(t, is, c.can(a), "%s: is in the store: %t, is listed: %t", a, is, c.can(a))
 	}
 	for _, a := range c.Abilities {
 		_, isInterface := found[a]
-		require.True(t, isInterface || slices.Contains([]Ability{Quota, Clock, Persistent, Shared}, a), "unknown ability %q", a)
+		require.True(t, isInterface || slices.Contains(properties(), a), "unknown ability %q", a)
 	}
 }
 

@@ -73,6 +73,9 @@ func calls(s cas.Store, sess cas.Session, d digest.Digest) map[string]func(conte
 	if x, ok := s.(cas.Checker); ok {
 		all["Check"] = func(ctx context.Context) error { return x.Check(ctx, func(cas.Problem) {}) }
 	}
+	if x, ok := s.(cas.Scrubber); ok {
+		all["Scrub"] = func(ctx context.Context) error { return x.Scrub(ctx, cas.ScrubOptions{}) }
+	}
 	if x, ok := s.(cas.Quarantiner); ok {
 		all["Quarantine"] = func(ctx context.Context) error { return x.Quarantine(ctx, d) }
 	}
