@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/cas/dir"
+)
+
+// backend is a store that can be measured.
+type backend struct {
+	name  string
+	open  func(path string) (cas.Store, error)
+	files bool // it makes a file of each blob, so it is not asked for millions
+}
+
+// backends lists them; the first is the default.
+func backends() []backend {
+	return []backend{
+		{"dir", openDir, true},
+	}
+}
+
+func openDir(path string) (cas.Store, error) { return dir.Open(path, dir.Options{}) }
+
+func backendNamed(name string) (backend, error) {
+	for _, x := range backends() {
+		if x.name == name {
+			return x, nil
+		}
+	}
+	return backend{}, fmt.Errorf("no store %q, there are %s", name, backendNames())
+}
+
+func backendNames() string {
+	var names []string
+	for _, x := range backends() {
+		names = append(names, x.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// indexed is what a store that keeps its index in memory can tell of it: the
+// bytes of the digest index, all memory mapped for it included.
+type indexed interface {
+	IndexBytes() int64
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kvferry/kvferry"
+)
+
+// counters are what the kernel counted of this process and of the device. The
+// device's count includes what other processes did meanwhile.
+type counters struct {
+	readBytes, writeBytes int64 // of this process, at the block layer
+	deviceBytes           int64 // written to the device
+	cpuSeconds            float64
+}
+
+// since returns what was counted after c was.
+func (c counters) since(old counters) counters {
+	return counters{
+		c.readBytes - old.readBytes, c.writeBytes - old.writeBytes,
+		c.deviceBytes - old.deviceBytes, c.cpuSeconds - old.cpuSeconds,
+	}
+}
+
+// count reads the kernel's counters. What the kernel does not tell is 0.
+func count(dir string) (counters, error) {
+	var c counters
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		return c, fmt.Errorf("getrusage: %w", err)
+	}
+	c.cpuSeconds = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
+	own, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return c, err
+	}
+	for line := range bytes.Lines(own) {
+		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), ": ")
+		n, err := strconv.ParseInt(value, 10, 64)
+		switch {
+		case err != nil:
+			return c, fmt.Errorf("/proc/self/io: %w", err)
+		case key == "read_bytes":
+			c.readBytes = n
+		case key == "write_bytes":
+			c.writeBytes = n
+		}
+	}
+	c.deviceBytes, err = deviceBytes(dir)
+	return c, err
+}
+
+// sectorBytes is the unit of the statistics, whatever the device's own is.
+const sectorBytes = 512
+
+// deviceBytes returns what was written to the device under dir since boot.
+func deviceBytes(dir string) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return 0, fmt.Errorf("stat %s: %w", dir, err)
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // no block device
+	}
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 7 {
+		return 0, fmt.Errorf("device statistics of %d fields", len(fields))
+	}
+	n, err := strconv.ParseInt(fields[6], 10, 64)
+	return n * sectorBytes, err
+}
+
+// syncFS returns when all that was written on dir's file system is on its disk.
+func syncFS(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = unix.Syncfs(int(f.Fd()))
+	return errors.Join(err, f.Close())
+}
+
+// dropCached makes the next read of every file below root come from the disk.
+// The kernel keeps what is dirty or mapped, so the file system is synced
+// first; what was read from the disk afterwards is counted and shown.
+func dropCached(root string) error {
+	if err := syncFS(root); err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// residentBytes returns how much memory this process holds that is not the
+// page cache's.
+func residentBytes() (int64, error) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte("RssAnon:")); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(string(rest)), " kB"), 10, 64)
+			return kib * kiB, err
+		}
+	}
+	return 0, fmt.Errorf("no RssAnon: %w", kvferry.ErrUnsupported)
+}
+
+// openDirect opens a file for transfers past the page cache. A file system
+// without them is ErrUnsupported.
+func openDirect(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|unix.O_DIRECT, 0o644)
+	if errors.Is(err, unix.EINVAL) {
+		err = fmt.Errorf("%w: %w", kvferry.ErrUnsupported, err)
+	}
+	return f, err
+}
+
+// allocate makes a file as long as it will be, so that writes do not extend it.
+func allocate(f *os.File, bytes int64) error {
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, bytes); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("fallocate: %w", err)
+	}
+	return nil
+}
+
+// alignedBuffer is memory that O_DIRECT takes; release gives it back.
+func alignedBuffer(bytes int) (buf []byte, release func() error, err error) {
+	buf, err = unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mmap: %w", err)
+	}
+	return buf, func() error { return unix.Munmap(buf) }, nil
+}
+
+// machine describes what the figures were taken on.
+func machine(_ context.Context, dir string) string {
+	var u unix.Utsname
+	kernel := "Linux"
+	if unix.Uname(&u) == nil {
+		kernel += " " + unix.ByteSliceToString(u.Release[:])
+	}
+	model, memory := "unknown processor", "unknown memory"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(text), "model name"); ok {
+			line, _, _ := strings.Cut(rest, "\n")
+			model = strings.Trim(line, " \t:")
+		}
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		memory = fmt.Sprintf("%.0f GiB", float64(info.Totalram)*float64(info.Unit)/giB)
+	}
+	return fmt.Sprintf("%s, %s of memory, %s, %s", model, memory, fileSystem(dir), kernel)
+}
+
+// fileSystem names the file system of dir.
+func fileSystem(dir string) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return "unknown file system"
+	}
+	switch st.Type {
+	case unix.EXT4_SUPER_MAGIC:
+		return "ext4"
+	case unix.XFS_SUPER_MAGIC:
+		return "xfs"
+	case unix.BTRFS_SUPER_MAGIC:
+		return "btrfs"
+	case unix.TMPFS_MAGIC:
+		return "tmpfs"
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return "overlayfs"
+	}
+	return fmt.Sprintf("file system %#x", st.Type)
+}

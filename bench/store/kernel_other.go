@@ -1,0 +1,51 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/kvferry/kvferry"
+)
+
+// counters are what the kernel counted of this process and of the device.
+type counters struct {
+	readBytes, writeBytes int64
+	deviceBytes           int64
+	cpuSeconds            float64
+}
+
+func (c counters) since(counters) counters { return c }
+
+// count has no counters to read here: figures that rest on them are zero.
+func count(string) (counters, error) { return counters{}, nil }
+
+func syncFS(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func dropCached(root string) error { return syncFS(root) }
+
+func residentBytes() (int64, error) { return 0, nil }
+
+func openDirect(path string, flags int) (*os.File, error) {
+	return nil, fmt.Errorf("open %s past the page cache, flags %#x: %w", path, flags, kvferry.ErrUnsupported)
+}
+
+func allocate(*os.File, int64) error { return nil }
+
+func alignedBuffer(bytes int) (buf []byte, release func() error, err error) {
+	return make([]byte, bytes), func() error { return nil }, nil
+}
+
+func machine(context.Context, string) string { return runtime.GOOS + "/" + runtime.GOARCH }
