@@ -24,15 +24,15 @@
 // Integers are little-endian, CRC is CRC-32C. The header lies in block 0 twice,
 // at 0 and at 2048, so that one bad sector does not lose it.
 //
-//	   0  8  "KVFRLOG\n"
-//	   8  4  version, 1
-//	  12  4  zero
-//	  16  8  generation, as in the name
-//	  24  8  base: the checkpoint that it starts from, 0 for none
-//	  32  8  sequence number of its first transaction
-//	  40 16  store id
-//	  56  4  zero
-//	  60  4  CRC of the 60 bytes before
+//	 0  8  "KVFRLOG\n"
+//	 8  4  version, 1
+//	12  4  zero
+//	16  8  generation, as in the name
+//	24  8  base: the checkpoint that it starts from, 0 for none
+//	32  8  sequence number of its first transaction
+//	40 16  store id
+//	56  4  zero
+//	60  4  CRC of the 60 bytes before
 //
 // Block 1 tells the living what is there. Each word is a number below 2^48 and
 // above it, in the upper 16 bits, a check on it (the two halves of the CRC of
@@ -40,7 +40,8 @@
 // written. The words are hints: what they say is believed only together with
 // what the transactions say.
 //
-//	4096  8  committed: the offset up to which transactions count
+//	4096  8  committed: the offset up to which transactions count, plus 1 if
+//	         there is a successor
 //	4104  8  durable: the offset up to which they were synced, too
 //	4112  8  generation of the successor, 0 for none
 //	4120  8  1 after a failed sync: what is not durable may never be
