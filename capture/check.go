@@ -16,27 +16,44 @@ import (
 type CheckOptions struct {
 	// Key of a tenant, so that its blobs can be checked too.
 	Key *digest.Key
+	// Quick asks for the store's own scrub, where it is a cas.Scrubber: what is
+	// stored is read in the order in which it lies and held against its
+	// checksums, and nothing is decoded or hashed. Other stores are checked in
+	// depth all the same.
+	Quick bool
+	// Repair sets damaged blobs aside, where the store is a cas.Quarantiner, and
+	// heals those that are damaged, or missed by a snapshot, from From.
+	Repair bool
+	// From is a store that may have sound copies; nil means that there is none.
+	// It is only read.
+	From cas.Store
 	// Workers that read and hash; 0 means one per processor.
 	Workers int
 	// Progress, if set, is called from several goroutines; it counts blobs as
-	// pages.
+	// pages, and bytes as stored.
 	Progress func(Progress)
 }
 
 // CheckReport says what a Check found.
 type CheckReport struct {
+	// Deep says that every blob was decoded and hashed; else only what is
+	// stored was held against its checksums.
+	Deep  bool
 	Blobs int64 // blobs read
-	Bytes int64 // their plain bytes
+	Bytes int64 // their plain bytes, or if not Deep what was read
 	// Unchecked counts keyed blobs that the key, if one was given, did not
 	// fit: they were decoded but not hashed, and belong to other tenants or are
-	// damaged.
+	// damaged. A check that is not Deep counts none.
 	Unchecked int64
 	// Bad lists damaged blobs, and damage outside blobs; Leftovers what ended
 	// processes left behind, which is no damage and goes with the next
-	// collection.
+	// collection. What a repair has done away with is not in Bad.
 	Bad, Leftovers []cas.Problem
+	// Mended says what a repair did, in order of the digests.
+	Mended []Mended
 	// Snapshots holds every snapshot in the catalog, then the page manifests
-	// of ProcessFork that the catalog does not know.
+	// of ProcessFork that the catalog does not know: as they are after the
+	// repair, if there was one.
 	Snapshots []SnapshotHealth
 	Elapsed   time.Duration
 }
@@ -65,10 +82,11 @@ func (r *CheckReport) Sound() bool {
 	return len(r.Bad) == 0
 }
 
-// Check reads and hashes every blob of a store, looks at its catalog, and
-// works out what the damage means for each snapshot. Damage is reported, not
-// returned as an error; damaged blobs are quarantined where the store can be
-// written. A store that cannot list its blobs is ErrUnsupported.
+// Check reads what is in a store, looks at its catalog, and works out what the
+// damage means for each snapshot. Damage is reported, not returned as an error;
+// what does not decode or does not hash to its digest is quarantined where the
+// store can be written, as by every reading. A store that cannot list its blobs
+// is ErrUnsupported.
 func Check(ctx context.Context, s cas.Store, o CheckOptions) (CheckReport, error) {
 	start := time.Now()
 	if err := checkWorkers(o.Workers); err != nil {
@@ -83,30 +101,26 @@ func Check(ctx context.Context, s cas.Store, o CheckOptions) (CheckReport, error
 }
 
 func (c *checking) run(ctx context.Context) error {
-	if err := c.blobs(ctx); err != nil {
+	if err := c.contents(ctx); err != nil {
 		return err
 	}
-	ch, ok := c.store.(cas.Checker)
-	if ok {
+	entries, damage := c.store.Catalog().Entries(ctx)
+	if damage != nil && !errors.Is(damage, kvferry.ErrCorrupt) && !errors.Is(damage, kvferry.ErrUnsupported) {
+		return damage
+	}
+	entries = c.withUnlisted(entries)
+	if c.opts.Repair {
+		if err := c.repair(ctx, entries); err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+	}
+	if ch, ok := c.store.(cas.Checker); ok {
 		if err := ch.Check(ctx, c.problem); err != nil {
 			return err
 		}
+	} else if damage != nil { // else the store reported the entries by itself
+		c.problem(cas.Problem{Err: damage})
 	}
-	entries, err := c.store.Catalog().Entries(ctx)
-	switch {
-	case err == nil:
-	case !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrUnsupported):
-		return err
-	case !ok: // else the store reported the entries by itself
-		c.problem(cas.Problem{Err: err})
-	}
-	for _, e := range entries {
-		delete(c.manifests, e.Root)
-	}
-	for _, e := range c.manifests {
-		entries = append(entries, e)
-	}
-	slices.SortStableFunc(entries[len(entries)-len(c.manifests):], func(a, b cas.Entry) int { return a.Root.Compare(b.Root) })
 	for _, e := range entries {
 		h, err := c.health(ctx, e)
 		if err != nil {
@@ -116,6 +130,28 @@ func (c *checking) run(ctx context.Context) error {
 		c.report.Snapshots = append(c.report.Snapshots, h)
 	}
 	return nil
+}
+
+// contents looks at all that is stored, in the way that was asked for.
+func (c *checking) contents(ctx context.Context) error {
+	if sc, ok := c.store.(cas.Scrubber); ok && c.opts.Quick {
+		return c.stored(ctx, sc)
+	}
+	c.report.Deep = true
+	return c.blobs(ctx)
+}
+
+// withUnlisted appends the manifests that the catalog does not know, and
+// forgets those that it does.
+func (c *checking) withUnlisted(entries []cas.Entry) []cas.Entry {
+	for _, e := range entries {
+		delete(c.manifests, e.Root)
+	}
+	for _, e := range c.manifests {
+		entries = append(entries, e)
+	}
+	slices.SortStableFunc(entries[len(entries)-len(c.manifests):], func(a, b cas.Entry) int { return a.Root.Compare(b.Root) })
+	return entries
 }
 
 func (c *checking) problem(p cas.Problem) {

@@ -23,6 +23,12 @@ func newFaultStore(inner cas.Store, c *calls) cas.Store {
 			faultChecker
 		}{s, faultChecker{ch, c}}
 	}
+	if sc, ok := inner.(cas.Scrubber); ok {
+		return struct {
+			faultStore
+			faultScrubber
+		}{s, faultScrubber{sc, c}}
+	}
 	if b, ok := inner.(cas.BatchGetter); ok {
 		return struct {
 			faultStore
@@ -125,6 +131,18 @@ func (b faultBatcher) GetBatch(ctx context.Context, reqs []cas.Request) error {
 		}
 	}
 	return nil
+}
+
+type faultScrubber struct {
+	inner cas.Scrubber
+	calls *calls
+}
+
+func (b faultScrubber) Scrub(ctx context.Context, o cas.ScrubOptions) error {
+	if err := b.calls.hit("scrub"); err != nil {
+		return err
+	}
+	return b.inner.Scrub(ctx, o)
 }
 
 type faultChecker struct {

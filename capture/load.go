@@ -112,7 +112,12 @@ func references(ctx context.Context, s cas.Store, e cas.Entry, key *digest.Key, 
 	if err != nil {
 		return err
 	}
-	fetch := fetcher(ctx, r)
+	return visitAll(e, fetcher(ctx, r), visit)
+}
+
+// visitAll calls visit for every blob that the snapshot needs. What it has to
+// read for that it fetches.
+func visitAll(e cas.Entry, fetch manifest.Fetch, visit func(digest.Digest) error) error {
 	if e.Image.Valid() {
 		if err := visitImage(e.Image, fetch, visit); err != nil {
 			return fmt.Errorf("image %v: %w", e.Image, err)

@@ -71,17 +71,13 @@ func (c *checking) blobs(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("the store cannot list its blobs: %w", kvferry.ErrUnsupported)
 	}
-	total := 0
-	if st, ok := c.store.(cas.Stater); ok {
-		stats, err := st.Stats(ctx)
-		if err != nil {
-			return err
-		}
-		total = int(stats.Blobs)
+	total, err := c.stats(ctx)
+	if err != nil {
+		return err
 	}
-	m := newMeter(c.opts.Progress, total, 0)
+	m := newMeter(c.opts.Progress, int(total.Blobs), total.StoredBytes)
 	eg, ctx := newCrew(ctx)
-	queue := make(chan digest.Digest, 256)
+	queue := make(chan cas.BlobInfo, 256)
 	eg.Go(func() error {
 		defer close(queue)
 		return enqueue(ctx, en.Blobs(ctx), queue)
@@ -92,13 +88,22 @@ func (c *checking) blobs(ctx context.Context) error {
 	return eg.Wait()
 }
 
-func enqueue(ctx context.Context, blobs iter.Seq2[cas.BlobInfo, error], queue chan<- digest.Digest) error {
+// stats returns how much there is to do, if the store knows.
+func (c *checking) stats(ctx context.Context) (cas.Stats, error) {
+	st, ok := c.store.(cas.Stater)
+	if !ok {
+		return cas.Stats{}, nil
+	}
+	return st.Stats(ctx)
+}
+
+func enqueue(ctx context.Context, blobs iter.Seq2[cas.BlobInfo, error], queue chan<- cas.BlobInfo) error {
 	for b, err := range blobs {
 		if err != nil {
 			return err
 		}
 		select {
-		case queue <- b.Digest:
+		case queue <- b:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -107,7 +112,7 @@ func enqueue(ctx context.Context, blobs iter.Seq2[cas.BlobInfo, error], queue ch
 }
 
 // scrub is a worker: it reads blobs and keeps what is wrong with them.
-func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m meter) error {
+func (c *checking) scrub(ctx context.Context, queue <-chan cas.BlobInfo, m meter) error {
 	rd, err := cas.NewReader(c.store, c.opts.Key)
 	if err != nil {
 		return err
@@ -117,7 +122,8 @@ func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m mete
 		return err
 	}
 	scratch := make([]byte, 1<<20)
-	for d := range queue {
+	for b := range queue {
+		d := b.Digest
 		n, err := c.read(ctx, rd, d, scratch)
 		foreign := d.Algorithm() == digest.KeyedBLAKE3 && errors.Is(err, kvferry.ErrUnsupported)
 		if d.Algorithm() == digest.KeyedBLAKE3 && c.opts.Key != nil && errors.Is(err, kvferry.ErrCorrupt) {
@@ -130,7 +136,7 @@ func (c *checking) scrub(ctx context.Context, queue <-chan digest.Digest, m mete
 			return context.Cause(ctx)
 		}
 		c.judge(d, n, err, foreign)
-		m.add(1, int64(n))
+		m.add(1, b.StoredBytes)
 	}
 	return nil
 }
