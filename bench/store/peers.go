@@ -258,8 +258,9 @@ func (k *kopia) prepare(ctx context.Context) error {
 	return err
 }
 
+// backup leaves out the upkeep of the repository that a first snapshot starts.
 func (k *kopia) backup(ctx context.Context, source string) error {
-	out, err := k.run(ctx, k.repo, "snapshot", "create", "--json", "--no-progress", "--log-level", "error", source)
+	out, err := k.run(ctx, k.repo, "snapshot", "create", "--json", "--no-progress", "--no-auto-maintenance", "--log-level", "error", source)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -61,7 +62,7 @@ func conditions(ctx context.Context, b *bench, o options) []condition {
 		{"commit", o.commit},
 		{"machine", fmt.Sprintf("%d cores, %s", runtime.NumCPU(), machine(ctx, b.root))},
 		{"Go", fmt.Sprintf("%s, %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)},
-		{"store", o.store},
+		{"flags", o.flags()},
 		{"rounds", fmt.Sprintf("%d, unless a table says otherwise", b.rounds)},
 	}
 	for _, name := range []string{b.fio, b.peer("restic"), b.peer("kopia")} {
@@ -73,6 +74,18 @@ func conditions(ctx context.Context, b *bench, o options) []condition {
 		c = append(c, condition{"scale", o.scale + ": these figures mean nothing"})
 	}
 	return c
+}
+
+// flags are those that decide what was measured.
+func (o options) flags() string {
+	text := "-store " + o.store + " -scale " + o.scale
+	if o.rounds > 0 {
+		text += " -rounds " + strconv.Itoa(o.rounds)
+	}
+	if o.only != "" {
+		text += " -only '" + o.only + "'"
+	}
+	return "`" + text + "`"
 }
 
 // version is the first line that a program says of itself.
