@@ -164,7 +164,7 @@ func (s *section) table(b *bytes.Buffer) {
 }
 
 // cell makes text fit for a table.
-func cell(s string) string { return strings.ReplaceAll(s, "|", "/") }
+func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
 // wrap breaks a paragraph as the documents of the tree are.
 func wrap(text string) string {

@@ -125,7 +125,7 @@ func TestText(t *testing.T) {
 		"84.9 %":                          share(0.849),
 		"1 to 3":                          spread([]float64{2, 3, 1}, func(v float64) string { return fmt.Sprint(v) }),
 		"176 KiB":                         sizeText(176 * kiB),
-		"a b/c":                           cell("a b|c"),
+		`a b\|c`:                          cell("a b|c"),
 		"fio, O_DIRECT, 2 jobs, a, 1 MiB": fioVariant{"a", miB, 1}.String(),
 	} {
 		require.Equal(t, want, got)
