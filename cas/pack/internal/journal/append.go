@@ -30,7 +30,6 @@ type Writer struct {
 	words words
 	size  int64 // of the file
 	held  int64 // durable up to here, which is not told yet
-	out   output
 	dead  error
 }
 
@@ -116,8 +115,9 @@ func (w *Writer) write(txs []Write, sync bool, total int64) (cursor, error) {
 	if err := w.ahead(w.end.off + total); err != nil {
 		return w.end, err
 	}
-	w.out.f, w.out.off, w.out.buf = w.j.w.f, w.end.off, w.out.buf[:0]
-	w.out.grow(int(min(total, outputBytes)))
+	out := output{f: w.j.w.f, off: w.end.off, buf: w.j.buf[:0]}
+	out.grow(int(min(total, outputBytes)))
+	defer func() { w.j.buf = out.buf }()
 	end, salt := w.end, w.j.w.salt()
 	durable := w.words.durable
 	for _, t := range txs {
@@ -126,11 +126,11 @@ func (w *Writer) write(txs []Write, sync bool, total int64) (cursor, error) {
 			flags |= Durable
 		}
 		var err error
-		if end, err = w.out.emit(end, txHead{seq: end.seq + 1, durable: durable, flags: flags}, salt, t.Parts); err != nil {
+		if end, err = out.emit(end, txHead{seq: end.seq + 1, durable: durable, flags: flags}, salt, t.Parts); err != nil {
 			return end, err
 		}
 	}
-	return end, w.out.flush()
+	return end, out.flush()
 }
 
 // ahead writes zeros behind need if the file ends before. If there is no room

@@ -82,6 +82,7 @@ type Journal struct {
 	o    Options
 	turn chan struct{} // held by the one Writer of this journal
 	w    *lockFile     // belongs to whoever has the turn; nil: none open
+	buf  []byte        // likewise; for what is appended
 
 	failure atomic.Pointer[error]
 	view    atomic.Pointer[view]

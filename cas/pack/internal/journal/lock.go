@@ -90,8 +90,10 @@ func (j *Journal) lock(ctx context.Context, apply func(Tx) error) (*Writer, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := j.Follow(ctx, apply); err != nil {
-		return nil, err
+	if !j.Fresh() {
+		if err := j.Follow(ctx, apply); err != nil {
+			return nil, err
+		}
 	}
 	left, err := j.leftover(w.committed, info.Size)
 	if err != nil {

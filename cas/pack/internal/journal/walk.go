@@ -40,7 +40,12 @@ type walker struct {
 	intact     int64 // the log is known to have been whole up to here
 	skip       bool  // go on past damage, which is then told to lost
 	lost       func(l *LostError, last bool)
+	holes      int
+	spent      int64 // bytes that were read in vain, to go on past holes
 }
+
+// maxHoles is how many damaged places are skipped: a log with more is no log.
+const maxHoles = 1000
 
 // walk visits the transactions after c and returns where they end. If visit
 // fails, that is before the transaction that it failed with.
@@ -101,9 +106,11 @@ func (w *walker) hole(ctx context.Context, c cursor, flaw formatError) (*cursor,
 	if !w.skip {
 		return nil, fmt.Errorf("journal: run check --repair: %w", l)
 	}
-	resume, err := w.resume(ctx, c)
-	if err != nil {
-		return nil, err
+	var resume *cursor
+	if w.holes++; w.holes < maxHoles {
+		if resume, err = w.resume(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	if resume != nil {
 		l.End, l.Last = resume.off, resume.seq
@@ -117,18 +124,15 @@ func (w *walker) hole(ctx context.Context, c cursor, flaw formatError) (*cursor,
 // read in all is bounded.
 func (w *walker) resume(ctx context.Context, c cursor) (*cursor, error) {
 	var at *cursor
-	budget := 4*(w.end-c.off) + 64*windowBytes
 	err := w.heads(ctx, c.off+8, func(off int64, t txHead) (bool, error) {
 		if t.seq <= c.seq+1 && t.flags&void == 0 || t.seq <= c.seq {
 			return false, nil
 		}
-		if budget -= max(t.bytes, windowBytes); budget < 0 {
-			return true, nil
-		}
 		_, err := w.body(off, t)
 		var flaw formatError
 		if errors.As(err, &flaw) {
-			return false, nil
+			w.spent += max(t.bytes, windowBytes)
+			return w.spent > 4*w.end+64*windowBytes, nil
 		}
 		at = &cursor{off: off, seq: t.seq - 1, link: t.link}
 		return true, err
