@@ -31,7 +31,7 @@ type LaneOptions struct {
 	// BufferBytes is how much is written at a time, 4 MiB by default.
 	BufferBytes int
 	// Buffers is how many buffers there are: one is being filled while the
-	// others are written. 3 by default, at least 2.
+	// others are written. 4 by default, at least 2.
 	Buffers int
 	// Direct moves data past the page cache where the file system can.
 	Direct bool
@@ -59,7 +59,7 @@ func (o *LaneOptions) EnsureDefaults() {
 		o.BufferBytes = 4 << 20
 	}
 	if o.Buffers <= 0 {
-		o.Buffers = 3
+		o.Buffers = 4
 	}
 	o.Buffers = max(o.Buffers, 2)
 	if o.Lost == nil {
@@ -93,7 +93,8 @@ type Lane struct {
 	active  *pack   // receives the next record; nil before the first
 	open    *buffer // of active, receives the next record; or nil
 	live    []*buffer
-	leaving []*pack // being closed
+	leaving []*pack          // being closed
+	packs   map[uint64]*pack // those that have records which were not released
 	lost    map[uint64]*pack
 	news    []error       // poisoned packs that no Sync has told of
 	odd     []error       // what went wrong without loss
@@ -108,11 +109,12 @@ type Lane struct {
 func NewLane(o LaneOptions) *Lane {
 	o.EnsureDefaults()
 	l := &Lane{
-		o:    o,
-		turn: make(chan struct{}, 1),
-		free: make(chan *buffer, o.Buffers),
-		lost: map[uint64]*pack{},
-		live: make([]*buffer, 0, o.Buffers),
+		o:     o,
+		turn:  make(chan struct{}, 1),
+		free:  make(chan *buffer, o.Buffers),
+		lost:  map[uint64]*pack{},
+		packs: map[uint64]*pack{},
+		live:  make([]*buffer, 0, o.Buffers),
 	}
 	for range o.Buffers {
 		l.free <- &buffer{}
@@ -126,7 +128,8 @@ func NewLane(o LaneOptions) *Lane {
 // many wait for that, Append waits, until ctx ends. Without room on the file
 // system it is ErrNoSpace, and nothing has changed.
 //
-// A record that Append returned may be lost before Sync returns; see there.
+// A record that Append returned may be lost before Sync returns; see there. Its
+// pack stays locked until ReleaseAll is told that it no longer matters.
 func (l *Lane) Append(ctx context.Context, bytes int64, fill func(dst []byte)) (s Spot, err error) {
 	if bytes <= 0 || table.RoundSize(bytes) != bytes {
 		return Spot{}, fmt.Errorf("packfile: append a record of %d bytes: %w", bytes, kvferry.ErrInvalid)
@@ -137,6 +140,7 @@ func (l *Lane) Append(ctx context.Context, bytes int64, fill func(dst []byte)) (
 	}
 	defer func() { // also if fill panics, so that nobody waits for it
 		if failed := l.filled(b); failed != nil {
+			l.ReleaseAll([]Spot{s})
 			s, err = Spot{}, fmt.Errorf("packfile: append %d bytes: %w", bytes, failed)
 		}
 	}()
@@ -193,6 +197,8 @@ func (l *Lane) place(bytes int64) (*buffer, Spot, error) {
 	s := Spot{Pack: b.p.id, Off: b.end(), Bytes: bytes}
 	b.used += int(bytes)
 	b.fills++
+	b.p.refs++
+	l.packs[b.p.id] = b.p
 	return b, s, nil
 }
 

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// firstRoomBytes is what is reserved for a new pack. It is doubled whenever
-	// it is used up, so that a small store stays small.
+	// firstRoomBytes is what is reserved for a new pack, so that a small store
+	// stays small. When it is used up it grows in few steps: each of them waits
+	// for the writes in flight.
 	firstRoomBytes = 8 << 20
+	roomGrowth     = 8
 	// maxTries bounds the search for a free id and for a pack to adopt.
 	maxTries = 1000
 	// maxLeaving is how many full packs may wait to become durable while the
@@ -37,7 +39,9 @@ type pack struct {
 	partial   bool  // something was given up without an error of the file
 	err       error // poisoned
 	told      bool  // ... and Lost has returned
-	gone      bool  // closed
+	gone      bool  // no longer the lane's concern
+	refs      int   // records that Append returned and ReleaseAll has not seen
+	kept      bool  // open only for its lock, until they are released
 
 	// syncing is held while the file is made durable or closed. It comes
 	// before mu.
@@ -182,7 +186,7 @@ func (l *Lane) fitToAdopt(f vfs.File, id uint64, end int64) bool {
 // grow reserves room up to need, and ahead of it if there is any.
 func (p *pack) grow(need int64) error {
 	need = roundUp(need)
-	want := max(need, min(max(firstRoomBytes, 2*p.allocated), p.limit))
+	want := max(need, min(max(firstRoomBytes, roomGrowth*p.allocated), p.limit))
 	err := p.file.Allocate(want)
 	if noSpace(err) && want > need {
 		want = need
@@ -222,7 +226,9 @@ func (l *Lane) retire(p *pack, durable bool) {
 	if durable {
 		l.syncHeld(p, p.end)
 	}
-	err = errors.Join(err, p.file.Close())
+	if !l.keep(p) {
+		err = errors.Join(err, p.file.Close())
+	}
 	_ = l.await(context.Background(), p.settled)
 
 	l.mu.Lock()

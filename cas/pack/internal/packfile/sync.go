@@ -233,12 +233,13 @@ func (l *Lane) Close(ctx context.Context) error {
 	l.leave()
 	l.jobs.Wait()
 	stop()
+	kept := l.closeKept()
 	for range l.o.Buffers {
 		(<-l.free).free()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := errors.Join(append(l.news, l.odd...)...)
+	err := errors.Join(append(append(l.news, l.odd...), kept)...)
 	if l.gaveUp {
 		err = errors.Join(err, ctx.Err())
 	}

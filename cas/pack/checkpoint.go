@@ -1,0 +1,263 @@
+package pack
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"runtime"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas/pack/internal/table"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+const (
+	checkpointMagic = "KVFRIDX\n"
+	// A log shorter than this is not worth a checkpoint, and one longer than
+	// that and half of the last checkpoint is: so all checkpoints together are
+	// at most a few times as long as all logs.
+	shortLogBytes = 1 << 20
+	longLogBytes  = 64 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checkpointPath(generation uint64) string {
+	return fmt.Sprintf("%s/%016x.idx", indexDir, generation)
+}
+
+// readCheckpoint returns the state at the beginning of a generation of the
+// log. Generation 0 is the empty state.
+func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, error) {
+	if generation == 0 {
+		t, err := table.New()
+		if err != nil {
+			return nil, err
+		}
+		return newState(t, s.removed), nil
+	}
+	path := checkpointPath(generation)
+	f, err := s.fs.Open(path, vfs.ReadOnly)
+	if err != nil {
+		return nil, failed("open", path, err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	st, err := s.loadCheckpoint(ctx, f, path)
+	if err != nil {
+		return nil, failed("read", path, err)
+	}
+	return st, nil
+}
+
+func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*state, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	meta, err := readMeta(f, info.Size, s.id)
+	if err != nil {
+		return nil, err
+	}
+	st := newState(nil, s.removed)
+	if err := apply(meta, st); err != nil {
+		return nil, err
+	}
+	slots := make([]uint32, 0, 64)
+	for _, p := range st.packs.all() {
+		slots = append(slots, p.slot)
+	}
+	from := checkpointTable(len(meta))
+	t, lost, err := table.Load(f, from, info.Size-from, slots, runtime.GOMAXPROCS(0))
+	if err != nil {
+		return nil, err
+	}
+	if lost > 0 {
+		s.damage = append(s.damage, fmt.Errorf("pack: %s: %d blobs are lost to damaged blocks: %w", path, lost, kvferry.ErrCorrupt))
+	}
+	st.table = t
+	st.count()
+	return st, nil
+}
+
+// count works out what each pack holds.
+func (st *state) count() {
+	st.table.All(func(_ digest.Digest, at table.Place, _ uint8) bool {
+		if p := st.packs.at(at.Slot()); p != nil {
+			p.blobs.Add(1)
+			p.live.Add(at.Size())
+		}
+		return true
+	})
+}
+
+// checkpointTable is where the table begins behind n bytes of operations.
+func checkpointTable(n int) int64 {
+	return int64(vfs.BlockBytes) + int64(n+vfs.BlockBytes-1)/vfs.BlockBytes*vfs.BlockBytes
+}
+
+// readMeta returns the operations at the beginning of a checkpoint.
+func readMeta(f vfs.File, size int64, id [16]byte) ([]byte, error) {
+	var head [vfs.BlockBytes]byte
+	if n, err := f.ReadAt(head[:], 0); n < len(head) {
+		return nil, fmt.Errorf("the header is cut (%w): %w", err, kvferry.ErrCorrupt)
+	}
+	switch {
+	case string(head[:8]) != checkpointMagic, crc32.Checksum(head[:60], castagnoli) != binary.LittleEndian.Uint32(head[60:]):
+		return nil, fmt.Errorf("the header is damaged: %w", kvferry.ErrCorrupt)
+	case binary.LittleEndian.Uint32(head[8:]) != 1:
+		return nil, fmt.Errorf("it is of version %d: %w", binary.LittleEndian.Uint32(head[8:]), kvferry.ErrUnsupported)
+	case [16]byte(head[16:32]) != id:
+		return nil, fmt.Errorf("it is of another store: %w", kvferry.ErrCorrupt)
+	}
+	n := binary.LittleEndian.Uint64(head[40:])
+	if n > uint64(size) || checkpointTable(int(n)) > size {
+		return nil, fmt.Errorf("it is cut: %w", kvferry.ErrCorrupt)
+	}
+	meta := make([]byte, n)
+	if k, err := f.ReadAt(meta, vfs.BlockBytes); k < len(meta) {
+		return nil, fmt.Errorf("it is cut (%w): %w", err, kvferry.ErrCorrupt)
+	}
+	if crc32.Checksum(meta, castagnoli) != binary.LittleEndian.Uint32(head[48:]) {
+		return nil, fmt.Errorf("the catalog is damaged: %w", kvferry.ErrCorrupt)
+	}
+	return meta, nil
+}
+
+// writeCheckpoint writes the state, which may change meanwhile, durably to a
+// file of the given name.
+func (s *Store) writeCheckpoint(st *state, generation uint64, path string) error {
+	var meta ops
+	refs := map[uint32]uint32{}
+	for i, p := range st.packs.all() {
+		meta.pack(p)
+		refs[p.slot] = uint32(i)
+	}
+	st.appendCatalog(&meta)
+
+	var head [vfs.BlockBytes]byte
+	copy(head[:], checkpointMagic)
+	binary.LittleEndian.PutUint32(head[8:], 1)
+	copy(head[16:], s.id[:])
+	binary.LittleEndian.PutUint64(head[32:], generation)
+	binary.LittleEndian.PutUint64(head[40:], uint64(len(meta)))
+	binary.LittleEndian.PutUint32(head[48:], crc32.Checksum(meta, castagnoli))
+	binary.LittleEndian.PutUint32(head[60:], crc32.Checksum(head[:60], castagnoli))
+
+	f, err := s.fs.Open(path, vfs.Create|vfs.Exclusive)
+	if err != nil {
+		return unwritten("create", path, err)
+	}
+	w := &fileWriter{f: f}
+	w.write(head[:])
+	w.write(meta)
+	w.write(make([]byte, checkpointTable(len(meta))-w.off))
+	if w.err == nil {
+		_, w.err = st.table.Save(w, func(slot uint32) (uint32, bool) { ref, ok := refs[slot]; return ref, ok })
+	}
+	if w.err == nil {
+		w.err = f.Sync()
+	}
+	if cerr := f.Close(); w.err == nil {
+		w.err = cerr
+	}
+	return unwritten("write", path, w.err)
+}
+
+// appendCatalog appends what is not in the table.
+func (st *state) appendCatalog(o *ops) {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	for _, l := range st.snapshots {
+		o.snapshot(l.entry)
+	}
+	for name, root := range st.names {
+		o.name(name, root)
+	}
+	for at, b := range st.quarantined {
+		o.quarantine(at.pack, b)
+	}
+}
+
+// fileWriter writes to a file from its beginning on.
+type fileWriter struct {
+	f   vfs.File
+	off int64
+	err error
+}
+
+func (w *fileWriter) Write(p []byte) (int, error) {
+	w.write(p)
+	if w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
+func (w *fileWriter) write(p []byte) {
+	if w.err == nil {
+		_, w.err = w.f.WriteAt(p, w.off)
+		w.off += int64(len(p))
+	}
+}
+
+// considerCheckpoint starts a checkpoint in the background if the log is long.
+func (s *Store) considerCheckpoint() {
+	limit := longLogBytes + s.st().table.Len()*20
+	if s.journal.Bytes() < limit || !s.checkpointing.CompareAndSwap(false, true) {
+		return
+	}
+	s.background.Add(1)
+	go func() {
+		defer s.background.Done()
+		defer s.checkpointing.Store(false)
+		_ = s.checkpoint(context.Background()) // the log just stays longer; the next commit tries again
+	}()
+}
+
+// lastCheckpoint makes the next opening fast. The store is being closed.
+func (s *Store) lastCheckpoint() error {
+	if s.journal.Bytes() < shortLogBytes {
+		return nil
+	}
+	return s.checkpoint(context.Background())
+}
+
+// checkpoint saves the state and begins a new generation of the log. Others
+// may go on committing while it is written: what they commit is kept in the
+// new log, and applying it again to a state that has it changes nothing.
+func (s *Store) checkpoint(ctx context.Context) error {
+	w, err := s.lockLog(ctx)
+	if err != nil {
+		return err
+	}
+	from := w.Position()
+	st := s.st()
+	st.purge()
+	w.Unlock()
+
+	generation := from.Generation + 1
+	draft := fmt.Sprintf("%s/%016x.new", indexDir, randomID())
+	if err := s.writeCheckpoint(st, generation, draft); err != nil {
+		_ = s.fs.Remove(draft) // a collection finds what stays
+		return err
+	}
+	w, err = s.lockLog(ctx)
+	if err != nil {
+		_ = s.fs.Remove(draft)
+		return err
+	}
+	defer w.Unlock()
+	if w.Position().Generation != from.Generation {
+		return unwritten("remove", draft, s.fs.Remove(draft)) // another process was faster; its checkpoint counts
+	}
+	path := checkpointPath(generation)
+	if err := s.fs.Rename(draft, path); err != nil {
+		return unwritten("rename", path, err)
+	}
+	if err := s.fs.SyncDir(indexDir); err != nil {
+		return unwritten("sync", indexDir, err)
+	}
+	return w.Switch(ctx, generation, from)
+}

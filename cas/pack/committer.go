@@ -1,0 +1,381 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/cas/pack/internal/journal"
+	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
+	"github.com/kvferry/kvferry/cas/pack/internal/table"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// request asks the committer for a step of the log. What many goroutines ask
+// for meanwhile becomes one step.
+type request struct {
+	// flush makes what was put before durable.
+	flush bool
+	// settle writes what was put into the cache before to the log, durable or
+	// not.
+	settle bool
+	// build, if not nil, adds operations. It runs with the log locked, when
+	// state says all that was committed before, blobs of this step included.
+	build func(v *view, o *ops) error
+	// lazy operations need not be durable.
+	lazy bool
+
+	ctx  context.Context //nolint:containedctx // whose request it is
+	err  error
+	done chan struct{}
+}
+
+// view is the catalog that a build sees: what was committed, and the builds of
+// the same step before it.
+type view struct {
+	snapshots map[digest.Digest]listed
+	names     map[string]digest.Digest
+}
+
+// committer is the one goroutine of a store that writes to the log.
+type committer struct {
+	s *Store
+
+	mu      sync.Mutex
+	queue   []*request
+	nudged  [2]bool
+	closed  bool
+	wake    chan struct{}
+	stopped chan struct{}
+
+	batch []pendingBlob // these are reused
+	spots []packfile.Spot
+	ops   ops
+}
+
+func startCommitter(s *Store) *committer {
+	c := &committer{s: s, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	go c.loop()
+	return c
+}
+
+// submit waits until the request is done. A context that ends before the
+// request's step began withdraws it; then it waits for the outcome, so that
+// nobody is left not knowing whether a snapshot was committed.
+func (c *committer) submit(ctx context.Context, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.ctx, r.done = ctx, make(chan struct{})
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return fmt.Errorf("pack: %w", kvferry.ErrClosed)
+	}
+	c.queue = append(c.queue, r)
+	c.mu.Unlock()
+	c.awake()
+	<-r.done
+	return r.err
+}
+
+// nudge asks for what is pending in a class to be written to the log some time
+// soon.
+func (c *committer) nudge(class cas.Class) {
+	c.mu.Lock()
+	c.nudged[class] = true
+	c.mu.Unlock()
+	c.awake()
+}
+
+func (c *committer) awake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop ends the goroutine after what was asked for.
+func (c *committer) stop() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.awake()
+	<-c.stopped
+}
+
+func (c *committer) loop() {
+	defer close(c.stopped)
+	for range c.wake {
+		for {
+			c.mu.Lock()
+			group, nudged, closed := c.queue, c.nudged, c.closed
+			c.queue, c.nudged = nil, [2]bool{}
+			c.mu.Unlock()
+			if len(group) == 0 && nudged == [2]bool{} {
+				if closed {
+					return
+				}
+				break
+			}
+			c.step(slices.Clone(group), nudged)
+			for _, r := range group {
+				close(r.done)
+			}
+		}
+	}
+}
+
+// step runs requests together: one synchronisation of the packs, one of the
+// log.
+func (c *committer) step(group []*request, nudged [2]bool) {
+	ctx := context.Background()
+	flush := false
+	wanted := group[:0]
+	for _, r := range group {
+		if r.err = r.ctx.Err(); r.err == nil {
+			flush = flush || r.flush
+			nudged[cas.Cache] = nudged[cas.Cache] || r.settle
+			wanted = append(wanted, r)
+		}
+	}
+	group = wanted
+	var err error
+	var taken [2]bool
+	for _, class := range []cas.Class{cas.Snapshot, cas.Cache} {
+		p := &c.s.pending[class]
+		if (flush || nudged[class]) && p.count.Load() > 0 {
+			taken[class] = true
+			p.take()
+			err = errors.Join(err, c.harden(ctx, class, flush || class == cas.Snapshot))
+		}
+	}
+	if err == nil {
+		err = c.write(ctx, group, taken)
+	}
+	for class := range taken {
+		if taken[class] {
+			c.settled(cas.Class(class), err == nil)
+		}
+	}
+	for _, r := range group {
+		if r.err == nil {
+			r.err = err
+		}
+	}
+	c.s.considerCheckpoint()
+}
+
+// settled ends a step for the blobs of a class. Packs whose blobs are all in
+// the log may be let go.
+func (c *committer) settled(class cas.Class, ok bool) {
+	p := &c.s.pending[class]
+	if ok {
+		c.spots = p.dismiss(c.spots[:0])
+	} else {
+		c.spots = p.giveBack(c.spots[:0])
+	}
+	if lane, err := c.s.lane(class); err == nil {
+		lane.ReleaseAll(c.spots)
+	}
+}
+
+// harden makes the packs of a class durable, or only writes them. When a pack
+// failed, the blobs that lay in it are lost and their sessions know; those in
+// the next pack have another chance.
+func (c *committer) harden(ctx context.Context, class cas.Class, sync bool) error {
+	lane, err := c.s.lane(class)
+	if err != nil {
+		return err
+	}
+	do := lane.Flush
+	if sync {
+		do = lane.Sync
+	}
+	if do(ctx) == nil {
+		return nil
+	}
+	return do(ctx)
+}
+
+// write appends to the log what the group wants.
+func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) error {
+	s := c.s
+	builds, durable := 0, false
+	for _, r := range group {
+		if r.build != nil {
+			builds++
+		}
+		durable = durable || r.flush || !r.lazy
+	}
+	if !taken[cas.Snapshot] && !taken[cas.Cache] && builds == 0 {
+		return nil
+	}
+	if err := c.pin(taken); err != nil {
+		return err
+	}
+	w, err := s.lockLog(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.Unlock()
+	for class := range taken {
+		if taken[class] {
+			if err := c.writeBlobs(w, cas.Class(class), durable && builds == 0); err != nil {
+				return err
+			}
+		}
+	}
+	return c.writeBuilds(w, group, builds, durable)
+}
+
+// pin tells other processes what sessions are about to hold, before the log
+// shows it to their collectors.
+func (c *committer) pin(taken [2]bool) error {
+	if !taken[cas.Snapshot] {
+		return nil
+	}
+	c.batch = c.s.pending[cas.Snapshot].batch(c.batch[:0])
+	by := map[*session][]uint64{}
+	for i := range c.batch {
+		b := &c.batch[i]
+		by[b.first] = append(by[b.first], prefixOf(b.d))
+		for _, x := range b.others {
+			by[x] = append(by[x], prefixOf(b.d))
+		}
+	}
+	for x, prefixes := range by {
+		if err := x.pins.add(prefixes...); err != nil {
+			x.injure(err)
+			return err
+		}
+	}
+	return nil
+}
+
+// writeBlobs appends where the blobs of a class are.
+func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool) error {
+	s := c.s
+	c.batch = s.pending[class].batch(c.batch[:0])
+	var list []stored
+	var own []digest.Digest
+	pack := uint64(0)
+	c.ops = c.ops[:0]
+	emit := func() {
+		if len(list) > 0 {
+			c.ops.add(pack, class, int64(s.seconds()), list)
+			list = list[:0]
+		}
+	}
+	for i := range c.batch {
+		b := &c.batch[i]
+		if !b.replace && s.known(b.d, class) {
+			continue // another process was faster
+		}
+		if b.at.Pack != pack || len(list) == listMax {
+			emit()
+			pack = b.at.Pack
+		}
+		list = append(list, stored{b.d, b.at.Off, b.at.Bytes})
+		own = append(own, b.d)
+	}
+	emit()
+	if len(c.ops) == 0 {
+		return nil
+	}
+	if err := s.append(w, c.ops, durable); err != nil {
+		return err
+	}
+	mark := s.soundEpoch()
+	if class == cas.Cache {
+		mark = s.age()
+	}
+	for _, d := range own {
+		s.st().table.Touch(d, mark)
+	}
+	return nil
+}
+
+// known reports whether the log has a blob already that a session of the class
+// can rest on.
+func (s *Store) known(d digest.Digest, class cas.Class) bool {
+	at, p, ok := s.st().find(d)
+	return ok && !at.Has(table.Condemned) && !s.expired(p.class, p.newest.Load()) && (p.class == cas.Snapshot || class == cas.Cache)
+}
+
+// append writes one transaction and applies it.
+func (s *Store) append(w *journal.Writer, payload []byte, durable bool) error {
+	flags := journal.Flags(0)
+	if durable {
+		flags = journal.Durable
+	}
+	if err := w.Append([][]byte{payload}, flags); err != nil {
+		return err
+	}
+	return s.apply(journal.Tx{Payload: payload})
+}
+
+// writeBuilds appends what the requests build, in one transaction.
+func (c *committer) writeBuilds(w *journal.Writer, group []*request, builds int, durable bool) error {
+	if builds == 0 {
+		return nil
+	}
+	v := c.s.st().view(builds > 1)
+	var all ops
+	for _, r := range group {
+		if r.build == nil {
+			continue
+		}
+		from := len(all)
+		if r.err = r.build(v, &all); r.err != nil {
+			all = all[:from]
+			continue
+		}
+		if builds > 1 {
+			if err := apply(all[from:], viewApplier{v}); err != nil {
+				return err
+			}
+		}
+	}
+	if len(all) == 0 {
+		if durable { // what was added before is not durable yet
+			return w.Sync()
+		}
+		return nil
+	}
+	return c.s.append(w, all, durable)
+}
+
+// view returns the catalog as it is, or a copy that can be changed.
+func (st *state) view(own bool) *view {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	v := &view{st.snapshots, st.names} // only apply changes them, which runs after the builds
+	if own {
+		v = &view{maps.Clone(st.snapshots), maps.Clone(st.names)}
+	}
+	return v
+}
+
+// viewApplier applies operations of the catalog to a view.
+type viewApplier struct{ *view }
+
+func (v viewApplier) snapshot(e cas.Entry)                     { v.snapshots[e.Root] = listed{entry: e} }
+func (v viewApplier) name(name string, root digest.Digest)     { v.names[name] = root }
+func (v viewApplier) unname(name string)                       { delete(v.names, name) }
+func (viewApplier) add(uint64, cas.Class, int64, stored) error { return nil }
+func (viewApplier) remove(uint64, digest.Digest, int64) error  { return nil }
+func (viewApplier) drop(uint64) error                          { return nil }
+func (viewApplier) quarantine(uint64, stored) error            { return nil }
+func (viewApplier) condemn(uint64, digest.Digest, int64)       {}
+func (viewApplier) pardon()                                    {}
+func (viewApplier) pack(uint64, cas.Class, int64, int64) error { return nil }
+func (v viewApplier) forget(root digest.Digest) {
+	delete(v.snapshots, root)
+	maps.DeleteFunc(v.names, func(_ string, r digest.Digest) bool { return r == root })
+}

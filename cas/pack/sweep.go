@@ -1,0 +1,149 @@
+package pack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/kvferry/kvferry/cas/pack/internal/table"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// sweep removes what is neither marked nor held.
+func (c *collection) sweep(ctx context.Context) error {
+	if err := c.hold(); err != nil {
+		return err
+	}
+	c.find()
+	if c.o.DryRun {
+		c.tell()
+		return nil
+	}
+	if err := c.condemn(ctx); err != nil {
+		return err
+	}
+	for {
+		if _, err := c.markNew(ctx); err != nil {
+			return err
+		}
+		if err := c.hold(); err != nil {
+			return err
+		}
+		err := c.remove(ctx)
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+	}
+}
+
+// errAgain says that the catalog changed since it was marked.
+var errAgain = errors.New("pack: the catalog changed")
+
+// find lists the garbage by pack.
+func (c *collection) find() {
+	st := c.s.st()
+	c.garbage = map[*packInfo][]stored{}
+	st.table.All(func(d digest.Digest, at table.Place, _ uint8) bool {
+		p := st.packs.at(at.Slot())
+		if p != nil && c.collectable(d, at, p) {
+			c.garbage[p] = append(c.garbage[p], stored{d, at.Offset(), at.Size()})
+		}
+		return true
+	})
+	for _, list := range c.garbage {
+		slices.SortFunc(list, func(a, b stored) int { return cmp.Compare(a.off, b.off) })
+	}
+}
+
+// tell fills in the report what stays and what goes.
+func (c *collection) tell() {
+	c.report.Deleted, c.report.DeletedBytes = 0, 0
+	for _, list := range c.garbage {
+		for _, b := range list {
+			c.report.Deleted++
+			c.report.DeletedBytes += b.bytes
+		}
+	}
+	blobs, bytes := c.s.st().total()
+	c.report.Live, c.report.LiveBytes = blobs-c.report.Deleted, bytes-c.report.DeletedBytes
+}
+
+// total counts the blobs that the log knows.
+func (st *state) total() (blobs, bytes int64) {
+	for _, p := range st.packs.all() {
+		blobs += p.blobs.Load()
+		bytes += p.live.Load()
+	}
+	return blobs, bytes
+}
+
+// pieces visits the garbage in lists that fit a transaction, pack by pack.
+func (c *collection) pieces(visit func(p *packInfo, list []stored) error) error {
+	for p, list := range c.garbage {
+		for part := range slices.Chunk(list, listMax) {
+			if err := visit(p, part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// condemn publishes what is about to be removed.
+func (c *collection) condemn(ctx context.Context) error {
+	if len(c.garbage) == 0 {
+		return nil
+	}
+	first := true
+	return c.pieces(func(p *packInfo, list []stored) error {
+		return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error {
+			if first { // what a collector left that died
+				o.pardon()
+			}
+			first = false
+			o.condemn(p.id, list)
+			return nil
+		}})
+	})
+}
+
+// remove takes the garbage out of the log, unless a snapshot was committed
+// that was not marked yet.
+func (c *collection) remove(ctx context.Context) error {
+	if len(c.garbage) == 0 {
+		c.tell()
+		return nil
+	}
+	err := c.pieces(func(p *packInfo, list []stored) error {
+		var gone []stored
+		err := c.s.commits.submit(ctx, &request{build: func(_ *view, o *ops) error {
+			if _, version := c.s.st().entries(); version != c.version {
+				return errAgain
+			}
+			for _, b := range list {
+				at, there := c.s.st().is(b.d, p, b.off)
+				if there && c.collectable(b.d, at, p) {
+					gone = append(gone, b)
+				}
+			}
+			if len(gone) > 0 {
+				o.remove(p.id, gone)
+			}
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+		c.report.Deleted += int64(len(gone))
+		for _, b := range gone {
+			c.report.DeletedBytes += b.bytes
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.report.Live, c.report.LiveBytes = c.s.st().total()
+	return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error { o.pardon(); return nil }})
+}

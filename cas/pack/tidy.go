@@ -1,0 +1,178 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/cas/pack/internal/journal"
+	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+// verify reports whether everything that a transaction adds is in the packs: it
+// was written beside them when the power failed.
+func (s *Store) verify(ctx context.Context, tx journal.Tx) (bool, error) {
+	v := &verifier{s: s, ctx: ctx}
+	if err := apply(tx.Payload, v); err != nil {
+		return false, err
+	}
+	return !v.bad, nil
+}
+
+// verifier looks at the records that a transaction adds.
+type verifier struct {
+	viewApplier
+	s   *Store
+	ctx context.Context //nolint:containedctx // it lives as long as one call
+	bad bool
+}
+
+func (v *verifier) add(pack uint64, _ cas.Class, _ int64, b stored) error {
+	if v.bad {
+		return nil
+	}
+	err := v.s.reader.Read(v.ctx, packfile.Spot{Pack: pack, Off: b.off, Bytes: b.bytes}, func(rec []byte) error {
+		return packfile.CheckStored(rec, b.d)
+	})
+	if stale(err) {
+		v.bad = true
+		return nil
+	}
+	return err
+}
+
+func (*verifier) snapshot(cas.Entry)         {}
+func (*verifier) name(string, digest.Digest) {}
+func (*verifier) unname(string)              {}
+func (*verifier) forget(digest.Digest)       {}
+
+// deadStreams lists the streams whose process ended without closing the store.
+func (s *Store) deadStreams() ([]otherStream, error) {
+	all, err := s.streams.others()
+	if err != nil {
+		return nil, err
+	}
+	var dead []otherStream
+	for _, o := range all {
+		if o.dead {
+			dead = append(dead, o)
+		}
+	}
+	return dead, nil
+}
+
+// tidy removes what ended processes left behind: their streams, packs that the
+// log does not know, room that was reserved in others, and drafts of
+// checkpoints. It returns how many things that were, or would be in a dry run.
+func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
+	n := int64(0)
+	dead, err := s.deadStreams()
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range dead {
+		// The stream itself goes last: it makes the next opening look here again.
+		for _, name := range append(o.pins, o.name) {
+			n++
+			if dry {
+				continue
+			}
+			if err := s.fs.Remove(name); err != nil && !missing(err) {
+				return n, unwritten("remove", name, err)
+			}
+		}
+	}
+	k, err := s.tidyPacks(ctx, dry)
+	return n + k, err
+}
+
+func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
+	list, err := s.fs.List(packsDir)
+	if err != nil {
+		return 0, failed("list", packsDir, err)
+	}
+	n := int64(0)
+	for _, e := range list {
+		id, ok := packfile.ParseName(e.Name)
+		if !ok || !e.Regular {
+			continue // foreign
+		}
+		p := s.st().packs.get(id)
+		if p != nil && e.Size <= blocks(p.end.Load()) && e.AllocatedBytes <= blocks(p.end.Load()) {
+			continue
+		}
+		left, err := s.tidyPack(ctx, packfile.Path(id), id, dry)
+		if err != nil {
+			return n, err
+		}
+		if left {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// blocks rounds n up to whole blocks.
+func blocks(n int64) int64 { return (n + vfs.BlockBytes - 1) / vfs.BlockBytes * vfs.BlockBytes }
+
+// tidyPack removes a pack without committed records, or cuts off what is behind
+// the last one, unless a process still writes to it.
+func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) (left bool, err error) {
+	f, err := s.fs.Open(path, vfs.ReadWrite)
+	if missing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failed("open", path, err)
+	}
+	defer func() { err = errors.Join(err, failed("close", path, f.Close())) }()
+	if free, err := f.TryLock(); err != nil || !free {
+		return false, failed("lock", path, err)
+	}
+	// Its process may have committed more before it let go of the pack.
+	if err := s.follow(ctx); err != nil {
+		return false, err
+	}
+	p := s.st().packs.get(id)
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return false, failed("stat", path, err)
+	case p == nil && dry:
+		return true, nil
+	case p == nil:
+		s.reader.Forget(id)
+		return true, unwritten("remove", path, s.fs.Remove(path))
+	}
+	end := blocks(p.end.Load())
+	if info.Size <= end {
+		return false, nil
+	}
+	if dry {
+		return true, nil
+	}
+	return true, unwritten("truncate", path, f.Truncate(end))
+}
+
+// leftovers tells the drafts that a process left that died while it wrote a
+// checkpoint.
+func (s *Store) leftovers() ([]string, error) {
+	list, err := s.fs.List(indexDir)
+	if err != nil {
+		return nil, failed("list", indexDir, err)
+	}
+	var out []string
+	for _, e := range list {
+		if strings.HasSuffix(e.Name, ".new") && e.Regular && hexName(strings.TrimSuffix(e.Name, ".new")) {
+			out = append(out, indexDir+"/"+e.Name)
+		}
+	}
+	return out, nil
+}
+
+var errDamaged = fmt.Errorf("pack: %w", kvferry.ErrCorrupt)
