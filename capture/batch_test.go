@@ -1,10 +1,12 @@
 package capture_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -176,4 +178,57 @@ func TestBatchesFindDamage(t *testing.T) {
 		require.ErrorIs(t, v.Problems[0].Err, kvferry.ErrNotFound)
 		require.NoError(t, x.Abort(t.Context()))
 	}
+}
+
+// TestDeepCheckReadsBatches: blobs of all lengths are read in batches where that
+// is possible, and all damage among them is found.
+func TestDeepCheckReadsBatches(t *testing.T) {
+	t.Parallel()
+	s := newBatch(t)
+	e := populated(t, 4, 2, 2, 4, pager.BF16, 300, 1<<40)
+	rep, err := capture.Capture(t.Context(), e, s, capture.Options{})
+	require.NoError(t, err)
+	h, err := digest.NewHasher(digest.BLAKE3, nil)
+	require.NoError(t, err)
+	x, err := s.Begin(t.Context(), cas.SessionOptions{})
+	require.NoError(t, err)
+	for _, n := range []int{0, 1, 500_000, 1 << 20, 1<<20 + 1, 3 << 20} { // stored raw, as zeros and otherwise
+		for _, b := range [][]byte{make([]byte, n), bytes.Repeat([]byte{7, 1}, n)[:n]} {
+			_, err := x.Put(t.Context(), h.Sum(b), b)
+			require.NoError(t, err)
+		}
+	}
+	snap, _, err := capture.Load(t.Context(), s, rep.Root, capture.LoadOptions{})
+	require.NoError(t, err)
+	bad := []digest.Digest{snap.Groups[0].Table.Digest(3, 1), snap.Groups[0].Table.Digest(299, 0)}
+	s.fault = func(d digest.Digest) error {
+		if slices.Contains(bad, d) {
+			return fmt.Errorf("blob %v: %w", d, errMarker)
+		}
+		return nil
+	}
+	st, err := s.Stats(t.Context())
+	require.NoError(t, err)
+	for _, workers := range []int{1, 3} {
+		s.gets.Store(0)
+		var last capture.Progress
+		var mu sync.Mutex
+		c, err := capture.Check(t.Context(), s, capture.CheckOptions{Workers: workers, Progress: func(p capture.Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			if p.Bytes > last.Bytes {
+				last = p
+			}
+		}})
+		require.NoError(t, err)
+		require.True(t, c.Deep)
+		require.Equal(t, st.Blobs, c.Blobs)
+		require.Equal(t, st.StoredBytes, last.Bytes)
+		require.Equal(t, last.TotalBytes, last.Bytes)
+		require.Len(t, c.Bad, 2)
+		require.Equal(t, 2, c.Snapshots[0].PagesLost)
+		require.Less(t, s.gets.Load(), int64(60), "of %d blobs", st.Blobs)
+	}
+	s.fault = nil
+	require.NoError(t, x.Abort(t.Context()))
 }

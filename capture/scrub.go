@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 
 	"github.com/kvferry/kvferry"
@@ -77,7 +76,7 @@ func (c *checking) blobs(ctx context.Context) error {
 	}
 	m := newMeter(c.opts.Progress, int(total.Blobs), total.StoredBytes)
 	eg, ctx := newCrew(ctx)
-	queue := make(chan cas.BlobInfo, 256)
+	queue := make(chan []cas.BlobInfo, 16)
 	eg.Go(func() error {
 		defer close(queue)
 		return enqueue(ctx, en.Blobs(ctx), queue)
@@ -95,50 +94,6 @@ func (c *checking) stats(ctx context.Context) (cas.Stats, error) {
 		return cas.Stats{}, nil
 	}
 	return st.Stats(ctx)
-}
-
-func enqueue(ctx context.Context, blobs iter.Seq2[cas.BlobInfo, error], queue chan<- cas.BlobInfo) error {
-	for b, err := range blobs {
-		if err != nil {
-			return err
-		}
-		select {
-		case queue <- b:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
-// scrub is a worker: it reads blobs and keeps what is wrong with them.
-func (c *checking) scrub(ctx context.Context, queue <-chan cas.BlobInfo, m meter) error {
-	rd, err := cas.NewReader(c.store, c.opts.Key)
-	if err != nil {
-		return err
-	}
-	keyless, err := cas.NewReader(c.store, nil)
-	if err != nil {
-		return err
-	}
-	scratch := make([]byte, 1<<20)
-	for b := range queue {
-		d := b.Digest
-		n, err := c.read(ctx, rd, d, scratch)
-		foreign := d.Algorithm() == digest.KeyedBLAKE3 && errors.Is(err, kvferry.ErrUnsupported)
-		if d.Algorithm() == digest.KeyedBLAKE3 && c.opts.Key != nil && errors.Is(err, kvferry.ErrCorrupt) {
-			// Another tenant's, or damaged: what cannot be decoded either is
-			// damaged for sure, and set aside by now.
-			_, derr := c.read(ctx, keyless, d, scratch)
-			foreign = errors.Is(derr, kvferry.ErrUnsupported)
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		c.judge(d, n, err, foreign)
-		m.add(1, b.StoredBytes)
-	}
-	return nil
 }
 
 // read reads and hashes one blob, whatever its length.
