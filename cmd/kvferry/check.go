@@ -16,12 +16,15 @@ import (
 // checkup is the JSON document of check.
 type checkup struct {
 	OK        bool     `json:"ok"`
+	Deep      bool     `json:"deep"` // all was decoded and hashed, not only read
 	Blobs     int64    `json:"blobs"`
-	Bytes     int64    `json:"bytes"`
+	Bytes     int64    `json:"bytes"`     // plain, or if not deep as stored
 	Unchecked int64    `json:"unchecked"` // blobs of tenants, whose key is needed
-	Bad       []fault  `json:"bad"`
+	Bad       []fault  `json:"bad"`       // without what was mended
 	Leftovers []fault  `json:"leftovers"` // of ended processes; no damage
-	Snapshots []health `json:"snapshots"`
+	Repaired  bool     `json:"repaired"`  // a repair was asked for
+	Mended    []mended `json:"mended"`    // by it
+	Snapshots []health `json:"snapshots"` // after it
 	Seconds   float64  `json:"seconds"`
 
 	cause error // ErrUnsupported if nothing worse was found, else ErrCorrupt
@@ -45,34 +48,71 @@ type health struct {
 }
 
 func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check [--store URL]",
+	var (
+		deep, repair bool
+		from         string
+	)
+	c := &cobra.Command{
+		Use:   "check [--deep] [--repair [--from URL]] [--store URL]",
 		Short: "Read a whole store, say what is damaged and what that means for which snapshot",
-		Args:  cobra.NoArgs,
+		Long: `Check reads all that a store keeps and says which snapshots lose what.
+
+A pack store is scrubbed: everything is read in the order in which it lies and
+held against its checksums, at the speed of the disk. With --deep, and always in
+stores that have no such checksums, every blob is decoded and hashed.
+
+With --repair damaged blobs are set aside, and with --from those that are damaged
+or missing are healed from another store that has them. What could be mended is
+no damage any more; the exit code tells of the rest.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withStore(c.Context(), readAccess, func(ctx context.Context, s cas.Store) error {
-				p := a.progress("check")
-				defer p.done()
-				r, err := capture.Check(ctx, s, capture.CheckOptions{Progress: p.update})
-				p.done()
-				if err != nil {
-					return err
-				}
-				out := checkupOf(r)
-				if err := a.print(out, out.write); err != nil || out.OK {
-					return err
-				}
-				return fmt.Errorf("check: %s, %s of %d affected: %w", count(len(out.Bad), "fault"),
-					count(out.affected(), "snapshot"), len(out.Snapshots), out.cause)
+			if from != "" && !repair {
+				return usage(errors.New("--from is for --repair"))
+			}
+			o := capture.CheckOptions{Quick: !deep, Repair: repair}
+			if from == "" {
+				return a.check(c.Context(), o)
+			}
+			return a.with(c.Context(), "--from: ", from, readAccess, func(ctx context.Context, src cas.Store) error {
+				o.From = src
+				return a.check(ctx, o)
 			})
 		},
 	}
+	c.Flags().BoolVar(&deep, "deep", false, "decode and hash every blob")
+	c.Flags().BoolVar(&repair, "repair", false, "set damaged blobs aside, and heal what --from has")
+	c.Flags().StringVar(&from, "from", "", "with --repair: `URL` of a store that may have sound copies")
+	return c
+}
+
+func (a *app) check(ctx context.Context, o capture.CheckOptions) error {
+	how := readAccess
+	if o.Repair {
+		how = changeAccess | repairAccess
+	}
+	return a.withStore(ctx, how, func(ctx context.Context, s cas.Store) error {
+		p := a.progress("check")
+		defer p.done()
+		o.Progress = p.update
+		r, err := capture.Check(ctx, s, o)
+		p.done()
+		if err != nil {
+			return err
+		}
+		out := checkupOf(r)
+		out.Repaired = o.Repair
+		if err := a.print(out, out.write); err != nil || out.OK {
+			return err
+		}
+		return fmt.Errorf("check: %s, %s of %d affected: %w", count(len(out.Bad), "fault"),
+			count(out.affected(), "snapshot"), len(out.Snapshots), out.cause)
+	})
 }
 
 func checkupOf(r capture.CheckReport) checkup {
 	c := checkup{
-		Blobs: r.Blobs, Bytes: r.Bytes, Unchecked: r.Unchecked,
-		Bad: faultsOf(r.Bad), Leftovers: faultsOf(r.Leftovers), Snapshots: []health{},
+		Deep: r.Deep, Blobs: r.Blobs, Bytes: r.Bytes, Unchecked: r.Unchecked,
+		Bad: faultsOf(r.Bad), Leftovers: faultsOf(r.Leftovers), Mended: mendedOf(r.Mended), Snapshots: []health{},
 		Seconds: r.Elapsed.Seconds(), cause: kvferry.ErrUnsupported,
 	}
 	for _, p := range r.Bad {
@@ -129,10 +169,7 @@ func (c checkup) affected() int {
 }
 
 func (c checkup) write(w io.Writer) error {
-	if err := writeFaults(w, "bad", c.Bad); err != nil {
-		return err
-	}
-	if err := writeFaults(w, "leftover", c.Leftovers); err != nil {
+	if err := errors.Join(writeFaults(w, "bad", c.Bad), writeFaults(w, "leftover", c.Leftovers), writeMended(w, c.Mended)); err != nil {
 		return err
 	}
 	for _, h := range c.Snapshots {
@@ -145,9 +182,24 @@ func (c checkup) write(w io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s, %s read; %s, %s unchecked for want of a key\n",
-		count(c.Blobs, "blob"), size(c.Bytes), count(len(c.Bad), "fault"), count(c.Unchecked, "blob"))
+	if c.Repaired {
+		if _, err := fmt.Fprintln(w, summary(c.Mended)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%s, %s %s; %s\n", count(c.Blobs, "blob"), size(c.Bytes), c.depth(), count(len(c.Bad), "fault"))
 	return err
+}
+
+// depth says what was done with the blobs.
+func (c checkup) depth() string {
+	switch {
+	case !c.Deep:
+		return "read and held against their checksums"
+	case c.Unchecked == 0:
+		return "decoded and hashed"
+	}
+	return fmt.Sprintf("decoded and hashed, %s unchecked for want of a key", count(c.Unchecked, "blob"))
 }
 
 func writeFaults(w io.Writer, what string, fs []fault) error {

@@ -24,7 +24,7 @@ func TestLeftoversAreNoDamage(t *testing.T) {
 	require.NoError(t, c.write(&b))
 	require.Contains(t, b.String(), "leftover: x.tmp: its session")
 	require.Contains(t, b.String(), "1 leftover of ended processes")
-	require.Contains(t, b.String(), " 0 faults,")
+	require.Contains(t, b.String(), "; 0 faults\n")
 }
 
 func TestCheckNamesTheWorstCause(t *testing.T) {

@@ -57,7 +57,7 @@ func (a *app) convert(ctx context.Context, ref, from, to string, o capture.Conve
 	if _, err := parseStoreURL(to); err != nil {
 		return usage(fmt.Errorf("--to: %w", err))
 	}
-	return with(ctx, "--from: ", from, readAccess, func(ctx context.Context, src cas.Store) error {
+	return a.with(ctx, "--from: ", from, readAccess, func(ctx context.Context, src cas.Store) error {
 		e, err := resolve(ctx, src, ref)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func (a *app) convert(ctx context.Context, ref, from, to string, o capture.Conve
 			return err
 		}
 		o.Now = e.Created // zero, where no catalog knows it, means now
-		return with(ctx, "--to: ", to, writeAccess, func(ctx context.Context, dst cas.Store) error {
+		return a.with(ctx, "--to: ", to, writeAccess, func(ctx context.Context, dst cas.Store) error {
 			p := a.progress("convert")
 			defer p.done()
 			o.Progress = p.update

@@ -102,7 +102,7 @@ func writeDemo(w io.Writer, r demo.Report) error {
 		"bytes", fmt.Sprintf("%d (%s)", r.Bytes, size(r.Bytes)),
 		"stored", fmt.Sprintf("%d (%s) for %s of new page data", r.StoredBytes, size(r.StoredBytes), size(r.NewBytes)),
 		"pause", fmt.Sprintf("%s, copying at %s", span(seconds(r.PauseMS/1e3)), rate(r.Bytes, seconds(r.CopySeconds))),
-		"capture", fmt.Sprintf("%s, %.3f GB/s into files", span(seconds(r.Capture)), r.CaptureGBps),
+		"capture", fmt.Sprintf("%s, %.3f GB/s into packs, durable", span(seconds(r.Capture)), r.CaptureGBps),
 		"restore", fmt.Sprintf("%s, %.3f GB/s, every byte checked", span(seconds(r.Restore)), r.RestoreGBps),
 		"tokens", fmt.Sprintf("%d until the snapshot, %d lost with the process, %d after the restore", r.Captured, r.Lost, r.Continued),
 		"compared", fmt.Sprintf("%d tokens with the uninterrupted run", r.Compared),

@@ -18,9 +18,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			var o doctor.Options
 			if a.store != "" {
-				u, err := parseStoreURL(a.store)
+				u, err := locate(a.store)
 				if err != nil {
-					return usage(err)
+					return err
 				}
 				o.StoreURL, o.StorePath = u.String(), u.path
 			}

@@ -22,7 +22,9 @@ type collection struct {
 	LiveBytes    int64      `json:"live_bytes"` // as stored, like all sizes here
 	DeletedBlobs int64      `json:"deleted_blobs"`
 	DeletedBytes int64      `json:"deleted_bytes"`
-	Stale        int64      `json:"stale"` // leftovers of ended processes
+	MovedBytes   int64      `json:"moved_bytes"` // copied to free the room beside them
+	FreedBytes   int64      `json:"freed_bytes"` // by which the store's packs shrink
+	Stale        int64      `json:"stale"`       // leftovers of ended processes
 }
 
 func (a *app) gcCommand() *cobra.Command {
@@ -77,7 +79,8 @@ all snapshots, those younger than D, and always those with a name.`,
 func collectionOf(r cas.CollectReport, dry bool) collection {
 	c := collection{
 		DryRun: dry, Kept: []snapshot{}, Dropped: []snapshot{}, LiveBlobs: r.Live, LiveBytes: r.LiveBytes,
-		DeletedBlobs: r.Deleted, DeletedBytes: r.DeletedBytes, Stale: r.Stale,
+		DeletedBlobs: r.Deleted, DeletedBytes: r.DeletedBytes,
+		MovedBytes: r.MovedBytes, FreedBytes: r.FreedBytes, Stale: r.Stale,
 	}
 	for _, e := range r.Kept {
 		c.Kept = append(c.Kept, snapshotOf(e))
@@ -98,10 +101,13 @@ func (c collection) write(w io.Writer) error {
 			return err
 		}
 	}
-	return facts(w,
+	pairs := []string{
 		"snapshots", fmt.Sprintf("%d kept, %d %sdropped", len(c.Kept), len(c.Dropped), would),
 		"kept", fmt.Sprintf("%s, %s", count(c.LiveBlobs, "blob"), size(c.LiveBytes)),
-		would+"deleted", fmt.Sprintf("%s, %s", count(c.DeletedBlobs, "blob"), size(c.DeletedBytes)),
-		would+"removed", fmt.Sprintf("%s of ended processes", count(c.Stale, "leftover")),
-	)
+		would + "deleted", fmt.Sprintf("%s, %s", count(c.DeletedBlobs, "blob"), size(c.DeletedBytes)),
+	}
+	if c.MovedBytes != 0 || c.FreedBytes != 0 {
+		pairs = append(pairs, would+"moved", size(c.MovedBytes), would+"freed", size(c.FreedBytes)+" of the packs")
+	}
+	return facts(w, append(pairs, would+"removed", fmt.Sprintf("%s of ended processes", count(c.Stale, "leftover")))...)
 }

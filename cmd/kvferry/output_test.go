@@ -51,10 +51,12 @@ func TestParseStoreURL(t *testing.T) {
 		"dir:a":     {"dir", "a"},
 		"dir:/a/b":  {"dir", "/a/b"},
 		"dir:a:b":   {"dir", "a:b"},
-		"a":         {"dir", "a"},
-		"./a:b":     {"dir", "./a:b"},
-		"/x/y:z":    {"dir", "/x/y:z"},
-		"../s3:x":   {"dir", "../s3:x"},
+		"pack:a":    {"pack", "a"},
+		"pack:a:b":  {"pack", "a:b"},
+		"a":         {"", "a"},
+		"./a:b":     {"", "./a:b"},
+		"/x/y:z":    {"", "/x/y:z"},
+		"../s3:x":   {"", "../s3:x"},
 		"mem:":      {"mem", ""},
 		"dir:mem:":  {"dir", "mem:"},
 		"dir: a":    {"dir", " a"},
@@ -64,9 +66,27 @@ func TestParseStoreURL(t *testing.T) {
 		require.NoError(t, err, s)
 		require.Equal(t, want, got, s)
 	}
-	for _, s := range []string{"", "dir:", "mem:x", "s3:b", "pack:p", "DIR:a", ":", ":x", "dir:a\x00b"} {
+	for _, s := range []string{"", "dir:", "mem:x", "s3:b", "pack:", "PACK:p", "DIR:a", ":", ":x", "dir:a\x00b"} {
 		_, err := parseStoreURL(s)
 		require.Error(t, err, "%q", s)
+	}
+}
+
+// TestByteSizes: what people write for a number of bytes, and what is none.
+func TestByteSizes(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]int64{
+		"1": 1, "800": 800, "12B": 12, "1k": 1 << 10, "3K": 3 << 10, "2KiB": 2 << 10, "2KB": 2000, "1.5MiB": 3 << 19,
+		"500MB": 500_000_000, "7 GB": 7_000_000_000, "2gib": 2 << 30, "1T": 1 << 40, "1PiB": 1 << 50, "0.5GB": 500_000_000,
+	} {
+		var b byteSize
+		require.NoError(t, b.Set(s), s)
+		require.EqualValues(t, want, b, s)
+	}
+	for _, s := range []string{"", "0", "-1", "1e9", "MB", "5XB", "5iB", "5BB", "5KBB", "1.2.3", "0.1", "9999PiB", "1 2", "NaN", "0x10", "5KK"} {
+		var b byteSize
+		require.Error(t, b.Set(s), s)
+		require.Zero(t, b, s)
 	}
 }
 

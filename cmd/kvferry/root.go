@@ -21,6 +21,7 @@ type console struct {
 type app struct {
 	console
 	store     string // store URL, maybe empty
+	quota     byteSize
 	json      bool
 	logLevel  string
 	logFormat string
@@ -68,7 +69,10 @@ func (a *app) root() *cobra.Command {
 		Long: `kvferry captures the paged KV cache of an LLM serving engine into a store,
 keeps it, and restores it bit for bit.
 
-A store is named by a URL: dir:PATH (a directory) or mem: (this process only).
+A store is named by a URL: pack:PATH (a directory of packs), dir:PATH (a file for
+each blob, as ProcessFork keeps them) or mem: (this process only). A bare path is
+the store that lies there, or else a pack store.
+
 A snapshot is named by REF: its name, its digest, or a prefix of the digest
 that names only one.
 
@@ -86,13 +90,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt data found, 4 not found.`
 	c.SetErr(a.err)
 	f := c.PersistentFlags()
 	f.StringVar(&a.store, "store", a.getenv("KVFERRY_STORE"), "store `URL`; the default is $KVFERRY_STORE")
+	f.Var(&a.quota, "quota", "bytes that the store may take, as 800MB or 1.5TiB; beyond it nothing is stored")
 	f.BoolVar(&a.json, "json", false, "print one JSON document; help and completion scripts stay text")
 	f.StringVar(&a.logLevel, "log-level", "warn", "log records of this `level` and above: debug, info, warn, error")
 	f.StringVar(&a.logFormat, "log-format", "text", "`format` of log records: text or json")
 	c.SetHelpCommand(a.helpCommand())
 	c.AddCommand(
 		a.captureCommand(), a.restoreCommand(), a.verifyCommand(), a.lsCommand(), a.inspectCommand(),
-		a.diffCommand(), a.rmCommand(), a.gcCommand(), a.checkCommand(), a.convertCommand(),
+		a.diffCommand(), a.rmCommand(), a.gcCommand(), a.checkCommand(), a.statsCommand(), a.convertCommand(),
 		a.doctorCommand(), a.demoCommand(), a.demoChildCommand(), a.versionCommand(),
 	)
 	needShell(c)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,24 @@ func (c *cancelling) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
+// kinds calls f with a new store of each kind that lies in a directory.
+func kinds(t *testing.T, f func(t *testing.T, store string)) {
+	t.Helper()
+	for _, k := range []string{schemePack, schemeDir} {
+		t.Run(k, func(t *testing.T) {
+			t.Parallel()
+			f(t, k+":"+filepath.Join(t.TempDir(), "store"))
+		})
+	}
+}
+
 func TestCancelledCaptureLeavesNothingVisible(t *testing.T) {
 	t.Parallel()
-	store := "dir:" + t.TempDir()
+	kinds(t, cancelledCapture)
+}
+
+func cancelledCapture(t *testing.T, store string) {
+	t.Helper()
 	require.Zero(t, command(t.Context(), "capture", "--pager", "synthetic:pages=1", "--store", store, "--name", "before").code)
 	ctx, cancel := context.WithCancel(t.Context())
 	// The first log record, before the capture begins, is the signal.
@@ -65,13 +81,17 @@ func TestCancelledCaptureLeavesNothingVisible(t *testing.T) {
 
 func TestCancelledContextEndsEveryCommand(t *testing.T) {
 	t.Parallel()
-	store := "dir:" + t.TempDir()
+	kinds(t, cancelledCommands)
+}
+
+func cancelledCommands(t *testing.T, store string) {
+	t.Helper()
 	require.Zero(t, command(t.Context(), "capture", "--pager", "synthetic:pages=8", "--store", store, "--name", "a").code)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, line := range []string{
 		"capture --pager synthetic:pages=8", "restore a", "verify a", "verify --all", "ls", "inspect a", "diff a a",
-		"rm a", "gc", "check", "convert a --to mem: --format native", "demo",
+		"rm a", "gc", "check", "check --deep", "check --repair", "check --repair --from " + store, "stats", "convert a --to mem: --format native", "demo",
 	} {
 		got := command(ctx, append(strings.Fields(line), "--store", store)...)
 		require.Equal(t, exitFailed, got.code, "%s: %s", line, got.err)

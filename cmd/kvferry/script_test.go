@@ -43,22 +43,33 @@ func (l leakTested) Run() (code int) {
 //	flip FILE OFFSET       invert the lowest bit of a byte; negative counts from the end
 //	cut FILE BYTES         shorten a file
 //	newer FILE             make a snapshot's record one of the next version
+//	spoil DIR DIGEST       damage a blob in a store of any kind
 //	model DIR              write a small model and its tokenizer
 //	untar FILE DIR         unpack a .tar.gz of the test data
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	testscript.Run(t, params(t, "script"))
+}
+
+// params are those of the scripts in a folder of the test data, with more
+// variables.
+func params(t *testing.T, folder string, env ...string) testscript.Params {
+	t.Helper()
 	data, err := filepath.Abs("testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+	return testscript.Params{
+		Dir:                 filepath.Join("testdata", folder),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DATA", data)
 			// Else each process of the race detector's ends with a second of sleep.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			for i := 0; i < len(env); i += 2 {
+				e.Setenv(env[i], env[i+1])
+			}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -78,10 +89,11 @@ func TestScripts(t *testing.T) {
 			"flip":      flipCommand,
 			"cut":       cutCommand,
 			"newer":     newerCommand,
+			"spoil":     spoilCommand,
 			"model":     modelCommand,
 			"untar":     untarCommand,
 		},
-	})
+	}
 }
 
 func arguments(ts *testscript.TestScript, neg bool, args []string, n int, usage string) {

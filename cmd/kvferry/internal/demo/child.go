@@ -11,7 +11,7 @@ import (
 	"sync"
 
 	"github.com/kvferry/kvferry/capture"
-	"github.com/kvferry/kvferry/cas/dir"
+	"github.com/kvferry/kvferry/cas/pack"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/examples/llama/engine"
 )
@@ -27,7 +27,7 @@ type ChildOptions struct {
 type child struct {
 	o      ChildOptions
 	engine *engine.Engine
-	store  *dir.Store
+	store  *pack.Store
 
 	mu  sync.Mutex
 	out *json.Encoder
@@ -52,7 +52,7 @@ func (c *child) serve(ctx context.Context, in io.Reader) (err error) {
 	if c.engine, err = w.engine(); err != nil {
 		return err
 	}
-	if c.store, err = dir.Open(filepath.Join(c.o.Dir, "store"), dir.Options{}); err != nil {
+	if c.store, err = pack.Open(filepath.Join(c.o.Dir, "store"), pack.Options{}); err != nil {
 		return err
 	}
 	defer func() { err = closing(err, c.store.Close()) }()

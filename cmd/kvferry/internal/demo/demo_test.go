@@ -105,17 +105,17 @@ func restoreOfWhatIsDamaged(t *testing.T, o Options) {
 	require.Contains(t, out.String(), `"kind":"restored"`)
 	require.Contains(t, out.String(), `"kind":"step"`)
 
-	var blob string
-	require.NoError(t, filepath.WalkDir(filepath.Join(o.Dir, "store", "blobs"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			blob = path
-		}
-		return err
-	}))
-	b, err := os.ReadFile(blob)
+	packs, err := filepath.Glob(filepath.Join(o.Dir, "store", "packs", "*.pack"))
 	require.NoError(t, err)
-	b[len(b)-1] ^= 1
-	require.NoError(t, os.WriteFile(blob, b, 0o600))
+	require.NotEmpty(t, packs)
+	for _, p := range packs {
+		b, err := os.ReadFile(filepath.Clean(p))
+		require.NoError(t, err)
+		for at := 4096 + 256; at < len(b); at += 512 { // something of every page, and not only headers
+			b[at] ^= 1
+		}
+		require.NoError(t, os.WriteFile(p, b, 0o600))
+	}
 	out.Reset()
 	require.ErrorIs(t, Serve(t.Context(), c, strings.NewReader("s\n"), &out), kvferry.ErrCorrupt)
 	require.Contains(t, out.String(), `"kind":"failed"`)
