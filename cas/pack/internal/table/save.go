@@ -3,60 +3,90 @@ package table
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
+	"math/rand/v2"
 
 	"github.com/kvferry/kvferry"
-	"github.com/kvferry/kvferry/digest"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Save writes the blobs whose slot slots knows, with the number that it gives
-// for the slot, and returns how many bytes that were. Others may use the table
-// meanwhile; whether what they do is saved is open.
+// Save writes the blobs whose slot slots knows, with the number below MaxSlots
+// that it gives for the slot, and returns how many bytes that were. Others may
+// use the table meanwhile; of what they do, each blob's part is saved or not.
 func (t *Table) Save(w io.Writer, slots func(slot uint32) (packRef uint32, ok bool)) (n int64, err error) {
-	b := make([]byte, 4, 1<<20)
-	t.All(func(d digest.Digest, p Place, _ uint8) bool {
-		if ref, ok := slots(p.Slot()); ok {
-			sum := d.Sum()
-			b = append(b, sum[:]...)
-			p = p&^flagMask&(1<<slotShift-1) | Place(ref)<<slotShift | Place(d.Algorithm())<<algorithmShift
-			b = binary.LittleEndian.AppendUint64(b, uint64(p))
+	s := saver{w: w, id: rand.Uint64(), buf: make([]byte, 0, saveBytes)}
+	s.buf = frame{version, frameFront, s.id, 0, 0}.append(s.buf)
+	s.flush()
+	t.walk(func(shard uint64, e *entry) bool {
+		p := e.stored() &^ flagMask
+		ref, ok := slots(p.Slot())
+		if !ok {
+			return true
 		}
-		return true
+		if ref >= MaxSlots {
+			s.err = fmt.Errorf("table: save: pack number %d: %w", ref, kvferry.ErrInvalid)
+			return false
+		}
+		sum := t.seed.digest(shard, e).Sum()
+		s.add(&sum, p&(1<<slotShift-1)|Place(ref)<<slotShift)
+		return s.err == nil
 	})
-	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-	k, err := w.Write(b)
-	return int64(k), err
+	if s.inBlock > 0 {
+		s.seal()
+	}
+	s.buf = frame{version, frameEnd, s.id, s.entries, s.blocks}.append(s.buf)
+	s.flush()
+	return s.n, s.err
 }
 
-// Load reads what Save wrote at off, size bytes, on so many goroutines. slots
-// has the slots for the numbers that Save was given. Entries in damaged blocks
-// are lost, and counted. The caller closes the table.
-func Load(r io.ReaderAt, off, size int64, slots []uint32, threads int) (t *Table, lost int64, err error) {
-	_ = threads
-	if t, err = New(); err != nil {
-		return nil, 0, err
+// saveBytes is how much is written at a time: some blocks.
+const saveBytes = 16 * blockBytes
+
+// saver collects entries in blocks, and blocks in writes. After an error it
+// does nothing.
+type saver struct {
+	w       io.Writer
+	id      uint64
+	buf     []byte // blocks, of which the last one lacks its header while inBlock > 0
+	inBlock int    // entries of the last block in buf
+	entries uint64
+	blocks  uint64
+	n       int64
+	err     error
+}
+
+func (s *saver) add(sum *[32]byte, p Place) {
+	if s.inBlock == 0 {
+		s.buf = append(s.buf, make([]byte, blockHead)...)
 	}
-	b := make([]byte, max(size, 0))
-	if n, err := r.ReadAt(b, off); n < len(b) || len(b) < 4 {
-		return nil, 0, fmt.Errorf("table: load (%w): %w", err, kvferry.ErrCorrupt)
+	s.buf = append(s.buf, sum[:]...)
+	s.buf = binary.LittleEndian.AppendUint64(s.buf, uint64(p))
+	s.entries++
+	if s.inBlock++; s.inBlock < blockEntries {
+		return
 	}
-	if crc32.Checksum(b[4:], castagnoli) != binary.LittleEndian.Uint32(b) {
-		return t, size / 40, nil
+	s.seal()
+	s.buf = append(s.buf, make([]byte, blockBytes-blockHead-blockEntries*entryBytes)...)
+	if len(s.buf) == cap(s.buf) {
+		s.flush()
 	}
-	for b = b[4:]; len(b) >= 40; b = b[40:] {
-		p := Place(binary.LittleEndian.Uint64(b[32:]))
-		d := digest.New(digest.Algorithm(p&algorithmMask>>algorithmShift), [32]byte(b[:32]))
-		if p.Slot() >= uint32(len(slots)) {
-			lost++
-			continue
-		}
-		p = p&(1<<slotShift-1)&^algorithmMask | Place(slots[p.Slot()])<<slotShift
-		if _, _, err := t.Put(d, p); err != nil {
-			lost++
-		}
+}
+
+// seal ends the last block.
+func (s *saver) seal() {
+	from := len(s.buf) - s.inBlock*entryBytes - blockHead
+	sealBlock(s.buf[from:], s.id, s.blocks, s.inBlock)
+	s.blocks++
+	s.inBlock = 0
+}
+
+func (s *saver) flush() {
+	if s.err != nil {
+		return
 	}
-	return t, lost, nil
+	n, err := s.w.Write(s.buf)
+	s.n += int64(n)
+	if err != nil {
+		s.err = fmt.Errorf("table: save: %w", err)
+	}
+	s.buf = s.buf[:0]
 }

@@ -1,0 +1,134 @@
+package table
+
+import "encoding/binary"
+
+// batchBytes is how much a goroutine reads and sorts at a time. Sorted by
+// shards, the entries of a batch visit each shard once: its lock is taken once
+// and the lines that they need are fetched beside each other.
+const batchBytes = 64 * blockBytes
+
+func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
+// batch is the memory of a goroutine of Load.
+type batch struct {
+	l      *loader
+	mem    []byte
+	read   []entry // as they come
+	shards []uint16
+	sorted []entry // by shard
+	ends   [shardCount]int32
+}
+
+func newBatch(l *loader, bytes int64) *batch {
+	return &batch{l: l, mem: make([]byte, bytes)}
+}
+
+// load brings the blocks of one batch into the table.
+func (b *batch) load(number int64) error {
+	b.read, b.shards = b.read[:0], b.shards[:0]
+	off := number * batchBytes
+	mem := b.mem[:min(batchBytes, b.l.size-off)]
+	n, err := b.l.r.ReadAt(mem, b.l.from+off)
+	for at := 0; at < len(mem); at += blockBytes {
+		blk := mem[at:min(at+blockBytes, len(mem))]
+		if err != nil && at+len(blk) > n {
+			// Something in the batch cannot be read: perhaps not this block.
+			if k, _ := b.l.r.ReadAt(blk, b.l.from+off+int64(at)); k < len(blk) {
+				blk = blk[:k]
+			}
+		}
+		b.parse(blk, uint64(off+int64(at))/blockBytes)
+	}
+	b.sort()
+	return b.insert()
+}
+
+// parse appends the entries of a block.
+func (b *batch) parse(blk []byte, number uint64) {
+	list, ok := openBlock(blk, b.l.id, number)
+	if !ok {
+		b.l.missed.Add(blockEntries)
+		return
+	}
+	bad := 0
+	for ; len(list) > 0; list = list[entryBytes:] {
+		shard, e, ok := b.l.entryOf(list[:entryBytes])
+		if !ok {
+			bad++
+			continue
+		}
+		b.read = append(b.read, e)
+		b.shards = append(b.shards, uint16(shard))
+	}
+	b.l.missed.Add(int64(bad))
+}
+
+// sort puts the entries into the order of their shards.
+func (b *batch) sort() {
+	clear(b.ends[:])
+	for _, s := range b.shards {
+		b.ends[s]++
+	}
+	sum := int32(0)
+	for i, n := range b.ends {
+		b.ends[i] = sum
+		sum += n
+	}
+	if cap(b.sorted) < len(b.read) {
+		b.sorted = make([]entry, len(b.read), cap(b.read))
+	}
+	b.sorted = b.sorted[:len(b.read)]
+	for i := range b.read {
+		at := &b.ends[b.shards[i]]
+		b.sorted[*at] = b.read[i]
+		*at++
+	}
+}
+
+// insert brings the sorted entries into the table.
+func (b *batch) insert() error {
+	from := int32(0)
+	for i := range b.ends {
+		list := b.sorted[from:b.ends[i]]
+		from = b.ends[i]
+		if len(list) == 0 {
+			continue
+		}
+		if err := b.l.t.putAll(&b.l.t.shards[i], list); err != nil {
+			return err
+		}
+		b.l.loaded.Add(int64(len(list)))
+	}
+	return nil
+}
+
+// putAll puts entries of one shard.
+func (t *Table) putAll(s *shard, list []entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n > 0 {
+		t.view(s).prefetch(list)
+	}
+	for i := range list {
+		e := &list[i]
+		k := key{x: e.tag(), rest: [3]uint64{e[1], e[2], e[3]}, algorithm: Place(e[4]) & algorithmMask}
+		if _, _, err := t.putLocked(s, &k, e.place()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefetch reads from the homes of entries. The reads do not depend on each
+// other, so the processor does them side by side.
+func (v view) prefetch(list []entry) {
+	slots := v.slots()
+	sum := uint64(0)
+	for i := range list {
+		sum += v.at(home(list[i].tag(), slots))[0]
+	}
+	sink(sum)
+}
+
+//go:noinline
+func sink(uint64) {}
