@@ -16,8 +16,8 @@ import (
 // watch and close. Lock asks once, however long it waits; Unlock and loading
 // a Word do not ask. A close that fails closes nevertheless.
 //
-// An fsync that fails on a Disk makes the disk forget what it would have made
-// durable, as Linux does: no later Sync makes up for it.
+// An fsync or fsyncdir that fails on a Disk makes the disk forget what it would
+// have made durable, as Linux does: no later one makes up for it.
 func WithFaults(f FS, hook func(op, path string) error) FS { return &faulty{FS: f, hook: hook} }
 
 type faulty struct {
@@ -79,9 +79,17 @@ func (f *faulty) Stat(name string) (Info, error) {
 
 func (f *faulty) SyncDir(name string) error {
 	if err := f.ask("fsyncdir", name); err != nil {
+		f.dropDir(name)
 		return err
 	}
 	return f.FS.SyncDir(name)
+}
+
+// dropDir passes on what a further WithFaults around f tells.
+func (f *faulty) dropDir(name string) {
+	if u, ok := f.FS.(unsyncedDir); ok {
+		u.dropDir(name)
+	}
 }
 
 func (f *faulty) FreeBytes() (int64, error) {
@@ -119,8 +127,12 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, errors.Join(injected, err)
 }
 
-// unsynced is a file that can be told that its data was not made durable.
-type unsynced interface{ dropDirty() }
+// unsynced is a file that can be told that its data was not made durable, and
+// unsyncedDir a file system that of a directory.
+type (
+	unsynced    interface{ dropDirty() }
+	unsyncedDir interface{ dropDir(name string) }
+)
 
 func (f *faultyFile) Sync() error {
 	if err := f.ask("fsync"); err != nil {

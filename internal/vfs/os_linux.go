@@ -67,5 +67,5 @@ func freeBytes(st *unix.Statfs_t) int64 {
 	if unit == 0 {
 		unit = st.Bsize
 	}
-	return int64(st.Bavail) * unit
+	return int64(st.Bavail * uint64(unit))
 }

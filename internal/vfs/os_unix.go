@@ -94,10 +94,13 @@ func (s *system) Remove(name string) error {
 }
 
 func (s *system) Rename(from, to string) error {
-	if !fs.ValidPath(to) || to == "." {
+	if !fs.ValidPath(to) {
 		return failure("rename", to, unix.EINVAL)
 	}
 	return s.in("rename", from, func(a int, old string) error {
+		if to == "." {
+			return unix.EBUSY
+		}
 		if path.Dir(from) == path.Dir(to) {
 			return unix.Renameat(a, old, a, path.Base(to))
 		}

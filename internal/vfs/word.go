@@ -20,7 +20,7 @@ type Word struct {
 	read func() (uint64, bool)  // nil, or reads it from the file
 }
 
-// Load returns the word: one load from memory, without allocating, or a read of
+// Load returns the word: a load from memory, without allocating, or a read of
 // the file where files cannot be mapped. A word that cannot be read any more is
 // Unreadable.
 func (w *Word) Load() uint64 {
@@ -41,12 +41,13 @@ func (w *Word) Load() uint64 {
 // of a file which somebody cut off, or that the disk cannot read, the kernel
 // makes a fault, which would end the process were it not made a panic.
 func loadMapped(at *uint64) (v uint64, ok bool) {
-	defer func(before bool) {
+	before := debug.SetPanicOnFault(true)
+	defer func() {
 		debug.SetPanicOnFault(before)
 		if !ok {
 			_ = recover() // the fault
 		}
-	}(debug.SetPanicOnFault(true))
+	}()
 	return little(atomic.LoadUint64(at)), true
 }
 
