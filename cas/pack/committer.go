@@ -263,13 +263,13 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 	s := c.s
 	c.batch = s.pending[class].batch(c.batch[:0])
 	var list []stored
-	var own []digest.Digest
-	pack := uint64(0)
+	var own []int
+	pack, newest := uint64(0), int64(0)
 	c.ops = c.ops[:0]
 	emit := func() {
 		if len(list) > 0 {
-			c.ops.add(pack, class, int64(s.seconds()), list)
-			list = list[:0]
+			c.ops.add(pack, class, newest, list)
+			list, newest = list[:0], 0
 		}
 	}
 	for i := range c.batch {
@@ -282,7 +282,8 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 			pack = b.at.Pack
 		}
 		list = append(list, stored{b.d, b.at.Off, b.at.Bytes})
-		own = append(own, b.d)
+		own = append(own, i)
+		newest = max(newest, int64(b.written))
 	}
 	emit()
 	if len(c.ops) == 0 {
@@ -291,12 +292,14 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 	if err := s.append(w, c.ops, durable); err != nil {
 		return err
 	}
-	mark := s.soundEpoch()
-	if class == cas.Cache {
-		mark = s.age()
-	}
-	for _, d := range own {
-		s.st().table.Touch(d, mark)
+	epoch := s.soundEpoch()
+	for _, i := range own {
+		b := &c.batch[i]
+		if class == cas.Cache {
+			s.st().table.Touch(b.d, b.age)
+		} else {
+			s.st().table.Touch(b.d, epoch)
+		}
 	}
 	return nil
 }

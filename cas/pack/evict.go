@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,12 +13,13 @@ import (
 	"github.com/kvferry/kvferry/digest"
 )
 
-// The cache is evicted by whole packs, oldest first; what was used lately is
-// copied to the newest pack first. Use is remembered per blob as an age, which
+// The cache is evicted by whole packs; what was used lately is copied to the
+// newest pack first. Use is remembered per blob as an age, which
 // passes whenever 1/agesPerCache of the cache was written.
 const (
 	agesPerCache = 64
 	agesHot      = agesPerCache / 2
+	rescuedShare = 4 // one in so many bytes goes, however much they are used
 )
 
 // cacheLimit returns the most bytes that the cache may take, 0 for no limit.
@@ -54,7 +56,13 @@ func (s *Store) age() uint8 {
 }
 
 // touch notes that a blob of the cache was used.
-func (s *Store) touch(d digest.Digest) { s.st().table.Touch(d, s.age()) }
+func (s *Store) touch(d digest.Digest) {
+	age := s.age()
+	if s.pending[cas.Cache].count.Load() > 0 {
+		s.pending[cas.Cache].touch(d, age)
+	}
+	s.st().table.Touch(d, age)
+}
 
 // reserve makes room for n bytes of a class, or tells that there is none. The
 // bytes count as pending from then on.
@@ -145,8 +153,9 @@ func (s *Store) sealCache(ctx context.Context) error {
 	return lane.Seal(ctx)
 }
 
-// victims are the oldest packs of the cache that nobody writes to: as many as
-// free n bytes after what was used lately was copied out of them.
+// victims are packs of the cache that nobody writes to: as many as free n bytes
+// after what was used lately was copied out of them. Those come first of which
+// the least share was used lately, and of equal ones the oldest.
 func (s *Store) victims(ctx context.Context, n int64) ([]*packInfo, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
@@ -159,10 +168,13 @@ func (s *Store) victims(ctx context.Context, n int64) ([]*packInfo, error) {
 		}
 		return true
 	})
+	all := slices.DeleteFunc(s.st().packs.all(), func(p *packInfo) bool { return p.class != cas.Cache })
+	share := func(p *packInfo) float64 { return float64(hot[p.slot]) / float64(max(p.end.Load(), 1)) }
+	slices.SortStableFunc(all, func(a, b *packInfo) int { return cmp.Compare(share(a), share(b)) })
 	var out []*packInfo
-	for _, p := range s.st().packs.all() {
-		if p.class != cas.Cache || n <= 0 {
-			continue
+	for _, p := range all {
+		if n <= 0 {
+			break
 		}
 		free, err := s.abandoned(packfile.Path(p.id))
 		if err != nil {
@@ -170,35 +182,39 @@ func (s *Store) victims(ctx context.Context, n int64) ([]*packInfo, error) {
 		}
 		if free {
 			out = append(out, p)
-			n -= p.end.Load() - packHeaderBytes - hot[p.slot]
+			size := p.end.Load() - packHeaderBytes
+			n -= max(size-hot[p.slot], size/rescuedShare)
 		}
 	}
 	return out, nil
 }
 
+// candidate is a blob of the cache that was used lately.
+type candidate struct {
+	stored
+	p   *packInfo
+	age uint8
+}
+
 // rescue copies what was used lately out of packs that are about to be
-// dropped, the latest first, and no more than three quarters of them.
+// dropped, the latest first, and no more than a share of them.
 func (s *Store) rescue(ctx context.Context, victims []*packInfo, limit int64) error {
-	type candidate struct {
-		stored
-		p    *packInfo
-		past uint8 // ages since it was used
-	}
 	in := map[uint32]*packInfo{}
 	room := int64(0)
 	for _, p := range victims {
 		in[p.slot] = p
-		room += (p.end.Load() - packHeaderBytes) / 4 * 3
+		size := p.end.Load() - packHeaderBytes
+		room += size - size/rescuedShare
 	}
 	now := s.age()
 	var list []candidate
 	s.st().table.All(func(d digest.Digest, at table.Place, age uint8) bool {
 		if p := in[at.Slot()]; p != nil && now-age < agesHot {
-			list = append(list, candidate{stored{d, at.Offset(), at.Size()}, p, now - age})
+			list = append(list, candidate{stored{d, at.Offset(), at.Size()}, p, age})
 		}
 		return true
 	})
-	slices.SortStableFunc(list, func(a, b candidate) int { return int(a.past) - int(b.past) })
+	slices.SortStableFunc(list, func(a, b candidate) int { return int(now-a.age) - int(now-b.age) })
 	lane, err := s.lane(cas.Cache)
 	if err != nil {
 		return err
@@ -207,7 +223,7 @@ func (s *Store) rescue(ctx context.Context, victims []*packInfo, limit int64) er
 		if room -= c.bytes; room < 0 {
 			return nil
 		}
-		if err := s.copyCached(ctx, lane, c.p, c.stored); err != nil {
+		if err := s.copyCached(ctx, lane, c.p, c); err != nil {
 			return err
 		}
 	}
@@ -216,9 +232,9 @@ func (s *Store) rescue(ctx context.Context, victims []*packInfo, limit int64) er
 
 // copyCached puts a record of the cache anew. One that cannot be read is not
 // worth an error.
-func (s *Store) copyCached(ctx context.Context, lane *packfile.Lane, p *packInfo, b stored) error {
+func (s *Store) copyCached(ctx context.Context, lane *packfile.Lane, p *packInfo, b candidate) error {
 	pend := &s.pending[cas.Cache]
-	mine, err := pend.claim(ctx, b.d, s.keeper, s.seconds(), true)
+	mine, err := pend.claim(ctx, pendingBlob{d: b.d, first: s.keeper, written: s.seconds(), age: b.age, replace: true})
 	if err != nil || !mine {
 		return err
 	}

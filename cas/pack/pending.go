@@ -15,7 +15,7 @@ import (
 const (
 	writing = iota // its bytes are being copied
 	ready
-	broken // the write of its pack broken, or the put did
+	broken // the write of its pack failed, or the put did
 )
 
 // pendingBlob was put and is not in the log yet.
@@ -24,7 +24,8 @@ type pendingBlob struct {
 	at      packfile.Spot
 	state   uint8
 	written uint32 // when, in Unix seconds
-	replace bool // a damaged one of the same digest
+	age     uint8  // of the cache when it was put
+	replace bool   // a damaged one of the same digest
 	first   *session
 	others  []*session
 }
@@ -95,11 +96,14 @@ func (p *pending) init() {
 	p.now, p.leaving = newPendingSet(), newPendingSet()
 }
 
-// getLocked returns the blob d, unless it broken.
+// getLocked returns the blob d, unless it is lost. One that is leaving and that
+// nobody held may have been left out of the log, so it counts as lost.
 func (p *pending) getLocked(d digest.Digest) *pendingBlob {
 	b := p.now.get(d)
 	if b == nil {
-		b = p.leaving.get(d)
+		if b = p.leaving.get(d); b != nil && b.first == nil {
+			return nil
+		}
 	}
 	if b == nil || b.state == broken {
 		return nil
@@ -120,6 +124,15 @@ func (p *pending) spot(d digest.Digest) (packfile.Spot, uint32, bool) {
 		return packfile.Spot{}, 0, false
 	}
 	return b.at, b.written, true
+}
+
+// touch notes that a blob of the cache was used.
+func (p *pending) touch(d digest.Digest, age uint8) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.getLocked(d); b != nil {
+		b.age = age
+	}
 }
 
 // find holds the blob d for the session if it is there, also if another
@@ -150,16 +163,16 @@ func (p *pending) findLocked(ctx context.Context, d digest.Digest, x *session) (
 	}
 }
 
-// claim makes the session the one that writes d, unless d is pending already:
-// then it holds that.
-func (p *pending) claim(ctx context.Context, d digest.Digest, x *session, now uint32, replace bool) (mine bool, err error) {
+// claim makes the caller the one that writes b, unless that is pending already:
+// then b's session holds it.
+func (p *pending) claim(ctx context.Context, b pendingBlob) (mine bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	found, err := p.findLocked(ctx, d, x)
+	found, err := p.findLocked(ctx, b.d, b.first)
 	if found || err != nil {
 		return false, err
 	}
-	p.now.add(pendingBlob{d: d, state: writing, written: now, replace: replace, first: x})
+	p.now.add(b)
 	p.count.Add(1)
 	return true, nil
 }
@@ -247,7 +260,7 @@ func (p *pending) giveBack(dst []packfile.Spot) []packfile.Spot {
 	return dst
 }
 
-// lose marks what lies in the pack from off on as broken and returns the
+// lose marks what lies in the pack from off on as lost and returns the
 // sessions that held any of it.
 func (p *pending) lose(pack uint64, off int64) []*session {
 	p.mu.Lock()

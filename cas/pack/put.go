@@ -54,7 +54,9 @@ func (x *session) find(ctx context.Context, d digest.Digest) (table.Place, *pack
 	}
 	// A blob goes from pending to the table, so this order finds it.
 	if held, err := x.s.pending[x.class].find(ctx, d, x); held || err != nil {
-		if err == nil {
+		if err == nil && x.class == cas.Cache {
+			x.s.touch(d)
+		} else if err == nil {
 			err = x.pin(d)
 		}
 		return 0, nil, held, err
@@ -98,7 +100,7 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 	if found && !replace {
 		return cas.PutResult{}, nil
 	}
-	mine, err := x.s.pending[x.class].claim(ctx, d, x, x.s.seconds(), replace)
+	mine, err := x.s.pending[x.class].claim(ctx, pendingBlob{d: d, first: x, written: x.s.seconds(), age: x.s.age(), replace: replace})
 	if err != nil {
 		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
 	}

@@ -126,6 +126,9 @@ func (s *Store) getPending(ctx context.Context, t *tools, class cas.Class, d dig
 	if !ok || s.expired(class, int64(written)) {
 		return 0, false, nil
 	}
+	if class == cas.Cache {
+		s.touch(d)
+	}
 	lane, err := s.lane(class)
 	if err != nil {
 		return 0, true, err

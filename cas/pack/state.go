@@ -51,11 +51,19 @@ func newState(t *table.Table, lost func(digest.Digest)) *state {
 // find returns where the blob d is.
 func (st *state) find(d digest.Digest) (table.Place, *packInfo, bool) {
 	at, ok := st.table.Get(d)
-	if !ok {
-		return 0, nil, false
+	for ok {
+		if p := st.packs.at(at.Slot()); p != nil {
+			return at, p, true
+		}
+		// Its pack was dropped: the entry is a left-over, unless the blob was
+		// moved just now.
+		again, there := st.table.Get(d)
+		if there && again.Slot() == at.Slot() && again.Offset() == at.Offset() {
+			return 0, nil, false
+		}
+		at, ok = again, there
 	}
-	p := st.packs.at(at.Slot())
-	return at, p, p != nil
+	return 0, nil, false
 }
 
 // is reports whether d is in pack p at off, and returns its place.
