@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,7 +18,7 @@ import (
 const (
 	agesPerCache = 64
 	agesHot      = agesPerCache / 2
-	rescuedShare = 4 // one in so many bytes goes, however much they are used
+	rescuedShare = 8 // one in so many bytes goes, however much they are used
 )
 
 // cacheLimit returns the most bytes that the cache may take, 0 for no limit.
@@ -153,9 +152,9 @@ func (s *Store) sealCache(ctx context.Context) error {
 	return lane.Seal(ctx)
 }
 
-// victims are packs of the cache that nobody writes to: as many as free n bytes
-// after what was used lately was copied out of them. Those come first of which
-// the least share was used lately, and of equal ones the oldest.
+// victims are the oldest packs of the cache that nobody writes to: as many as
+// free n bytes after what was used lately was copied out of them. Those of which
+// nearly all was used lately are spared if there are others.
 func (s *Store) victims(ctx context.Context, n int64) ([]*packInfo, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
@@ -169,21 +168,22 @@ func (s *Store) victims(ctx context.Context, n int64) ([]*packInfo, error) {
 		return true
 	})
 	all := slices.DeleteFunc(s.st().packs.all(), func(p *packInfo) bool { return p.class != cas.Cache })
-	share := func(p *packInfo) float64 { return float64(hot[p.slot]) / float64(max(p.end.Load(), 1)) }
-	slices.SortStableFunc(all, func(a, b *packInfo) int { return cmp.Compare(share(a), share(b)) })
 	var out []*packInfo
-	for _, p := range all {
-		if n <= 0 {
-			break
-		}
-		free, err := s.abandoned(packfile.Path(p.id))
-		if err != nil {
-			return nil, err
-		}
-		if free {
-			out = append(out, p)
+	for _, spare := range []bool{true, false} {
+		for _, p := range all {
 			size := p.end.Load() - packHeaderBytes
-			n -= max(size-hot[p.slot], size/rescuedShare)
+			cold := size - hot[p.slot]
+			if n <= 0 || slices.Contains(out, p) || spare && cold < size/rescuedShare {
+				continue
+			}
+			free, err := s.abandoned(packfile.Path(p.id))
+			if err != nil {
+				return nil, err
+			}
+			if free {
+				out = append(out, p)
+				n -= max(cold, size/rescuedShare)
+			}
 		}
 	}
 	return out, nil
