@@ -1,7 +1,9 @@
 package packfile_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -37,7 +39,7 @@ func makeDir(t testing.TB, root string) vfs.FS {
 	dir := t.TempDir()
 	if root != "" {
 		var err error
-		dir, err = os.MkdirTemp(root, "packfile")
+		dir, err = os.MkdirTemp(root, "kvferry-test-") //nolint:usetesting // in memory, where t.TempDir may not be
 		if err != nil {
 			t.Skipf("no temporary directory in %s: %v", root, err)
 		}
@@ -50,6 +52,16 @@ func makeDir(t testing.TB, root string) vfs.FS {
 	return f
 }
 
+// makeDisk returns an empty disk in memory with a directory for packs.
+func makeDisk(t testing.TB) *vfs.Disk {
+	d := vfs.NewDisk()
+	p := d.Process()
+	require.NoError(t, p.Mkdir(packfile.Dir))
+	require.NoError(t, p.SyncDir("."))
+	require.NoError(t, p.Close())
+	return d
+}
+
 // onEach runs test on every kind of file system and mode.
 func onEach(t *testing.T, test func(t *testing.T, f vfs.FS, direct bool)) {
 	places := []struct {
@@ -57,7 +69,8 @@ func onEach(t *testing.T, test func(t *testing.T, f vfs.FS, direct bool)) {
 		make func(t testing.TB) vfs.FS
 	}{
 		{"temporary", func(t testing.TB) vfs.FS { return makeDir(t, "") }},
-		{"memory", func(t testing.TB) vfs.FS { return makeDir(t, filepath.FromSlash("/dev/shm")) }},
+		{"memory", func(t testing.TB) vfs.FS { return makeDir(t, "/dev/shm") }},
+		{"disk", func(t testing.TB) vfs.FS { return makeDisk(t).Process() }},
 	}
 	for _, p := range places {
 		for _, direct := range []bool{false, true} {
@@ -122,6 +135,7 @@ func openReader(t testing.TB, f vfs.FS, direct bool) *packfile.Reader {
 // blob is what a test stores.
 type blob struct {
 	plain []byte
+	rec   []byte
 	d     digest.Digest
 	at    packfile.Spot
 }
@@ -137,8 +151,9 @@ func blobOf(seed uint64, n int) blob {
 	if err != nil {
 		panic(err)
 	}
-	p = p[:n]
-	return blob{plain: p, d: h.Sum(p)}
+	b := blob{plain: p[:n], d: h.Sum(p[:n])}
+	b.rec = b.record()
+	return b
 }
 
 // frame returns the blob's codec frame.
@@ -161,9 +176,8 @@ func (b *blob) record() []byte {
 
 // put appends the blob to the lane and remembers where it is.
 func (b *blob) put(t testing.TB, l *packfile.Lane) error {
-	rec := b.record()
 	var err error
-	b.at, err = l.Append(t.Context(), int64(len(rec)), func(dst []byte) { copy(dst, rec) })
+	b.at, err = l.Append(t.Context(), int64(len(b.rec)), func(dst []byte) { copy(dst, b.rec) })
 	return err
 }
 
@@ -178,6 +192,9 @@ func requireStored(t testing.TB, r *packfile.Reader, blobs ...blob) {
 
 // check tells whether rec is the blob's record.
 func (b *blob) check(rec []byte) error {
+	if !bytes.Equal(rec, b.rec) {
+		return errors.New("another record than was stored")
+	}
 	var dec codec.Decoder
 	plain := make([]byte, len(b.plain))
 	n, err := packfile.Decode(plain, rec, b.d, &dec)

@@ -124,8 +124,8 @@ func TestSealBeginsANewPack(t *testing.T) {
 	})
 }
 
-// TestPacksAreLocked shows that a pack is locked while it is written, and that
-// ids which are taken are passed over.
+// TestPacksAreLocked shows that a pack is locked while it is written and until
+// all of its records are released, and that ids which are taken are passed over.
 func TestPacksAreLocked(t *testing.T) {
 	t.Parallel()
 	f := makeDir(t, "")
@@ -134,18 +134,33 @@ func TestPacksAreLocked(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, taken.Close())
 	l := openLane(t, o)
-	b := blobOf(1, 10)
+	b, c := blobOf(1, 10), blobOf(2, 10)
 	require.NoError(t, b.put(t, l))
+	require.NoError(t, c.put(t, l))
 	require.Equal(t, uint64(2), b.at.Pack)
 	h, err := f.Open(packfile.Path(2), vfs.ReadOnly)
 	require.NoError(t, err)
-	free, err := h.TryLock()
-	require.NoError(t, err)
-	require.False(t, free)
+	requireLock := func(want bool) {
+		free, err := h.TryLock()
+		require.NoError(t, err)
+		require.Equal(t, want, free)
+	}
+	requireLock(false)
+	l.ReleaseAll([]packfile.Spot{b.at})
 	require.NoError(t, l.Seal(t.Context()))
-	free, err = h.TryLock()
+	requireLock(false)
+	l.ReleaseAll([]packfile.Spot{c.at, {Pack: 77, Off: 4096, Bytes: 128}})
+	requireLock(true)
+	require.NoError(t, h.Close())
+
+	// A pack that is closed with its lane is free whatever is released.
+	require.NoError(t, b.put(t, l))
+	require.NoError(t, l.Seal(t.Context()))
+	require.NoError(t, l.Close(t.Context()))
+	h, err = f.Open(packfile.Path(b.at.Pack), vfs.ReadOnly)
 	require.NoError(t, err)
-	require.True(t, free)
+	requireLock(true)
+	l.ReleaseAll([]packfile.Spot{b.at})
 	require.NoError(t, h.Close())
 }
 

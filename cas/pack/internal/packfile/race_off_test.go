@@ -1,0 +1,5 @@
+//go:build !race
+
+package packfile_test
+
+const raceEnabled = false
