@@ -122,14 +122,45 @@ func (c *checking) run(ctx context.Context) error {
 		c.problem(cas.Problem{Err: damage})
 	}
 	for _, e := range entries {
-		h, err := c.health(ctx, e)
+		if err := c.snapshot(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshot reports the health of one snapshot, unless it was removed meanwhile
+// and a collection deleted what it needed.
+func (c *checking) snapshot(ctx context.Context, e cas.Entry) error {
+	problems := len(c.report.Bad)
+	h, err := c.health(ctx, e)
+	if err != nil {
+		return err
+	}
+	_, h.Unlisted = c.manifests[e.Root]
+	if sound := h.Err == nil && len(h.Losses) == 0 && problems == len(c.report.Bad); !sound && !h.Unlisted {
+		there, err := Listed(ctx, c.store, e.Root)
 		if err != nil {
 			return err
 		}
-		_, h.Unlisted = c.manifests[e.Root]
-		c.report.Snapshots = append(c.report.Snapshots, h)
+		if !there {
+			c.report.Bad = c.report.Bad[:problems]
+			return nil
+		}
 	}
+	c.report.Snapshots = append(c.report.Snapshots, h)
 	return nil
+}
+
+// Listed reports whether a snapshot is in a store's catalog now. Whoever finds
+// damage in a snapshot that was listed some time ago can tell by it that
+// another process removed it.
+func Listed(ctx context.Context, s cas.Store, root digest.Digest) (bool, error) {
+	entries, err := s.Catalog().Entries(ctx)
+	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrUnsupported) {
+		return false, err
+	}
+	return slices.ContainsFunc(entries, func(e cas.Entry) bool { return e.Root == root }), nil
 }
 
 // contents looks at all that is stored, in the way that was asked for.

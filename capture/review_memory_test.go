@@ -102,7 +102,7 @@ func (m *moving) Wait(ctx context.Context, t pager.Ticket) (pager.Completion, er
 	c, err := m.Mover.Wait(ctx, t)
 	if m.wait != nil {
 		if other, ok := m.wait(n, m); ok {
-			c = other
+			c, err = other, nil // also if the caller's context ended meanwhile
 			c.Ticket = t
 		}
 	}

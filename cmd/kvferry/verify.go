@@ -117,6 +117,11 @@ func (a *app) verifyAll(ctx context.Context, s cas.Store, lenient bool) error {
 			return err
 		}
 		v.Unlisted = i >= len(found.listed)
+		if !v.OK && !v.Unlisted {
+			if there, err := capture.Listed(ctx, s, e.Root); err == nil && !there {
+				continue // removed meanwhile
+			}
+		}
 		all.Snapshots = append(all.Snapshots, v)
 		all.OK = all.OK && v.OK
 	}
