@@ -111,7 +111,7 @@ func batchOf(t *testing.T, sess cas.Session, n int) ([]cas.Request, map[digest.D
 // caller put them, however the store orders its reads.
 func testBatchMany(t *testing.T, c Config) {
 	s := c.open(t)
-	reqs, want := batchOf(t, begin(t, s), 5000)
+	reqs, want := batchOf(t, begin(t, s), 3000)
 	before := slices.Clone(reqs)
 	require.NoError(t, s.(cas.BatchGetter).GetBatch(t.Context(), reqs))
 	for i, r := range reqs {
@@ -130,7 +130,7 @@ func testBatchMany(t *testing.T, c Config) {
 // one that ends meanwhile leaves each request right or cancelled.
 func testBatchCancelled(t *testing.T, c Config) {
 	s := c.open(t)
-	reqs, want := batchOf(t, begin(t, s), 2000)
+	reqs, want := batchOf(t, begin(t, s), 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.(cas.BatchGetter).GetBatch(ctx, reqs); err != nil {
