@@ -249,3 +249,22 @@ func TestCloseGivesUp(t *testing.T) {
 	}
 	requireStored(t, openReader(t, f, false), b)
 }
+
+// TestFlushTellsOnce poisons a pack of a lane that is only flushed.
+func TestFlushTellsOnce(t *testing.T) {
+	t.Parallel()
+	d := makeDisk(t)
+	var inj fault.Injector
+	inj.Only(func(op, _ string) bool { return op == "write" })
+	inj.Fail(0, syscall.EIO)
+	l := openLane(t, options(vfs.WithFaults(d.Process(), inj.Hook), true))
+	a, b := blobOf(1, 1000), blobOf(2, 2000)
+	require.NoError(t, a.put(t, l))
+	require.ErrorIs(t, l.Flush(t.Context()), kvferry.ErrPoisoned)
+	require.False(t, l.ReadBuffered(a.at, make([]byte, a.at.Bytes)))
+	require.NoError(t, b.put(t, l))
+	require.NoError(t, l.Flush(t.Context()))
+	requireStored(t, openReader(t, d.Process(), true), b)
+	require.Error(t, l.Check(a.at))
+	require.NoError(t, l.Close(t.Context()))
+}

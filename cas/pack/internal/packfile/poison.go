@@ -48,7 +48,9 @@ func (l *Lane) poison(p *pack, what string, err error) {
 }
 
 // Check returns nil unless the record at s is lost: its pack was poisoned, and
-// no Sync before that covered the record. Then it returns why.
+// no Sync before that covered the record. Then it returns why. Whoever keeps book
+// of places on its own has to ask once a place is in the book: Lost may have been
+// told between the return of Append and that.
 func (l *Lane) Check(s Spot) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -87,7 +87,8 @@ func TestScan(t *testing.T) {
 			i := 0
 			err := r.Scan(t.Context(), pack, 0, 0, func(off int64, rec []byte, err error) bool {
 				require.NoError(t, err)
-				require.Equal(t, want[i], packfile.Spot{Pack: pack, Off: off, Bytes: int64(len(rec))})
+				got := packfile.Spot{Pack: pack, Off: off, Bytes: int64(len(rec))}
+				require.Equal(t, want[i], got)
 				j := slices.IndexFunc(blobs, func(b blob) bool { return b.at == want[i] })
 				require.NoError(t, blobs[j].check(rec))
 				i++

@@ -26,9 +26,8 @@ type mark struct {
 	upto int64
 }
 
-// Flush writes everything that was appended before, without making it durable,
-// and returns what Sync would know by then. The next record begins at a fresh
-// block.
+// Flush writes everything that was appended before, without making it durable.
+// The next record begins at a fresh block. Its errors are those of Sync.
 func (l *Lane) Flush(ctx context.Context) error {
 	c, err := l.cut(ctx)
 	if err == nil {
@@ -37,9 +36,16 @@ func (l *Lane) Flush(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("packfile: flush: %w", err)
 	}
+	return errors.Join(l.takeNews()...)
+}
+
+// takeNews returns what went wrong since the last call.
+func (l *Lane) takeNews() []error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return errors.Join(l.news...)
+	news := l.news
+	l.news = nil
+	return news
 }
 
 // Sync makes everything durable that was appended before. The next record begins
@@ -47,9 +53,10 @@ func (l *Lane) Flush(ctx context.Context) error {
 //
 // When it returns nil or an error that is ErrPoisoned, each of those records is
 // either durable or Check tells that it is lost. A poisoned pack is an error of
-// the first synchronisation that ends after it, for all who share it: records of
-// theirs may be lost, and other ones that Append returned before. After an error
-// that is ctx's nothing is known.
+// the first Sync or Flush that ends after it, for all who share it, and of no
+// later one: who shares it with others, or learns of a place only after Lost was
+// told, asks Check before relying on it. After an error that is ctx's nothing is
+// known.
 func (l *Lane) Sync(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closed {
@@ -105,11 +112,7 @@ func (l *Lane) syncRound(ctx context.Context) error {
 	if err == nil {
 		err = l.await(ctx, c.settled)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	news := l.news
-	l.news = nil
-	return errors.Join(append(news, err)...)
+	return errors.Join(append(l.takeNews(), err)...)
 }
 
 // cut ends the open buffer and tells what there is to write. A lane that is
