@@ -20,6 +20,7 @@ TESTFLAGS ?=
 FUZZTIME  ?= 60s
 BENCH     ?= .
 COUNT     ?= 6
+SOAK      ?= 1
 PKG       ?= ./...
 CC        ?= cc
 
@@ -96,6 +97,10 @@ fuzz: | toolchain ## fuzz every target for FUZZTIME each (PKG=./codec for one pa
 .PHONY: check-fuzz
 check-fuzz: | toolchain
 	@scripts/fuzz 10000x ./...
+
+.PHONY: soak
+soak: | toolchain ## run the crash, fault, kill and model suites of the stores in full (SOAK=1; an hour)
+	KVFERRY_SOAK=$(SOAK) $(GO) test -count=1 -timeout 180m -v ./cas/... | scripts/soak-summary
 
 .PHONY: examples
 examples: run ## run the examples to their end

@@ -86,8 +86,8 @@ type Session interface {
 	// Put stores plain under d, which the caller computed from exactly these
 	// bytes; plain is not kept. Storing a blob that exists writes nothing, but
 	// one that is damaged is replaced: a store that can rot compares once in
-	// each session (or knows that it was read and found sound lately), and bytes
-	// that are not d's are ErrInvalid where that shows.
+	// each session (or knows that it was written or found sound lately), and
+	// bytes that are not d's are ErrInvalid where that shows.
 	// The blob is readable at once and safe from collection until the session
 	// ends; it is durable after Flush or Commit.
 	Put(ctx context.Context, d digest.Digest, plain []byte) (PutResult, error)
