@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -62,7 +63,7 @@ all snapshots, those younger than D, and always those with a name.`,
 					KeepLast:   last, KeepWithin: time.Duration(within), DryRun: dry,
 				})
 				if err != nil {
-					return err
+					return stopped(err)
 				}
 				out := collectionOf(r, dry)
 				return a.print(out, out.write)
@@ -74,6 +75,15 @@ all snapshots, those younger than D, and always those with a name.`,
 	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be done and change nothing")
 	c.Flags().BoolVar(&unlisted, "drop-unlisted", false, "delete manifests that no snapshot or image lists also in a store that ProcessFork made")
 	return c
+}
+
+// stopped says what to do about a snapshot that stops a collection, because
+// what it needs cannot be told.
+func stopped(err error) error {
+	if !errors.Is(err, kvferry.ErrCorrupt) && !errors.Is(err, kvferry.ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("gc: nothing is deleted while a snapshot cannot be read; heal it with check --repair --from URL, or drop it with rm: %w: %w", kvferry.ErrCorrupt, err)
 }
 
 func collectionOf(r cas.CollectReport, dry bool) collection {
