@@ -85,7 +85,7 @@ func (b *batch) sort() {
 	}
 }
 
-// insert brings the sorted entries into the table.
+// insert appends the sorted entries to their shards.
 func (b *batch) insert() error {
 	from := int32(0)
 	for i := range b.ends {
@@ -94,41 +94,9 @@ func (b *batch) insert() error {
 		if len(list) == 0 {
 			continue
 		}
-		if err := b.l.t.putAll(&b.l.t.shards[i], list); err != nil {
-			return err
-		}
-		b.l.loaded.Add(int64(len(list)))
-	}
-	return nil
-}
-
-// putAll puts entries of one shard.
-func (t *Table) putAll(s *shard, list []entry) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.n > 0 {
-		t.view(s).prefetch(list)
-	}
-	for i := range list {
-		e := &list[i]
-		k := key{x: e.tag(), rest: [3]uint64{e[1], e[2], e[3]}, algorithm: Place(e[4]) & algorithmMask}
-		if _, _, err := t.putLocked(s, &k, e.place()); err != nil {
+		if err := b.l.t.pile(&b.l.t.shards[i], list); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// prefetch reads from the homes of entries. The reads do not depend on each
-// other, so the processor does them side by side.
-func (v view) prefetch(list []entry) {
-	slots := v.slots()
-	sum := uint64(0)
-	for i := range list {
-		sum += v.at(home(list[i].tag(), slots))[0]
-	}
-	sink(sum)
-}
-
-//go:noinline
-func sink(uint64) {}

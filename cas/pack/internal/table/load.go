@@ -49,7 +49,6 @@ type loader struct {
 	entries uint64
 	whole   bool // entries is what Save counted, otherwise at most what fits
 
-	next   atomic.Int64 // batch that nobody has begun
 	loaded atomic.Int64
 	missed atomic.Int64 // entries that may have been in damaged blocks, or were no good
 }
@@ -95,50 +94,40 @@ func (l *loader) frame(off int64, kind uint32) (frame, bool, error) {
 	return f, ok, nil
 }
 
-// run reads all batches.
+// run reads all batches, then puts all shards into order.
 func (l *loader) run(threads int) error {
-	if l.whole { // otherwise nobody has said how much there is
-		if err := l.t.reserve(l.entries); err != nil {
+	batches := (l.size + batchBytes - 1) / batchBytes
+	err := inParallel(min(int64(threads), batches), batches, func() func(int64) error {
+		return newBatch(l, min(l.size, batchBytes)).load
+	})
+	if err != nil {
+		return err
+	}
+	return inParallel(int64(threads), shardCount, func() func(int64) error {
+		r := settler{t: l.t}
+		return func(i int64) error {
+			n, err := r.settle(&l.t.shards[i])
+			l.loaded.Add(int64(n))
 			return err
 		}
-	}
-	batches := (l.size + batchBytes - 1) / batchBytes
-	threads = int(min(int64(threads), batches))
-	errs := make([]error, threads)
+	})
+}
+
+// inParallel does n jobs on so many goroutines, each with a worker of its own.
+func inParallel(threads, n int64, worker func() (do func(int64) error)) error {
+	var next atomic.Int64
 	var wg sync.WaitGroup
+	errs := make([]error, threads)
 	for i := range threads {
 		wg.Go(func() {
-			b := newBatch(l, min(l.size, batchBytes))
-			for n := l.next.Add(1) - 1; n < batches && errs[i] == nil; n = l.next.Add(1) - 1 {
-				errs[i] = b.load(n)
+			do := worker()
+			for j := next.Add(1) - 1; j < n && errs[i] == nil; j = next.Add(1) - 1 {
+				errs[i] = do(j)
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-// reserve gives the shards of an empty table most of the room that so many
-// entries need. The rest they take themselves, so that none takes too much.
-func (t *Table) reserve(entries uint64) error {
-	mean := float64(entries) / shardCount
-	chunks := int(mean+math.Sqrt(mean)) / fullEntries
-	if chunks == 0 {
-		return nil
-	}
-	if err := t.pool.reserve(chunks * shardCount); err != nil {
-		return err
-	}
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.mu.Lock()
-		err := t.resizeLocked(s, chunks)
-		s.mu.Unlock()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // entryOf turns stored bytes into an entry and its shard.

@@ -6,9 +6,13 @@ import (
 )
 
 const (
-	// fullEntries is how many of a chunk's 32 slots may be in use on average.
-	// Searches get long when more are; memory goes to waste when fewer are.
-	fullEntries = 30
+	// How many of a chunk's 32 slots may be in use on average. Searches get
+	// long when more are; memory goes to waste when fewer are. A shard of few
+	// chunks, which grows in large steps, is filled more.
+	fullEntries  = 29
+	fullSmall    = 30
+	smallChunks  = 16
+	growFraction = 16
 	// A shard that has shrunk to 0.6 of its slots is packed to 27 of 32, so
 	// that neither the next Put nor the next Delete packs it again.
 	sparseTenths  = 6
@@ -21,6 +25,14 @@ type shard struct {
 	dir []chunkID // chunk i has the slots from 32*i on
 	n   int
 	_   [8]byte
+}
+
+// roomIn is how many entries a shard of so many chunks may have.
+func roomIn(chunks int) int {
+	if chunks <= smallChunks {
+		return chunks * fullSmall
+	}
+	return chunks * fullEntries
 }
 
 // home is the slot, of so many, of an entry with this tag: in the order of
@@ -98,11 +110,7 @@ func (v view) seek(k *key) (slot uint64, e *entry, found bool) {
 // insert puts an entry into the slot that seek found, and moves those that
 // are there up to the next empty slot.
 func (v view) insert(slot uint64, e *entry) {
-	to := slot
-	for !v.at(to).empty() {
-		to = v.next(to)
-	}
-	for to != slot {
+	for to := v.hole(slot); to != slot; {
 		c, j := v.chunk(to), to%chunkEntries
 		if j == 0 {
 			before := v.prev(to)
@@ -118,6 +126,21 @@ func (v view) insert(slot uint64, e *entry) {
 		to -= j - first
 	}
 	*v.at(slot) = *e
+}
+
+// hole returns the first empty slot from slot on. There is one.
+func (v view) hole(slot uint64) uint64 {
+	for i := slot; ; {
+		c := v.chunk(i)
+		for j := i % chunkEntries; j < chunkEntries; i, j = i+1, j+1 {
+			if c[j].empty() {
+				return i
+			}
+		}
+		if i == v.slots() {
+			i = 0
+		}
+	}
 }
 
 // remove empties a slot, and moves those that follow nearer to their homes.
@@ -155,20 +178,30 @@ func (v view) wrapped() (n uint64) {
 
 // copyTo puts the entries of v into w, which has none, in order.
 func (v view) copyTo(w view) {
-	wrapped, slots := v.wrapped(), w.slots()
 	next := uint64(0)
-	for n, i := v.slots(), wrapped; n > 0; n, i = n-1, v.next(i) {
-		e := v.at(i)
-		if e.empty() {
-			continue
+	for n, i := v.slots(), v.wrapped(); n > 0; {
+		c := v.chunk(i)
+		for j := i % chunkEntries; j < chunkEntries && n > 0; i, j, n = i+1, j+1, n-1 {
+			if e := &c[j]; !e.empty() {
+				next = w.append(next, e)
+			}
 		}
-		if next = max(next, home(e.tag(), slots)); next < slots {
-			*w.at(next) = *e
-			next++
-		} else {
-			w.add(e) // round the end
+		if i == v.slots() {
+			i = 0
 		}
 	}
+}
+
+// append puts in an entry that comes after all that are there. next is what it
+// returned for the one before, at first 0.
+func (v view) append(next uint64, e *entry) uint64 {
+	next = max(next, home(e.tag(), v.slots()))
+	if next < v.slots() {
+		*v.at(next) = *e
+		return next + 1
+	}
+	v.add(e) // round the end
+	return next
 }
 
 // resizeLocked moves a shard to so many chunks.
@@ -190,7 +223,7 @@ func (t *Table) resizeLocked(s *shard, chunks int) error {
 
 // growLocked makes room for one more entry in a shard that is full.
 func (t *Table) growLocked(s *shard) error {
-	return t.resizeLocked(s, len(s.dir)+max(1, len(s.dir)/16))
+	return t.resizeLocked(s, len(s.dir)+max(1, len(s.dir)/growFraction))
 }
 
 // shrinkLocked gives back chunks that the shard has too many of. It may stay

@@ -87,7 +87,7 @@ func (t *Table) putLocked(s *shard, k *key, p Place) (old Place, had bool, err e
 		return old, true, nil
 	}
 	fresh := k.entry(p)
-	if s.n < len(s.dir)*fullEntries {
+	if s.n < roomIn(len(s.dir)) {
 		t.view(s).insert(slot, &fresh)
 	} else if err := t.growLocked(s); err != nil {
 		return 0, false, err

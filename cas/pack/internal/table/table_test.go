@@ -155,8 +155,8 @@ func TestReuse(t *testing.T) {
 // dirBytesOfFullShard is what the directory of a shard takes that grew to n.
 func (t *Table) dirBytesOfFullShard(n int) int64 {
 	chunks := 0
-	for chunks*fullEntries < n {
-		chunks += max(1, chunks/16)
+	for roomIn(chunks) < n {
+		chunks += max(1, chunks/growFraction)
 	}
 	return int64(chunks) * 4
 }
