@@ -12,6 +12,11 @@ import (
 // header of a pack.
 const slackBytes = 128 << 10
 
+// hugeBytes is what the length of long buffers is a multiple of, so that the
+// system backs them with huge pages: then a write is few segments for the disk,
+// which is twice as fast.
+const hugeBytes = 2 << 20
+
 // buffer is memory of a lane on its way from Append to the file.
 type buffer struct {
 	mem    []byte
@@ -73,7 +78,11 @@ func (b *buffer) fit(bytes int64, usual int) {
 		return
 	}
 	b.free()
-	b.mem = vfs.Buffer(int(roundUp(bytes)))
+	bytes = roundUp(bytes)
+	if bytes >= hugeBytes {
+		bytes = (bytes + hugeBytes - 1) &^ (hugeBytes - 1)
+	}
+	b.mem = vfs.Buffer(int(bytes))
 }
 
 func (b *buffer) free() {

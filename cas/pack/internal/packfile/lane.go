@@ -28,7 +28,8 @@ type LaneOptions struct {
 	// PackBytes is how long a pack may become, unless a single record is
 	// longer; at most and by default 256 MiB.
 	PackBytes int64
-	// BufferBytes is how much is written at a time, 4 MiB by default.
+	// BufferBytes is about how much is written at a time, 4 MiB by default. A
+	// buffer takes somewhat more memory, by default 6 MiB.
 	BufferBytes int
 	// Buffers is how many buffers there are: one is being filled while the
 	// others are written. 4 by default, at least 2.
