@@ -197,10 +197,16 @@ func (c *committer) harden(ctx context.Context, class cas.Class, sync bool) erro
 	if sync {
 		do = lane.Sync
 	}
-	if do(ctx) == nil {
-		return nil
+	if err = do(ctx); err != nil {
+		err = do(ctx)
 	}
-	return do(ctx)
+	if err == nil && c.s.lossy.Load() {
+		// A blob may have become ready after its pack was given up.
+		for x, cause := range c.s.pending[class].cull(lane.Check) {
+			x.injure(cause)
+		}
+	}
+	return err
 }
 
 // write appends to the log what the group wants.

@@ -284,6 +284,33 @@ func (p *pending) lose(pack uint64, off int64) []*session {
 	return slices.Compact(hurt)
 }
 
+// cull marks the leaving blobs as lost that check does not vouch for and returns
+// the sessions that held any of them, with the reason.
+func (p *pending) cull(check func(packfile.Spot) error) map[*session]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hurt := map[*session]error{}
+	for i := range p.leaving.list {
+		b := &p.leaving.list[i]
+		if b.state != ready {
+			continue
+		}
+		err := check(b.at)
+		if err == nil {
+			continue
+		}
+		b.state = broken
+		delete(p.leaving.index, b.d)
+		if b.first != nil {
+			hurt[b.first] = err
+		}
+		for _, x := range b.others {
+			hurt[x] = err
+		}
+	}
+	return hurt
+}
+
 // forget releases what the session held.
 func (p *pending) forget(x *session) {
 	if p.count.Load() == 0 {

@@ -50,6 +50,7 @@ type Store struct {
 	pending [2]pending
 	commits *committer // nil if read-only
 	streams streams
+	lossy   atomic.Bool // a pack could not be written
 
 	lanesMu sync.Mutex
 	lanes   [3]*packfile.Lane // by class, and that of collections
@@ -168,6 +169,7 @@ const moves cas.Class = 2
 
 // lose ends the sessions whose blobs lay in a pack that could not be written.
 func (s *Store) lose(class cas.Class, pack uint64, from int64, err error) {
+	s.lossy.Store(true)
 	if class == moves {
 		return // the collection hears it, and the blobs are where they were
 	}
