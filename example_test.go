@@ -7,14 +7,14 @@ import (
 	"os"
 
 	"github.com/kvferry/kvferry/capture"
-	"github.com/kvferry/kvferry/cas/dir"
+	"github.com/kvferry/kvferry/cas/pack"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/pager/synthetic"
 )
 
 // README.md shows this function; a test compares the two.
 func quickStart(ctx context.Context, engine, fresh pager.Pager, path string) (err error) {
-	store, err := dir.Open(path, dir.Options{})
+	store, err := pack.Open(path, pack.Options{})
 	if err != nil {
 		return err
 	}
