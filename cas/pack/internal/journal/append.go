@@ -210,9 +210,13 @@ func (w *Writer) tell() {
 // publish writes the words: from here on the transactions count, in this
 // journal without being followed.
 func (w *Writer) publish() error {
+	w.j.mu.Lock()
+	defer w.j.mu.Unlock()
+	return w.publishLocked()
+}
+
+func (w *Writer) publishLocked() error {
 	j := w.j
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	if _, err := j.w.f.WriteAt(w.words.encode(), wordsAt); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ var fuzzHeader = header{generation: 5, base: 5, first: 41, id: [16]byte{7}}
 
 // image is a log file of these payloads.
 func image(payloads ...string) []byte {
-	b := make([]byte, firstTx)
+	b := append([]byte(nil), make([]byte, firstTx)...)
 	fuzzHeader.encode(b)
 	fuzzHeader.encode(b[headerCopy:])
 	c := fuzzHeader.start()

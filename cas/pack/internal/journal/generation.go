@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -119,11 +120,9 @@ func (g *generation) load(o *Options, number uint64, lenient bool) error {
 // readHeader takes the first copy of the header that is sound.
 func (g *generation) readHeader(o *Options, number uint64) error {
 	var b [headerCopy + headerBytes]byte
-	if n, err := readFull(g.f, b[:], 0); err != nil && n < headerBytes {
-		if _, serr := g.f.Stat(); serr != nil {
-			return err
-		}
-		return fmt.Errorf("%w: no log header: %w", kvferry.ErrCorrupt, err)
+	// Of a file that is too short the rest is zeros.
+	if err := readFull(g.f, b[:], 0); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
 	}
 	h, err := decodeHeader(b[:headerBytes])
 	other, oerr := decodeHeader(b[headerCopy:])
@@ -159,7 +158,7 @@ func (g *generation) guess(o *Options, number uint64) error {
 		}
 	}
 	var b [txHeader]byte
-	if _, err := readFull(g.f, b[:], firstTx); err == nil {
+	if err := readFull(g.f, b[:], firstTx); err == nil {
 		if t, err := decodeTx(b[:], g.salt()); err == nil && t.flags&void == 0 && t.seq > 0 {
 			g.first = t.seq
 		}

@@ -72,7 +72,9 @@ type Options struct {
 	Repair bool
 	// Verify is asked about each Unordered transaction that may have been
 	// appended just before a crash. True says that what it speaks of is there
-	// and durable; false drops it. Nil drops none.
+	// and, unless ReadOnly, durable: since a sync may have failed, that takes
+	// to write it once more and to sync it. False drops the transaction. Nil
+	// drops none.
 	Verify func(ctx context.Context, tx Tx) (bool, error)
 }
 

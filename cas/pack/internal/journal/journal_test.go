@@ -151,7 +151,7 @@ func TestLargeTransactionsAndBatches(t *testing.T) {
 	}
 	require.NoError(t, w.Sync())
 	w.Unlock()
-	require.Equal(t, len(want), len(b.follow(t)))
+	require.Len(t, b.follow(t), len(want))
 	require.True(t, equal(want, b.got))
 	require.True(t, equal(want, open(t, journal.Options{FS: osFS(t, dir)}).follow(t)))
 	require.Equal(t, []string{"0000000000000001.log"}, names(t, dir, "log"), "an orderly log is not replaced")

@@ -184,12 +184,14 @@ func (j *Journal) leftover(committed, size int64) (bool, error) {
 	if committed < firstTx || committed > size {
 		return true, nil
 	}
+	if committed == size {
+		return false, nil
+	}
 	var b [txHeader]byte
-	n, err := readFull(j.w.f, b[:min(txHeader, size-committed)], committed)
-	if err != nil {
+	if err := readFull(j.w.f, b[:min(txHeader, size-committed)], committed); err != nil {
 		return false, fmt.Errorf("journal: log %016x: %w", j.w.generation, err)
 	}
-	return [txHeader]byte{} != b && n > 0, nil
+	return b != [txHeader]byte{}, nil
 }
 
 // tidy replaces the locked generation by a tidy one and returns errAgain.
@@ -241,7 +243,7 @@ func (j *Journal) begin(words words, size int64) (*Writer, error) {
 	w := &Writer{j: j, end: j.cur, words: words, size: size}
 	if words.successor != 0 { // which somebody died over
 		w.words.successor = 0
-		if err := w.publish(); err != nil {
+		if err := w.publishLocked(); err != nil {
 			return nil, j.poison(err)
 		}
 	}

@@ -70,13 +70,8 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 
 // found makes the first generation and returns errAgain, to open it.
 func (j *Journal) found(ctx context.Context) error {
-	for _, d := range []string{logDir, indexDir} {
-		if err := j.o.FS.Mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("journal: make %s: %w", d, space(err))
-		}
-	}
-	if err := j.o.FS.SyncDir("."); err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if err := makeDirs(j.o.FS); err != nil {
+		return err
 	}
 	h := header{generation: 1, first: 1, id: j.o.StoreID}
 	bases, err := list(j.o.FS, indexDir, ".idx")
@@ -106,6 +101,25 @@ func (j *Journal) found(ctx context.Context) error {
 		return fmt.Errorf("journal: make the first log: %w", err)
 	}
 	return errAgain
+}
+
+// makeDirs makes the directories durably. If that fails it removes them, since
+// of directories that are there nobody could make up for it.
+func makeDirs(f vfs.FS) error {
+	dirs := []string{logDir, indexDir}
+	for _, d := range dirs {
+		if err := f.Mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("journal: make %s: %w", d, space(err))
+		}
+	}
+	err := f.SyncDir(".")
+	if err == nil {
+		return nil
+	}
+	for _, d := range dirs {
+		_ = f.Remove(d) // unless somebody was faster, who synced it
+	}
+	return fmt.Errorf("journal: make %v: %w", dirs, err)
 }
 
 // publish gives the generation its name.

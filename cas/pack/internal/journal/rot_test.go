@@ -3,8 +3,6 @@ package journal_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,31 +12,13 @@ import (
 	"github.com/kvferry/kvferry/internal/vfs"
 )
 
-// unsynced is a file system for tests that care for what is there, not for
-// when, and open thousands of logs.
-type unsynced struct{ vfs.FS }
-
-func (u unsynced) SyncDir(string) error { return nil }
-
-func (u unsynced) Open(name string, how vfs.Mode) (vfs.File, error) {
-	f, err := u.FS.Open(name, how)
-	if err != nil {
-		return nil, err
-	}
-	return unsyncedFile{f}, nil
-}
-
-type unsyncedFile struct{ vfs.File }
-
-func (unsyncedFile) Sync() error { return nil }
-
 const firstLog = "log/0000000000000001.log"
 
 // rotting is a small log, and what it says.
 func rotting(t *testing.T) (image []byte, want []string) {
 	t.Helper()
-	dir := t.TempDir()
-	a := open(t, journal.Options{FS: osFS(t, dir)})
+	fs := vfs.NewDisk().Process()
+	a := open(t, journal.Options{FS: fs})
 	a.commit(t, journal.Durable, "one", "two")
 	w := a.lock(t)
 	require.NoError(t, w.AppendBeside([]journal.Write{{Parts: [][]byte{[]byte("beside")}}}, func() error { return nil }))
@@ -47,17 +27,24 @@ func rotting(t *testing.T) (image []byte, want []string) {
 	require.NoError(t, w.Sync())
 	a.add(t, w, journal.Durable, "the last")
 	w.Unlock()
-	image, err := os.ReadFile(filepath.Join(dir, firstLog))
+	image, err := readAll(fs, firstLog)
 	require.NoError(t, err)
 	return image[:8192+1024], a.got
 }
 
-// opened opens a copy of image and returns what it says, and what is lost.
-func opened(t *testing.T, dir string, image []byte, o journal.Options) ([]string, []error, error) {
+// rotten is a disk with that log.
+func rotten(t *testing.T, image []byte) vfs.FS {
 	t.Helper()
-	require.NoError(t, os.RemoveAll(filepath.Join(dir, "log")))
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "log"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, firstLog), image, 0o600))
+	fs := vfs.NewDisk().Process()
+	require.NoError(t, fs.Mkdir("log"))
+	require.NoError(t, fs.Mkdir("index"))
+	require.NoError(t, writeAll(fs, firstLog, string(image)))
+	return fs
+}
+
+// opened opens a log and returns what it says, and what is lost.
+func opened(t *testing.T, o journal.Options) ([]string, []error, error) {
+	t.Helper()
 	o.StoreID = storeID
 	j, err := journal.Open(t.Context(), o)
 	if err != nil {
@@ -72,31 +59,30 @@ func opened(t *testing.T, dir string, image []byte, o journal.Options) ([]string
 func TestEveryBitFlipped(t *testing.T) {
 	t.Parallel()
 	image, want := rotting(t)
-	dir := t.TempDir()
-	fs := unsynced{osFS(t, dir)}
 	end := 8192 + 40*len(want) + 200
 	for _, area := range [][2]int{{0, 72}, {2040, 2120}, {4090, 4136}, {8192, end}} {
 		for bit := area[0] * 8; bit < area[1]*8; bit++ {
 			image[bit/8] ^= 1 << (bit % 8)
-			flipped(t, dir, fs, image, want, bit)
+			flipped(t, image, want, bit)
 			image[bit/8] ^= 1 << (bit % 8)
 		}
 	}
 }
 
 // flipped checks that nothing is lost in silence, however the log is opened.
-func flipped(t *testing.T, dir string, fs vfs.FS, image []byte, want []string, bit int) {
+func flipped(t *testing.T, image []byte, want []string, bit int) {
 	t.Helper()
 	where := fmt.Sprintf("byte %d bit %d", bit/8, bit%8)
-	got, _, err := opened(t, dir, image, journal.Options{FS: fs})
+	got, _, err := opened(t, journal.Options{FS: rotten(t, image)})
 	if err != nil {
 		require.True(t, errors.Is(err, kvferry.ErrCorrupt) || errors.Is(err, kvferry.ErrUnsupported), "%s: %v", where, err)
 	} else {
 		require.Equal(t, want, got, where)
 	}
 	clean := err == nil
+	fs := rotten(t, image)
 	for _, o := range []journal.Options{{FS: fs, ReadOnly: true}, {FS: fs, Repair: true}} {
-		got, damage, err := opened(t, dir, image, o)
+		got, damage, err := opened(t, o)
 		require.NoError(t, err, where)
 		require.True(t, !clean || len(damage) == 0, "%s: %v", where, damage)
 		if len(damage) == 0 {
@@ -114,13 +100,12 @@ func flipped(t *testing.T, dir string, fs vfs.FS, image []byte, want []string, b
 func TestRepairReplacesADamagedLog(t *testing.T) {
 	t.Parallel()
 	image, want := rotting(t)
-	dir := t.TempDir()
-	fs := osFS(t, dir)
 	image[8192+48+41] ^= 1 // in "two"
-	_, _, err := opened(t, dir, image, journal.Options{FS: fs})
+	fs := rotten(t, image)
+	_, _, err := opened(t, journal.Options{FS: fs})
 	require.ErrorIs(t, err, kvferry.ErrCorrupt)
 	require.ErrorContains(t, err, "check --repair")
-	_, damage, err := opened(t, dir, image, journal.Options{FS: fs, ReadOnly: true})
+	_, damage, err := opened(t, journal.Options{FS: fs, ReadOnly: true})
 	require.NoError(t, err)
 	var lost *journal.LostError
 	require.Len(t, damage, 1)
@@ -130,7 +115,7 @@ func TestRepairReplacesADamagedLog(t *testing.T) {
 	require.Equal(t, int64(8192+48), lost.Offset)
 	require.Equal(t, int64(8192+96), lost.End)
 
-	_, damage, err = opened(t, dir, image, journal.Options{FS: fs, Repair: true})
+	_, damage, err = opened(t, journal.Options{FS: fs, Repair: true})
 	require.NoError(t, err)
 	require.Len(t, damage, 1)
 	a := open(t, journal.Options{FS: fs})
@@ -169,27 +154,26 @@ func TestBothHeadersLost(t *testing.T) {
 	image, want := rotting(t)
 	copy(image[10:], "rubbish")
 	copy(image[2058:], "rubbish")
-	dir := t.TempDir()
-	fs := osFS(t, dir)
-	_, _, err := opened(t, dir, image, journal.Options{FS: fs})
+	fs := rotten(t, image)
+	_, _, err := opened(t, journal.Options{FS: fs})
 	require.ErrorIs(t, err, kvferry.ErrCorrupt)
+	fs = rotten(t, image)
 	for _, o := range []journal.Options{{FS: fs, ReadOnly: true}, {FS: fs, Repair: true}} {
-		got, damage, err := opened(t, dir, image, o)
+		got, damage, err := opened(t, o)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		require.Len(t, damage, 1)
 	}
 	require.Equal(t, want, open(t, journal.Options{FS: fs}).follow(t))
 	for _, n := range []int{0, 100, 5000} {
-		_, _, err = opened(t, dir, image[:n], journal.Options{FS: fs})
+		fs := rotten(t, image[:n])
+		_, _, err = opened(t, journal.Options{FS: fs})
 		require.ErrorIs(t, err, kvferry.ErrCorrupt)
-		got, damage, err := opened(t, dir, image[:n], journal.Options{FS: fs, Repair: true})
-		require.NoError(t, err)
-		require.Empty(t, got)
-		require.NotEmpty(t, damage)
-		got, damage, err = opened(t, dir, image[:n], journal.Options{FS: fs, ReadOnly: true})
-		require.NoError(t, err)
-		require.Empty(t, got)
-		require.NotEmpty(t, damage)
+		for _, o := range []journal.Options{{FS: fs, ReadOnly: true}, {FS: fs, Repair: true}} {
+			got, damage, err := opened(t, o)
+			require.NoError(t, err)
+			require.Empty(t, got)
+			require.NotEmpty(t, damage)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (s *scanner) bytes(off, n int64) ([]byte, error) {
 		s.buf = make([]byte, want)
 	}
 	s.buf, s.at = s.buf[:want], off
-	if _, err := readFull(s.r, s.buf, off); err != nil {
+	if err := readFull(s.r, s.buf, off); err != nil {
 		s.buf = s.buf[:0]
 		return nil, err
 	}
@@ -139,13 +139,13 @@ func (s *scanner) zeros(ctx context.Context, off int64) (bool, error) {
 }
 
 // readFull reads all of b; a file that ends before is io.ErrUnexpectedEOF.
-func readFull(r io.ReaderAt, b []byte, off int64) (int, error) {
+func readFull(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {
-		return n, nil
+		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+		return io.ErrUnexpectedEOF
 	}
-	return n, err
+	return err
 }

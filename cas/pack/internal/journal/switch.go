@@ -86,7 +86,7 @@ func (w *Writer) copyAfter(ctx context.Context, b *builder, from Position) error
 	c := cursor{off: from.Offset, seq: from.Seq}
 	if c.off < w.end.off {
 		var head [txHeader]byte
-		if _, err := readFull(l.f, head[:], c.off); err != nil {
+		if err := readFull(l.f, head[:], c.off); err != nil {
 			return err
 		}
 		c.link = binary.LittleEndian.Uint32(head[4:])

@@ -85,7 +85,7 @@ func decodeWords(b []byte) (w words, whole bool) {
 func readWords(f vfs.File) (w words, whole bool, err error) {
 	var b [wordsBytes]byte
 	for range wordTries {
-		if _, err = readFull(f, b[:], wordsAt); err != nil {
+		if err = readFull(f, b[:], wordsAt); err != nil {
 			return words{}, false, err
 		}
 		if w, whole = decodeWords(b[:]); whole {
