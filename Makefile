@@ -21,6 +21,8 @@ FUZZTIME  ?= 60s
 BENCH     ?= .
 COUNT     ?= 6
 SOAK      ?= 1
+PEERS      := $(BUILD)/peers
+STORE_PAGE ?= bench/results/store.md
 PKG       ?= ./...
 CC        ?= cc
 
@@ -114,6 +116,14 @@ check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (n
 .PHONY: bench
 bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas/... COUNT=6)
 	@scripts/bench $(BENCHSTAT) $(BUILD)/bench '$(BENCH)' $(COUNT) $(PKG)
+
+.PHONY: bench-store
+bench-store: $(PEERS)/restic $(PEERS)/kopia | toolchain ## measure the store beside fio, restic and kopia (STORE_FLAGS='-only write' STORE_PAGE=FILE)
+	@scripts/bench-store $(PEERS) $(BUILD)/bench-store $(STORE_PAGE) $(STORE_FLAGS)
+
+$(PEERS)/%: bench/peers/%/go.mod bench/peers/%/go.sum | toolchain
+	@echo "building $*, once (a minute or two)"
+	cd bench/peers/$* && $(GO) build -trimpath -tags nohtmlui -o ../../../$@ tool
 
 ##@ Keep
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/dir"
+	"github.com/kvferry/kvferry/cas/pack"
 )
 
 // backend is a store that can be measured.
@@ -18,9 +19,12 @@ type backend struct {
 // backends lists them; the first is the default.
 func backends() []backend {
 	return []backend{
+		{"pack", openPack, false},
 		{"dir", openDir, true},
 	}
 }
+
+func openPack(path string) (cas.Store, error) { return pack.Open(path, pack.Options{}) }
 
 func openDir(path string) (cas.Store, error) { return dir.Open(path, dir.Options{}) }
 

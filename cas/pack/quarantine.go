@@ -87,6 +87,16 @@ func (s *Store) sound(ctx context.Context, d digest.Digest) (bool, error) {
 // maxPlainBytes bounds what is decoded to look at a blob that may be damaged.
 const maxPlainBytes = 1 << 32
 
+// IndexBytes returns the memory that the index of digests takes, mappings
+// included.
+func (s *Store) IndexBytes() int64 {
+	if s.start(context.Background()) != nil {
+		return 0 // closed
+	}
+	defer s.stop()
+	return s.st().table.MemoryBytes()
+}
+
 // Stats implements cas.Stater.
 func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 	if err := s.start(ctx); err != nil {
