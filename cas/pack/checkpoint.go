@@ -36,7 +36,7 @@ func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, 
 		if err != nil {
 			return nil, err
 		}
-		return newState(t, s.removed), nil
+		return s.newState(t), nil
 	}
 	path := checkpointPath(generation)
 	f, err := s.fs.Open(path, vfs.ReadOnly)
@@ -60,7 +60,7 @@ func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*sta
 	if err != nil {
 		return nil, err
 	}
-	st := newState(nil, s.removed)
+	st := s.newState(nil)
 	if err := apply(meta, st); err != nil {
 		return nil, err
 	}

@@ -58,6 +58,9 @@ type collection struct {
 	seen    map[digest.Digest]uint64 // versions of the marked snapshots
 	garbage map[*packInfo][]stored   // by pack, in order of place
 	held    holdSet
+
+	generation uint64 // of the log while this was found
+	condemned  bool   // something was
 }
 
 func (c *collection) run(ctx context.Context) error {
@@ -138,10 +141,10 @@ func (c *collection) dropDrafts() error {
 func (c *collection) mark(ctx context.Context) error {
 	s := c.s
 	s.st().table.ClearAll(table.Marked)
+	versions := s.st().versions() // first: what is committed again meanwhile is marked again
 	entries, version := s.st().entries()
 	kept, dropped := c.o.Split(entries, c.o.Now)
 	c.seen = map[digest.Digest]uint64{}
-	versions := s.st().versions()
 	if err := c.markAll(ctx, kept, versions); err != nil {
 		return err
 	}
@@ -172,7 +175,7 @@ func (c *collection) mark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.markAll(ctx, rescued, s.st().versions())
+	return c.markAll(ctx, rescued, versions)
 }
 
 // versions returns when each snapshot was committed last.
@@ -195,20 +198,21 @@ func (c *collection) markAll(ctx context.Context, entries []cas.Entry, versions 
 		if err != nil {
 			return fmt.Errorf("references of %v: %w", e.Root, err)
 		}
+		if _, again := c.seen[e.Root]; !again {
+			c.report.Kept = append(c.report.Kept, e)
+		}
 		c.seen[e.Root] = versions[e.Root]
-		c.report.Kept = append(c.report.Kept, e)
 	}
 	return nil
 }
 
-// markNew marks the snapshots that were committed since the last look, and
-// reports whether there were any.
-func (c *collection) markNew(ctx context.Context) (bool, error) {
+// markNew marks the snapshots that were committed since the last look.
+func (c *collection) markNew(ctx context.Context) error {
+	versions := c.s.st().versions()
 	entries, version := c.s.st().entries()
 	if version == c.version {
-		return false, nil
+		return nil
 	}
-	versions := c.s.st().versions()
 	var fresh []cas.Entry
 	for _, e := range entries {
 		if v, ok := c.seen[e.Root]; !ok || v != versions[e.Root] {
@@ -216,7 +220,7 @@ func (c *collection) markNew(ctx context.Context) (bool, error) {
 		}
 	}
 	c.version = version
-	return len(fresh) > 0, c.markAll(ctx, fresh, versions)
+	return c.markAll(ctx, fresh, versions)
 }
 
 // hold collects what sessions hold now, of this process and of others.

@@ -67,6 +67,11 @@ func (s *Store) rebaseLocked(ctx context.Context) error {
 	}
 	s.retired = append(s.retired, s.st()) // somebody may be reading its table
 	s.current.Store(s.target)
+	for _, p := range s.retired[len(s.retired)-1].packs.all() {
+		if s.st().packs.get(p.id) == nil {
+			s.reader.Forget(p.id)
+		}
+	}
 	s.recount()
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
@@ -126,11 +127,13 @@ func (ps *packSet) all() []*packInfo {
 	return out
 }
 
-// newID returns an id that no pack had yet, as far as this process knows.
-func (ps *packSet) newID() uint64 {
+// newID returns an id that no pack had yet. Of packs that are gone this process
+// may know nothing, while others still have them open or are about to remove
+// them by name; ids that begin with the clock are not those of older packs.
+func (ps *packSet) newID(now time.Time) uint64 {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.last++
+	ps.last = max(ps.last+1, uint64(max(0, now.UnixMicro())))
 	return ps.last
 }
 

@@ -188,6 +188,9 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 	if failure == nil {
 		failure = lane.Sync(ctx)
 	}
+	for i := 0; failure == nil && i < len(out); i++ {
+		failure = lane.Check(out[i].to) // a Sync that was not waited for may have told
+	}
 	if failure != nil {
 		lane.ReleaseAll(spotsOf(out))
 		return nil, failure
@@ -238,7 +241,8 @@ func (s *Store) relocate(ctx context.Context, p *packInfo, copies []copied) (mov
 			n++
 		}
 		emit()
-		if gone = n == p.blobs.Load(); gone {
+		// After a rebase p tells nothing any more: others may have added to it.
+		if gone = n == p.blobs.Load() && s.st().packs.get(p.id) == p; gone {
 			o.drop(p.id)
 		}
 		return nil

@@ -18,14 +18,16 @@ import (
 type state struct {
 	table *table.Table
 	packs packSet
-	// lost is told each blob that is no longer stored.
-	lost func(digest.Digest)
-	used [2]atomic.Int64 // bytes of the records of each class, dead ones included
+	// lost is told each blob that is no longer stored, ended each pack.
+	lost  func(digest.Digest)
+	ended func(pack uint64)
+	used  [2]atomic.Int64 // bytes of the records of each class, dead ones included
 
 	mu          sync.RWMutex
 	snapshots   map[digest.Digest]listed
 	names       map[string]digest.Digest
-	version     uint64 // counts changes of the catalog
+	changes     *atomic.Uint64 // of the catalogs of all states of the store
+	version     uint64         // changes when the catalog changed last
 	quarantined map[spot]stored
 }
 
@@ -41,9 +43,12 @@ type spot struct {
 	off  int64
 }
 
-func newState(t *table.Table, lost func(digest.Digest)) *state {
+// newState returns the empty state over a table. The versions of its catalog are
+// none of those of the states before, so that whoever compares versions sees
+// that a state was made anew.
+func (s *Store) newState(t *table.Table) *state {
 	return &state{
-		table: t, lost: lost,
+		table: t, lost: s.removed, ended: s.reader.Forget, changes: &s.changes, version: s.changes.Add(1),
 		snapshots: map[digest.Digest]listed{}, names: map[string]digest.Digest{}, quarantined: map[spot]stored{},
 	}
 }
@@ -66,10 +71,11 @@ func (st *state) find(d digest.Digest) (table.Place, *packInfo, bool) {
 	return 0, nil, false
 }
 
-// is reports whether d is in pack p at off, and returns its place.
+// is reports whether d is in pack p at off, and returns its place. A pack of
+// another state holds nothing: its slot may be that of any other one here.
 func (st *state) is(d digest.Digest, p *packInfo, off int64) (table.Place, bool) {
 	at, ok := st.table.Get(d)
-	return at, ok && p != nil && at.Slot() == p.slot && at.Offset() == off
+	return at, ok && p != nil && at.Slot() == p.slot && at.Offset() == off && st.packs.at(p.slot) == p
 }
 
 // leave takes a blob out of the counts of the pack that it was in.
@@ -153,6 +159,7 @@ func (st *state) drop(pack uint64) error {
 		return nil
 	}
 	st.used[p.class].Add(packHeaderBytes - p.end.Load())
+	st.ended(pack)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	maps.DeleteFunc(st.quarantined, func(at spot, _ stored) bool { return at.pack == pack })
@@ -179,28 +186,28 @@ func (st *state) pardon() { st.table.ClearAll(table.Condemned) }
 func (st *state) snapshot(e cas.Entry) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.version++
+	st.version = st.changes.Add(1)
 	st.snapshots[e.Root] = listed{e, st.version}
 }
 
 func (st *state) name(name string, root digest.Digest) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.version++
+	st.version = st.changes.Add(1)
 	st.names[name] = root
 }
 
 func (st *state) unname(name string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.version++
+	st.version = st.changes.Add(1)
 	delete(st.names, name)
 }
 
 func (st *state) forget(root digest.Digest) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.version++
+	st.version = st.changes.Add(1)
 	delete(st.snapshots, root)
 	maps.DeleteFunc(st.names, func(_ string, r digest.Digest) bool { return r == root })
 }
@@ -228,6 +235,12 @@ func (st *state) entries() ([]cas.Entry, uint64) {
 		return a.Root.Compare(b.Root)
 	})
 	return out, st.version
+}
+
+func (st *state) catalogVersion() uint64 {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.version
 }
 
 // entryLocked returns the snapshot root with its names.

@@ -42,6 +42,7 @@ type Store struct {
 	followMu sync.Mutex
 	rebasing atomic.Bool
 	retired  []*state
+	changes  atomic.Uint64
 	damage   []error // what could not be read when the store was opened
 
 	reader *packfile.Reader
@@ -154,7 +155,7 @@ func (s *Store) lane(class cas.Class) (*packfile.Lane, error) {
 	o := packfile.LaneOptions{
 		FS: s.fs, Class: packfile.Snapshot, StoreID: s.id, Stream: s.streams.id,
 		PackBytes: s.o.PackBytes, BufferBytes: s.o.BufferBytes, Direct: !s.o.Buffered,
-		NextID: s.st().packs.newID, Now: s.o.Clock,
+		NextID: func() uint64 { return s.st().packs.newID(s.o.Clock()) }, Now: s.o.Clock,
 		Lost: func(pack uint64, from int64, err error) { s.lose(class, pack, from, err) },
 	}
 	if class == cas.Cache {

@@ -12,7 +12,17 @@ import (
 
 // sweep removes what is neither marked nor held.
 func (c *collection) sweep(ctx context.Context) error {
-	if err := c.hold(); err != nil {
+	for {
+		err := c.sweepOnce(ctx)
+		if !errors.Is(err, errReplaced) {
+			return err
+		}
+	}
+}
+
+func (c *collection) sweepOnce(ctx context.Context) error {
+	c.generation = c.s.journal.Generation()
+	if err := c.look(ctx); err != nil {
 		return err
 	}
 	c.find()
@@ -24,10 +34,7 @@ func (c *collection) sweep(ctx context.Context) error {
 		return err
 	}
 	for {
-		if _, err := c.markNew(ctx); err != nil {
-			return err
-		}
-		if err := c.hold(); err != nil {
+		if err := c.look(ctx); err != nil {
 			return err
 		}
 		err := c.remove(ctx)
@@ -37,8 +44,26 @@ func (c *collection) sweep(ctx context.Context) error {
 	}
 }
 
-// errAgain says that the catalog changed since it was marked.
-var errAgain = errors.New("pack: the catalog changed")
+// look marks what was committed lately, then sees what sessions hold: one that
+// commits in between is seen in the catalog before anything is removed.
+func (c *collection) look(ctx context.Context) error {
+	if err := c.s.refresh(ctx); err != nil {
+		return err
+	}
+	if err := c.markNew(ctx); err != nil {
+		return err
+	}
+	return c.hold()
+}
+
+var (
+	// errAgain says that the catalog changed since it was marked.
+	errAgain = errors.New("pack: the catalog changed")
+	// errReplaced says that a checkpoint came between: it does not tell who
+	// opens the store what is condemned, and what was marked and listed may be
+	// that of another state.
+	errReplaced = errors.New("pack: the log was replaced")
+)
 
 // find lists the garbage by pack.
 func (c *collection) find() {
@@ -92,16 +117,13 @@ func (c *collection) pieces(visit func(p *packInfo, list []stored) error) error 
 
 // condemn publishes what is about to be removed.
 func (c *collection) condemn(ctx context.Context) error {
-	if len(c.garbage) == 0 {
-		return nil
-	}
 	first := true
 	return c.pieces(func(p *packInfo, list []stored) error {
 		return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error {
 			if first { // what a collector left that died
 				o.pardon()
 			}
-			first = false
+			first, c.condemned = false, true
 			o.condemn(p.id, list)
 			return nil
 		}})
@@ -111,14 +133,13 @@ func (c *collection) condemn(ctx context.Context) error {
 // remove takes the garbage out of the log, unless a snapshot was committed
 // that was not marked yet.
 func (c *collection) remove(ctx context.Context) error {
-	if len(c.garbage) == 0 {
-		c.tell()
-		return nil
-	}
 	err := c.pieces(func(p *packInfo, list []stored) error {
 		var gone []stored
 		err := c.s.commits.submit(ctx, &request{build: func(_ *view, o *ops) error {
-			if _, version := c.s.st().entries(); version != c.version {
+			switch {
+			case c.s.journal.Generation() != c.generation:
+				return errReplaced
+			case c.s.st().catalogVersion() != c.version:
 				return errAgain
 			}
 			for _, b := range list {
@@ -145,5 +166,8 @@ func (c *collection) remove(ctx context.Context) error {
 		return err
 	}
 	c.report.Live, c.report.LiveBytes = c.s.st().total()
+	if !c.condemned {
+		return nil
+	}
 	return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error { o.pardon(); return nil }})
 }

@@ -126,6 +126,14 @@ func (j *Journal) Base() uint64 {
 	return j.g.base
 }
 
+// Generation is the number of the log that is followed. What is asked while the
+// log is locked is the number of that one.
+func (j *Journal) Generation() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.g.generation
+}
+
 // Fresh tells that nothing was committed since the last Follow, nor the log
 // replaced: one atomic load. It is false, too, if that cannot be told.
 func (j *Journal) Fresh() bool {
