@@ -126,8 +126,8 @@ func readMeta(f vfs.File, size int64, id [16]byte) ([]byte, error) {
 }
 
 // writeCheckpoint writes the state, which may change meanwhile, durably to a
-// file of the given name.
-func (s *Store) writeCheckpoint(st *state, generation uint64, path string) error {
+// a new file.
+func (s *Store) writeCheckpoint(st *state, generation uint64, f vfs.File) error {
 	var meta ops
 	refs := map[uint32]uint32{}
 	for i, p := range st.packs.all() {
@@ -145,10 +145,6 @@ func (s *Store) writeCheckpoint(st *state, generation uint64, path string) error
 	binary.LittleEndian.PutUint32(head[48:], crc32.Checksum(meta, castagnoli))
 	binary.LittleEndian.PutUint32(head[60:], crc32.Checksum(head[:60], castagnoli))
 
-	f, err := s.fs.Open(path, vfs.Create|vfs.Exclusive)
-	if err != nil {
-		return unwritten("create", path, err)
-	}
 	w := &fileWriter{f: f}
 	w.write(head[:])
 	w.write(meta)
@@ -159,10 +155,7 @@ func (s *Store) writeCheckpoint(st *state, generation uint64, path string) error
 	if w.err == nil {
 		w.err = f.Sync()
 	}
-	if cerr := f.Close(); w.err == nil {
-		w.err = cerr
-	}
-	return unwritten("write", path, w.err)
+	return w.err
 }
 
 // appendCatalog appends what is not in the table.
@@ -204,7 +197,7 @@ func (w *fileWriter) write(p []byte) {
 
 // considerCheckpoint starts a checkpoint in the background if the log is long.
 func (s *Store) considerCheckpoint() {
-	limit := longLogBytes + s.st().table.Len()*20
+	limit := s.o.logBytes + s.st().table.Len()*20
 	if s.journal.Bytes() < limit || !s.checkpointing.CompareAndSwap(false, true) {
 		return
 	}
@@ -218,7 +211,7 @@ func (s *Store) considerCheckpoint() {
 
 // lastCheckpoint makes the next opening fast. The store is being closed.
 func (s *Store) lastCheckpoint() error {
-	if s.journal.Bytes() < shortLogBytes {
+	if s.journal.Bytes() < s.o.shortLogBytes {
 		return nil
 	}
 	return s.checkpoint(context.Background())
@@ -237,11 +230,16 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	st.purge()
 	w.Unlock()
 
-	generation := from.Generation + 1
-	draft := fmt.Sprintf("%s/%016x.new", indexDir, randomID())
-	if err := s.writeCheckpoint(st, generation, draft); err != nil {
-		_ = s.fs.Remove(draft) // a collection finds what stays
+	// Its lock says that somebody is writing it, until it has its name.
+	f, draft, err := s.createLocked(ctx, func() string { return fmt.Sprintf("%s/%016x.new", indexDir, randomID()) })
+	if err != nil {
 		return err
+	}
+	defer func() { _ = f.Close() }() // it was synchronised
+	generation := from.Generation + 1
+	if err := s.writeCheckpoint(st, generation, f); err != nil {
+		_ = s.fs.Remove(draft) // a collection finds what stays
+		return unwritten("write", draft, err)
 	}
 	w, err = s.lockLog(ctx)
 	if err != nil {

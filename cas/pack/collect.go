@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
@@ -86,9 +85,6 @@ func (c *collection) run(ctx context.Context) error {
 		return err
 	}
 	c.report.Stale = stale
-	if err := c.dropDrafts(); err != nil {
-		return err
-	}
 	if err := c.mark(ctx); err != nil {
 		c.report = cas.CollectReport{Stale: stale}
 		return err
@@ -110,30 +106,6 @@ func (s *Store) collectAlone(ctx context.Context) (func(), error) {
 		return nil, failed("lock", markerName, err)
 	}
 	return func() { _ = f.Close() }, nil // closing unlocks
-}
-
-// dropDrafts removes checkpoints that a process left that died in the middle.
-func (c *collection) dropDrafts() error {
-	drafts, err := c.s.leftovers()
-	if err != nil || c.s.checkpointing.Load() {
-		return err
-	}
-	for _, name := range drafts {
-		info, err := c.s.fs.Stat(name)
-		if missing(err) || err == nil && c.o.Now.Sub(info.Modified) < time.Hour {
-			continue // another process may be writing it
-		}
-		if err != nil {
-			return failed("stat", name, err)
-		}
-		c.report.Stale++
-		if !c.o.DryRun {
-			if err := c.s.fs.Remove(name); err != nil && !missing(err) {
-				return unwritten("remove", name, err)
-			}
-		}
-	}
-	return nil
 }
 
 // mark marks what the snapshots that stay need, and drops the others. One that

@@ -48,6 +48,9 @@ type Options struct {
 
 	// fs replaces the directory, for tests.
 	fs vfs.FS
+	// logBytes is how long the log becomes before a checkpoint replaces it, and
+	// shortLogBytes how long it must be for Close to do so.
+	logBytes, shortLogBytes int64
 }
 
 // DefaultPackBytes is the size of a full pack.
@@ -76,6 +79,12 @@ func (o *Options) ensureDefaults() {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.logBytes == 0 {
+		o.logBytes = longLogBytes
+	}
+	if o.shortLogBytes == 0 {
+		o.shortLogBytes = shortLogBytes
 	}
 }
 

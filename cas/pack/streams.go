@@ -42,41 +42,53 @@ func (st *streams) ensure() error {
 	if st.file != nil {
 		return nil
 	}
-	for {
+	f, _, err := st.s.createLocked(context.Background(), func() string {
 		st.id = randomID()
-		f, err := st.s.fs.Open(st.name(), vfs.Create|vfs.Exclusive)
+		return st.name()
+	})
+	st.file = f
+	return err
+}
+
+// createLocked makes a file of a name that is free, and locks it.
+func (s *Store) createLocked(ctx context.Context, name func() string) (vfs.File, string, error) {
+	for {
+		path := name()
+		f, err := s.fs.Open(path, vfs.Create|vfs.Exclusive)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err != nil {
-			return unwritten("create", st.name(), err)
+			return nil, "", unwritten("create", path, err)
 		}
-		ours, err := st.claim(f)
+		ours, err := s.claim(ctx, f, path)
 		if ours {
-			st.file = f
-			return nil
+			return f, path, nil
+		}
+		if err != nil {
+			_ = s.fs.Remove(path) // the first error counts
 		}
 		if err = errors.Join(err, f.Close()); err != nil {
-			return err
+			return nil, "", err
 		}
 	}
 }
 
-// claim locks the new file. It is not ours if somebody who cleans up took it
-// for a dead process's and removed it before it was locked.
-func (st *streams) claim(f vfs.File) (bool, error) {
-	if err := f.Lock(context.Background()); err != nil {
-		return false, failed("lock", st.name(), err)
+// claim locks a new file. It is not ours if somebody who cleans up took it for a
+// dead process's and removed it before it was locked.
+func (s *Store) claim(ctx context.Context, f vfs.File, path string) (bool, error) {
+	if err := f.Lock(ctx); err != nil {
+		return false, failed("lock", path, err)
 	}
 	mine, err := f.Stat()
 	if err != nil {
-		return false, failed("stat", st.name(), err)
+		return false, failed("stat", path, err)
 	}
-	now, err := st.s.fs.Stat(st.name())
+	now, err := s.fs.Stat(path)
 	if missing(err) {
 		return false, nil
 	}
-	return err == nil && now.ID == mine.ID, failed("stat", st.name(), err)
+	return err == nil && now.ID == mine.ID, failed("stat", path, err)
 }
 
 // close ends the process's stream.

@@ -87,8 +87,38 @@ func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 			}
 		}
 	}
-	k, err := s.tidyPacks(ctx, dry)
+	k, err := s.tidyDrafts(dry)
+	if n += k; err != nil {
+		return n, err
+	}
+	k, err = s.tidyPacks(ctx, dry)
 	return n + k, err
+}
+
+// tidyDrafts removes checkpoints that a process left that died in the middle.
+func (s *Store) tidyDrafts(dry bool) (int64, error) {
+	drafts, err := s.leftovers()
+	if err != nil {
+		return 0, err
+	}
+	n := int64(0)
+	for _, name := range drafts {
+		free, err := s.abandoned(name)
+		if err != nil {
+			return n, err
+		}
+		if !free {
+			continue
+		}
+		n++
+		if dry {
+			continue
+		}
+		if err := s.fs.Remove(name); err != nil && !missing(err) {
+			return n, unwritten("remove", name, err)
+		}
+	}
+	return n, nil
 }
 
 func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
