@@ -70,6 +70,7 @@ func (w *Writer) append(txs []Write, sync bool, beside func() error) error {
 	if harmless, err := w.sync(sync, beside); err != nil {
 		return w.takeBack(err, harmless)
 	}
+	was, before := w.end, w.words
 	w.end, w.words.committed = end, end.off
 	if sync {
 		w.held = end.off
@@ -78,6 +79,7 @@ func (w *Writer) append(txs []Write, sync bool, beside func() error) error {
 		w.tell()
 	}
 	if err := w.publish(); err != nil {
+		w.end, w.words, w.held = was, before, 0 // nobody is told that they count
 		return w.fail(err)
 	}
 	return nil

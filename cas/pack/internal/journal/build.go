@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/internal/vfs"
@@ -152,10 +153,14 @@ func (b *builder) discard(f vfs.FS, cause error) error {
 	return errors.Join(fmt.Errorf("journal: make log %016x: %w", b.generation.generation, space(cause)), b.f.Close())
 }
 
-// space adds the sentinel to an error that says that the disk is full.
+// space adds the sentinel to an error that says that the disk is full, or that
+// it may not be written.
 func space(err error) error {
-	if full(err) && !errors.Is(err, kvferry.ErrNoSpace) {
+	switch {
+	case full(err) && !errors.Is(err, kvferry.ErrNoSpace):
 		return fmt.Errorf("%w: %w", kvferry.ErrNoSpace, err)
+	case errors.Is(err, syscall.EROFS) && !errors.Is(err, kvferry.ErrReadOnly):
+		return fmt.Errorf("%w: %w", kvferry.ErrReadOnly, err)
 	}
 	return err
 }

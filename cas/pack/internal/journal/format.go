@@ -14,7 +14,7 @@ const (
 	headerCopy  = 2048 // where the header lies once more
 	firstTx     = 8192
 	txHeader    = 40
-	magicTx     = 'K' | 'T'<<8 | 'X'<<16 | '1'<<24
+	magicTx     = 'K' | 'T'<<8 | 'X'<<16 | '1'<<24 // the bytes of txMagic
 	magicLog    = "KVFRLOG\n"
 
 	// void marks a transaction that stands for lost or dropped ones.
@@ -38,6 +38,8 @@ const (
 	errOrder    formatError = "it does not follow the transaction before"
 	errFlags    formatError = "it has unknown flags"
 )
+
+var txMagic = []byte("KTX1")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -41,7 +41,7 @@ func (j *Journal) Lock(ctx context.Context, apply func(Tx) error) (*Writer, erro
 	if err != nil {
 		j.letGo()
 		<-j.turn
-		return nil, err
+		return nil, space(err)
 	}
 	return w, nil
 }
@@ -58,7 +58,7 @@ func (j *Journal) writable() error {
 
 // poison makes this and every later Lock and Append fail.
 func (j *Journal) poison(cause error) error {
-	err := fmt.Errorf("%w: %w", kvferry.ErrPoisoned, cause)
+	err := fmt.Errorf("%w: %w", kvferry.ErrPoisoned, space(cause))
 	j.failure.CompareAndSwap(nil, &err)
 	return fmt.Errorf("journal: append: %w", err)
 }

@@ -63,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return j.found(ctx)
 	})
 	if err != nil {
-		return nil, err
+		return nil, space(err)
 	}
 	return j, nil
 }

@@ -1,8 +1,8 @@
 package journal
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 )
@@ -97,25 +97,38 @@ func (s *scanner) heads(ctx context.Context, off int64, visit func(off int64, t 
 		if err != nil {
 			return err
 		}
-		base := off
-		for at := int64(0); at+txHeader <= n; at += 8 {
-			off = base + at + 8
-			if binary.LittleEndian.Uint32(b[at:]) != magicTx {
-				continue
-			}
+		at := nextMagic(b, 0)
+		for ; at+txHeader <= len(b); at = nextMagic(b, at+8) {
 			t, err := decodeTx(b[at:at+txHeader], s.salt)
 			if err != nil {
 				continue
 			}
-			if done, err := visit(base+at, t); done || err != nil {
+			if done, err := visit(off+int64(at), t); done || err != nil {
 				return err
 			}
-			if b, err = s.bytes(base, n); err != nil { // visit may have read elsewhere
+			if b, err = s.bytes(off, n); err != nil { // visit may have read elsewhere
 				return err
 			}
 		}
+		off += int64(len(b)-txHeader)&^7 + 8
 	}
 	return nil
+}
+
+// nextMagic returns the first multiple of 8, from at on, where a transaction
+// may begin, or the length of b.
+func nextMagic(b []byte, at int) int {
+	for at < len(b) {
+		i := bytes.Index(b[at:], txMagic)
+		if i < 0 {
+			break
+		}
+		if at += i; at%8 == 0 {
+			return at
+		}
+		at = (at + 7) &^ 7
+	}
+	return len(b)
 }
 
 // zeros tells whether nothing but zeros follows from off on.
@@ -124,14 +137,12 @@ func (s *scanner) zeros(ctx context.Context, off int64) (bool, error) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		b, err := s.bytes(off, min(windowBytes, s.end-off))
+		b, err := s.bytes(off, min(int64(len(aheadZeros)), s.end-off))
 		if err != nil {
 			return false, err
 		}
-		for _, v := range b {
-			if v != 0 {
-				return false, nil
-			}
+		if !bytes.Equal(b, aheadZeros[:len(b)]) {
+			return false, nil
 		}
 		off += int64(len(b))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 
@@ -27,18 +28,33 @@ type store struct {
 
 const dataFile = "data"
 
-func openStore(ctx context.Context, fs vfs.FS, o journal.Options) (*store, error) {
-	s := &store{fs: fs, readOnly: o.ReadOnly}
-	o.FS, o.StoreID, o.Verify = fs, storeID, s.verify
+func openStore(ctx context.Context, on vfs.FS, o journal.Options) (*store, error) {
+	s := &store{fs: on, readOnly: o.ReadOnly}
+	o.FS, o.StoreID, o.Verify = on, storeID, s.verify
 	j, err := journal.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	s.j = j
-	if err := s.load(ctx, j.Base()); err != nil {
+	if err := s.renew(ctx, s.load(ctx, j.Base())); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return s, nil
+}
+
+// renew makes the state anew as long as err says that a checkpoint of another
+// process came between.
+func (s *store) renew(ctx context.Context, err error) error {
+	for range 100 {
+		if !errors.Is(err, journal.ErrRebased) && !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		var base uint64
+		if base, err = s.j.Rebase(ctx); err == nil {
+			err = s.load(ctx, base)
+		}
+	}
+	return err
 }
 
 // load makes the state anew, from the checkpoint base and then the log.
@@ -129,11 +145,7 @@ func (s *store) lock(ctx context.Context) (*journal.Writer, error) {
 		if !errors.Is(err, journal.ErrRebased) {
 			return w, err
 		}
-		base, err := s.j.Rebase(ctx)
-		if err == nil {
-			err = s.load(ctx, base)
-		}
-		if err != nil {
+		if err := s.renew(ctx, err); err != nil {
 			return nil, err
 		}
 	}
@@ -166,7 +178,7 @@ func (s *store) checkpoint(ctx context.Context, between func() error) error {
 	body := strings.Join(append(s.list, "end\n"), "\n")
 	w.Unlock()
 	base := from.Generation + 1
-	temp := fmt.Sprintf("index/%d.tmp", base)
+	temp := fmt.Sprintf("index/%d-%p.tmp", base, s) // its own
 	if err := writeAll(s.fs, temp, body); err != nil {
 		return err
 	}

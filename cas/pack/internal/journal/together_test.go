@@ -45,13 +45,12 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	reads := watch(t, dir, &wait)
-	wait.Wait()
 	close(errs)
 	for err := range errs {
 		require.NoError(t, err)
 	}
 	for _, s := range stores {
-		require.NoError(t, s.j.Follow(ctx, s.apply))
+		require.NoError(t, s.renew(ctx, s.j.Follow(ctx, s.apply)))
 		require.Len(t, s.have, len(stores)*2*rounds)
 		for g := range len(stores) * 2 {
 			last := -1
@@ -65,7 +64,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		require.NoError(t, s.j.Close())
 	}
-	require.Positive(t, reads())
+	require.Positive(t, reads)
 }
 
 func one(ctx context.Context, s *store, mu *sync.Mutex, i, g, k int) error {
@@ -81,9 +80,8 @@ func one(ctx context.Context, s *store, mu *sync.Mutex, i, g, k int) error {
 	return s.commit(ctx, k%4 == 0, fmt.Sprintf("g%d-%d-%d", i, g, k))
 }
 
-// watch follows, read-only, until wait is over, and returns what counts how
-// often that was.
-func watch(t *testing.T, dir string, wait *sync.WaitGroup) func() int64 {
+// watch follows, read-only, until wait is over, and returns how much it read.
+func watch(t *testing.T, dir string, wait *sync.WaitGroup) int64 {
 	t.Helper()
 	var n atomic.Int64
 	var done atomic.Bool
@@ -97,12 +95,10 @@ func watch(t *testing.T, dir string, wait *sync.WaitGroup) func() int64 {
 			}
 		}
 	})
-	return func() int64 {
-		wait.Wait()
-		done.Store(true)
-		finished.Wait()
-		return n.Load()
-	}
+	wait.Wait()
+	done.Store(true)
+	finished.Wait()
+	return n.Load()
 }
 
 func watchOnce(ctx context.Context, fs vfs.FS, done *atomic.Bool, n *atomic.Int64) error {
