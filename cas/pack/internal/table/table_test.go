@@ -74,14 +74,13 @@ func (m model) compare(t *testing.T, tab *Table) {
 	t.Helper()
 	got := model{}
 	tab.All(func(d digest.Digest, p Place, age uint8) bool {
-		require.NotContains(t, got, d)
+		if want, ok := m[d]; !ok || want != (note{p, age}) {
+			t.Errorf("%v is at %#x, %d, want %v, %v", d, p, age, want, ok)
+		}
 		got[d] = note{p, age}
 		return true
 	})
-	require.True(t, len(m) == len(got), "%d blobs, want %d", len(got), len(m))
-	for d, n := range m {
-		require.Equal(t, n, got[d])
-	}
+	require.Equal(t, len(m), len(got)) //nolint:testifylint // Len would print all
 	tab.check(t)
 }
 
@@ -107,7 +106,7 @@ func TestModel(t *testing.T) {
 				known = append(known, d, digest.New(digest.Algorithm(1+r.IntN(3)), sum))
 			}
 			for round := range 6 {
-				for range 8000 {
+				for range 6000 {
 					m.step(t, tab, r, known[r.IntN(len(known))], round%2 == 0)
 				}
 				m.compare(t, tab)
@@ -168,7 +167,7 @@ func TestGround(t *testing.T) {
 	for part := range 4 {
 		tab, r := newTable(t), seeded(t)
 		same := randomSum(r)
-		for range 20 * shardCount {
+		for range 10 * shardCount {
 			sum := randomSum(r)
 			copy(sum[8*part:8*part+6], same[8*part:])
 			_, _, err := tab.Put(digest.New(digest.BLAKE3, sum), randomPlace(r))
@@ -178,7 +177,7 @@ func TestGround(t *testing.T) {
 		for i := range tab.shards {
 			most = max(most, tab.shards[i].n)
 		}
-		require.Less(t, most, 80, "part %d", part)
+		require.Less(t, most, 50, "part %d", part)
 		tab.check(t)
 	}
 }
@@ -186,7 +185,7 @@ func TestGround(t *testing.T) {
 // TestOrdinary: digests that only count, as tests make them, spread too.
 func TestOrdinary(t *testing.T) {
 	t.Parallel()
-	for at := 0; at < digest.Size-1; at += 3 {
+	for at := 0; at < digest.Size-1; at += 7 {
 		tab := newTable(t)
 		for i := range 1 << 16 {
 			var sum [digest.Size]byte
