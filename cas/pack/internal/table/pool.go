@@ -75,16 +75,6 @@ func (p *pool) take(ids []chunkID) error {
 	return nil
 }
 
-// reserve maps what taking so many chunks would.
-func (p *pool) reserve(chunks int) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if need := chunks - p.frees - p.fresh; need > 0 {
-		return p.mapLocked(need)
-	}
-	return nil
-}
-
 // give takes back chunks that nobody uses any more.
 func (p *pool) give(ids []chunkID) {
 	all := p.slabs()

@@ -95,13 +95,13 @@ func TestModel(t *testing.T) {
 		"few tags":   func(tab *Table, r *rand.Rand) digest.Digest { return tab.withTag(r, 4095, uint64(r.IntN(50))<<46) },
 		"last slots": func(tab *Table, r *rand.Rand) digest.Digest { return tab.withTag(r, 9, ^uint64(r.IntN(1<<45))) },
 	}
-	for name, make := range tests {
+	for name, choose := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, tab, m := seeded(t), newTable(t), model{}
 			var known []digest.Digest
 			for range 1500 {
-				d := make(tab, r)
+				d := choose(tab, r)
 				sum := d.Sum()
 				known = append(known, d, digest.New(digest.Algorithm(1+r.IntN(3)), sum))
 			}
