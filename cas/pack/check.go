@@ -137,7 +137,11 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 	case h.ID != p.id || h.Store != s.id || h.Class != fileClass(p.class):
 		bad(fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt))
 	}
-	if info, err := s.fs.Stat(path); err == nil && info.Size < p.end.Load() {
+	switch info, err := s.fs.Stat(path); {
+	case missing(err) && s.st().packs.get(p.id) == nil: // dropped meanwhile
+	case err != nil:
+		bad(err)
+	case info.Size < p.end.Load():
 		bad(fmt.Errorf("%d bytes are missing at its end: %w", p.end.Load()-info.Size, kvferry.ErrCorrupt))
 	}
 }

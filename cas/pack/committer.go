@@ -222,9 +222,7 @@ func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) 
 	if !taken[cas.Snapshot] && !taken[cas.Cache] && builds == 0 {
 		return nil
 	}
-	if err := c.pin(taken); err != nil {
-		return err
-	}
+	c.pin(taken)
 	w, err := s.lockLog(ctx)
 	if err != nil {
 		return err
@@ -242,9 +240,9 @@ func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) 
 
 // pin tells other processes what sessions are about to hold, before the log
 // shows it to their collectors.
-func (c *committer) pin(taken [2]bool) error {
+func (c *committer) pin(taken [2]bool) {
 	if !taken[cas.Snapshot] {
-		return nil
+		return
 	}
 	c.batch = c.s.pending[cas.Snapshot].batch(c.batch[:0])
 	by := map[*session][]uint64{}
@@ -256,12 +254,11 @@ func (c *committer) pin(taken [2]bool) error {
 		}
 	}
 	for x, prefixes := range by {
-		if err := x.pins.add(prefixes...); err != nil {
+		if err := x.pins.add(prefixes...); err != nil { // that is no reason for the others to fail
 			x.injure(err)
-			return err
+			c.s.pending[cas.Snapshot].forget(x)
 		}
 	}
-	return nil
 }
 
 // writeBlobs appends where the blobs of a class are.

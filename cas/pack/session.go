@@ -141,7 +141,7 @@ func (x *session) hurtErr(op string) error {
 	if x.hurt == nil {
 		return nil
 	}
-	return fmt.Errorf("pack: session %s: blobs that it put are lost: %w", op, x.hurt)
+	return fmt.Errorf("pack: session %s: what it holds is not safe: %w", op, x.hurt)
 }
 
 // injure ends the use of a session whose blobs could not be written.
@@ -170,10 +170,15 @@ func (x *session) holding(prefix uint64) bool {
 func (x *session) pin(d digest.Digest) error {
 	x.holdMu.Lock()
 	defer x.holdMu.Unlock()
-	if !x.holds.add(prefixOf(d)) {
-		return nil
+	if x.hurt != nil || !x.holds.add(prefixOf(d)) {
+		return x.hurt
 	}
-	return x.pins.add(prefixOf(d))
+	if err := x.pins.add(prefixOf(d)); err != nil {
+		// Nobody else sees that it holds the blob, also when it is asked again.
+		x.hurt = err
+		return err
+	}
+	return nil
 }
 
 // missed notes that d was removed, if the session holds it.
@@ -241,7 +246,8 @@ func (x *session) Commit(ctx context.Context, e cas.Entry) error {
 		x.state = stateFailed
 		return err
 	}
-	return x.endLocked(stateClosed)
+	_ = x.endLocked(stateClosed) // the snapshot is committed; a file that stays holds its blobs a bit longer
+	return nil
 }
 
 func (x *session) commitLocked(ctx context.Context, e cas.Entry) error {

@@ -235,7 +235,7 @@ func (l *Lane) retire(p *pack, durable bool) {
 	defer l.mu.Unlock()
 	p.gone = true
 	if err != nil && p.err == nil {
-		l.odd = append(l.odd, err)
+		l.odd = append(l.odd, cause(err))
 	}
 	l.leaving = slices.DeleteFunc(l.leaving, func(q *pack) bool { return q == p })
 	l.signalLocked()
