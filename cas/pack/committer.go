@@ -2,11 +2,11 @@ package pack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
@@ -53,9 +53,13 @@ type committer struct {
 	wake    chan struct{}
 	stopped chan struct{}
 
-	batch []pendingBlob // these are reused
-	spots []packfile.Spot
-	ops   ops
+	usual int           // how many requests a step is likely to get
+	took  time.Duration // for the last step
+
+	beside func() error  // makes what a step adds durable beside its transaction
+	batch  []pendingBlob // these are reused
+	spots  []packfile.Spot
+	ops    ops
 }
 
 func startCommitter(s *Store) *committer {
@@ -113,6 +117,7 @@ func (c *committer) loop() {
 	defer close(c.stopped)
 	for range c.wake {
 		for {
+			c.gather()
 			c.mu.Lock()
 			group, nudged, closed := c.queue, c.nudged, c.closed
 			c.queue, c.nudged = nil, [2]bool{}
@@ -123,7 +128,9 @@ func (c *committer) loop() {
 				}
 				break
 			}
+			began := time.Now()
 			c.step(slices.Clone(group), nudged)
+			c.count(len(group), time.Since(began))
 			for _, r := range group {
 				close(r.done)
 			}
@@ -145,18 +152,17 @@ func (c *committer) step(group []*request, nudged [2]bool) {
 		}
 	}
 	group = wanted
-	var err error
 	var taken [2]bool
-	for _, class := range []cas.Class{cas.Snapshot, cas.Cache} {
-		p := &c.s.pending[class]
-		if (flush || nudged[class]) && p.count.Load() > 0 {
+	for class := range taken {
+		if p := &c.s.pending[class]; (flush || nudged[class]) && p.count.Load() > 0 {
 			taken[class] = true
 			p.take()
-			err = errors.Join(err, c.harden(ctx, class, flush || class == cas.Snapshot))
 		}
 	}
-	if err == nil {
-		err = c.write(ctx, group, taken)
+	beside := flush && taken == [2]bool{cas.Snapshot: true} && c.fits(group)
+	err := c.hardenAll(ctx, group, taken, flush, beside)
+	if err != nil && beside { // the log took it back; what is in the next pack has another chance
+		err = c.hardenAll(ctx, group, taken, flush, false)
 	}
 	for class := range taken {
 		if taken[class] {
@@ -185,41 +191,19 @@ func (c *committer) settled(class cas.Class, ok bool) {
 	}
 }
 
-// harden makes the packs of a class durable, or only writes them. When a pack
-// failed, the blobs that lay in it are lost and their sessions know; those in
-// the next pack have another chance.
-func (c *committer) harden(ctx context.Context, class cas.Class, sync bool) error {
-	lane, err := c.s.lane(class)
-	if err != nil {
-		return err
-	}
-	do := lane.Flush
-	if sync {
-		do = lane.Sync
-	}
-	if err = do(ctx); err != nil {
-		err = do(ctx)
-	}
-	if err == nil && c.s.lossy.Load() {
-		// A blob may have become ready after its pack was given up.
-		for x, cause := range c.s.pending[class].cull(lane.Check) {
-			x.injure(cause)
-		}
-	}
-	return err
-}
-
 // write appends to the log what the group wants.
 func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) error {
 	s := c.s
-	builds, durable := 0, false
+	builds, durable, flush := 0, false, false
 	for _, r := range group {
+		flush = flush || r.flush
 		if r.build != nil {
 			builds++
 		}
 		durable = durable || r.flush || !r.lazy
 	}
-	if !taken[cas.Snapshot] && !taken[cas.Cache] && builds == 0 {
+	nothing := taken == [2]bool{} && builds == 0
+	if nothing && !flush {
 		return nil
 	}
 	c.pin(taken)
@@ -228,6 +212,9 @@ func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) 
 		return err
 	}
 	defer w.Unlock()
+	if nothing { // it may have been written to the log without being asked for, and not be durable
+		return w.Sync()
+	}
 	for class := range taken {
 		if taken[class] {
 			if err := c.writeBlobs(w, cas.Class(class), durable && builds == 0); err != nil {
@@ -262,7 +249,7 @@ func (c *committer) pin(taken [2]bool) {
 }
 
 // writeBlobs appends where the blobs of a class are.
-func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool) error {
+func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool) (err error) {
 	s := c.s
 	c.batch = s.pending[class].batch(c.batch[:0])
 	var list []stored
@@ -289,10 +276,17 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 		newest = max(newest, int64(b.written))
 	}
 	emit()
-	if len(c.ops) == 0 {
+	switch {
+	case len(c.ops) == 0 && durable: // what there is need not be durable yet
+		return w.Sync()
+	case len(c.ops) == 0:
 		return nil
+	case c.beside != nil:
+		err = s.appendBeside(w, c.ops, c.beside)
+	default:
+		err = s.append(w, c.ops, durable)
 	}
-	if err := s.append(w, c.ops, durable); err != nil {
+	if err != nil {
 		return err
 	}
 	epoch := s.soundEpoch()

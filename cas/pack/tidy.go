@@ -15,13 +15,22 @@ import (
 )
 
 // verify reports whether everything that a transaction adds is in the packs: it
-// was written beside them when the power failed.
+// was written beside them when the process or the machine stopped. If it is, it
+// is made durable, as the process may not have come to that.
 func (s *Store) verify(ctx context.Context, tx journal.Tx) (bool, error) {
-	v := &verifier{s: s, ctx: ctx}
+	v := &verifier{s: s, ctx: ctx, spots: map[uint64][]packfile.Spot{}}
 	if err := apply(tx.Payload, v); err != nil {
 		return false, err
 	}
-	return !v.bad, nil
+	if v.bad || s.o.ReadOnly {
+		return !v.bad, nil
+	}
+	for pack, spots := range v.spots {
+		if err := s.reader.Rewrite(pack, spots); err != nil {
+			return false, unwritten("make durable", packfile.Path(pack), err)
+		}
+	}
+	return true, nil
 }
 
 // verifier looks at the records that a transaction adds.
@@ -30,15 +39,26 @@ type verifier struct {
 	s   *Store
 	ctx context.Context //nolint:containedctx // it lives as long as one call
 	bad bool
+
+	spots map[uint64][]packfile.Spot // what was found in each pack
 }
 
 func (v *verifier) add(pack uint64, _ cas.Class, _ int64, b stored) error {
 	if v.bad {
 		return nil
 	}
-	err := v.s.reader.Read(v.ctx, packfile.Spot{Pack: pack, Off: b.off, Bytes: b.bytes}, func(rec []byte) error {
-		return packfile.CheckStored(rec, b.d)
-	})
+	if v.spots[pack] == nil { // the first block comes with the first records
+		if _, err := v.s.reader.Header(v.ctx, pack); err != nil {
+			v.bad = stale(err)
+			if !v.bad {
+				return err
+			}
+			return nil
+		}
+	}
+	at := packfile.Spot{Pack: pack, Off: b.off, Bytes: b.bytes}
+	v.spots[pack] = append(v.spots[pack], at)
+	err := v.s.reader.Read(v.ctx, at, func(rec []byte) error { return packfile.CheckStored(rec, b.d) })
 	if stale(err) {
 		v.bad = true
 		return nil

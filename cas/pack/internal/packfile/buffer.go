@@ -95,16 +95,25 @@ func (b *buffer) free() {
 // closeBufferLocked ends the open buffer: the next record begins at a block of
 // its own. It is written as soon as it is filled.
 func (l *Lane) closeBufferLocked() {
+	if b := l.endBufferLocked(); b != nil {
+		l.jobs.Go(func() { l.write(b) })
+	}
+}
+
+// endBufferLocked is closeBufferLocked for who writes the buffer on its own, if
+// it is returned.
+func (l *Lane) endBufferLocked() *buffer {
 	b := l.open
 	if b == nil {
-		return
+		return nil
 	}
 	l.open = nil
 	b.closed = true
 	b.p.end = roundUp(b.end())
-	if b.fills == 0 {
-		l.jobs.Go(func() { l.write(b) })
+	if b.fills > 0 {
+		return nil // whoever fills it last writes it
 	}
+	return b
 }
 
 // filled ends the filling of one place. It is an error if the record is lost

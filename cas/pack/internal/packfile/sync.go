@@ -29,14 +29,26 @@ type mark struct {
 // Flush writes everything that was appended before, without making it durable.
 // The next record begins at a fresh block. Its errors are those of Sync.
 func (l *Lane) Flush(ctx context.Context) error {
+	_, err := l.flush(ctx)
+	return err
+}
+
+// FlushThen is Flush, and returns what makes durable that which was written; its
+// errors are those of Sync. It is called before Close, at most once.
+func (l *Lane) FlushThen(ctx context.Context) (sync func(context.Context) error, err error) {
+	c, err := l.flush(ctx)
+	return func(ctx context.Context) error { return l.syncCut(ctx, c) }, err
+}
+
+func (l *Lane) flush(ctx context.Context) (cut, error) {
 	c, err := l.cut(ctx)
 	if err == nil {
 		err = l.await(ctx, func() bool { return l.writtenLocked(c.seq, nil) && c.settled() })
 	}
 	if err != nil {
-		return fmt.Errorf("packfile: flush: %w", err)
+		return c, fmt.Errorf("packfile: flush: %w", err)
 	}
-	return errors.Join(l.takeNews()...)
+	return c, errors.Join(l.takeNews()...)
 }
 
 // takeNews returns what went wrong since the last call.
@@ -104,6 +116,14 @@ func (l *Lane) syncRound(ctx context.Context) error {
 	if err == nil {
 		err = l.await(ctx, func() bool { return l.writtenLocked(c.seq, nil) })
 	}
+	if err != nil {
+		return errors.Join(append(l.takeNews(), err)...)
+	}
+	return l.syncCut(ctx, c)
+}
+
+// syncCut makes durable what was written.
+func (l *Lane) syncCut(ctx context.Context, c cut) (err error) {
 	for _, m := range c.packs {
 		if err == nil {
 			err = l.syncPack(m.p, m.upto)
@@ -115,16 +135,26 @@ func (l *Lane) syncRound(ctx context.Context) error {
 	return errors.Join(append(l.takeNews(), err)...)
 }
 
-// cut ends the open buffer and tells what there is to write. A lane that is
-// closed has nothing.
+// cut ends the open buffer, which it writes, and tells what there is to write. A
+// lane that is closed has nothing.
 func (l *Lane) cut(ctx context.Context) (c cut, err error) {
 	if err := l.enter(ctx); err != nil {
 		return c, err
 	}
-	defer l.leave()
+	b, c := l.cutHeld()
+	l.leave()
+	if b != nil {
+		l.write(b) // whoever asked waits for it
+	}
+	return c, nil
+}
+
+// cutHeld is cut for who holds the turn. The buffer that it returns, or nil, is
+// to be written.
+func (l *Lane) cutHeld() (b *buffer, c cut) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closeBufferLocked()
+	b = l.endBufferLocked()
 	c.seq = l.seq
 	for _, p := range l.leaving {
 		c.packs = append(c.packs, mark{p, p.end})
@@ -132,7 +162,7 @@ func (l *Lane) cut(ctx context.Context) (c cut, err error) {
 	if l.active != nil {
 		c.packs = append(c.packs, mark{l.active, l.active.end})
 	}
-	return c, nil
+	return b, c
 }
 
 // settled tells whether whoever has to hear of lost packs has heard.
