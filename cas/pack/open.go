@@ -27,6 +27,8 @@ const (
 	markerFormat  = "kvferry-pack"
 	markerVersion = 1
 	markerMax     = 4096
+	draftPrefix   = "." + markerName + "." // of a marker that is being made; 16 hex follow
+	makingName    = logDir + "/create"     // locked by who makes the store
 )
 
 // Open opens the store in the directory path, which may be a symbolic link;
@@ -196,7 +198,7 @@ func (s *Store) create() error {
 	if err != nil {
 		return err
 	}
-	draft := fmt.Sprintf(".%s.%016x", markerName, randomID())
+	draft := fmt.Sprintf("%s%016x", draftPrefix, randomID())
 	f, err := s.fs.Open(draft, vfs.Create|vfs.Exclusive)
 	if err != nil {
 		return unwritten("create", markerName, err)
@@ -220,7 +222,7 @@ func (s *Store) install(draft string) error {
 	if err := s.makeDirs(); err != nil {
 		return err
 	}
-	lock, err := s.fs.Open(logDir+"/create", vfs.Create)
+	lock, err := s.fs.Open(makingName, vfs.Create)
 	if err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ func (s *Store) install(draft string) error {
 	m, err := s.readMarker()
 	switch {
 	case err == nil:
-		if err := s.fs.Remove(draft); err != nil {
+		if err := s.fs.Remove(draft); err != nil && !missing(err) { // a collection may have been faster
 			return err
 		}
 		return s.accept(m)
@@ -250,7 +252,7 @@ func (s *Store) install(draft string) error {
 	if err := s.fs.SyncDir("."); err != nil {
 		return err
 	}
-	if err := s.fs.Remove(logDir + "/create"); err != nil && !missing(err) {
+	if err := s.fs.Remove(makingName); err != nil && !missing(err) {
 		return err
 	}
 	return nil

@@ -87,8 +87,9 @@ func (s *Store) deadStreams() ([]otherStream, error) {
 }
 
 // tidy removes what ended processes left behind: their streams, packs that the
-// log does not know, room that was reserved in others, and drafts of
-// checkpoints. It returns how many things that were, or would be in a dry run.
+// log does not know, room that was reserved in others, drafts of checkpoints,
+// and what they needed to make the store. It returns how many things that were,
+// or would be in a dry run.
 func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 	n := int64(0)
 	dead, err := s.deadStreams()
@@ -107,12 +108,48 @@ func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 			}
 		}
 	}
-	k, err := s.tidyDrafts(dry)
+	k, err := s.tidyMaking(dry)
+	if n += k; err != nil {
+		return n, err
+	}
+	k, err = s.tidyDrafts(dry)
 	if n += k; err != nil {
 		return n, err
 	}
 	k, err = s.tidyPacks(ctx, dry)
 	return n + k, err
+}
+
+// tidyMaking removes what is left of processes that died while they made the
+// store. There is a marker, so nobody needs it, also who is at it just now.
+func (s *Store) tidyMaking(dry bool) (int64, error) {
+	list, err := s.fs.List(".")
+	if err != nil {
+		return 0, failed("list", s.root, err)
+	}
+	names := []string{makingName}
+	for _, e := range list {
+		if id, ok := strings.CutPrefix(e.Name, draftPrefix); ok && hexName(id) && e.Regular {
+			names = append(names, e.Name)
+		}
+	}
+	n := int64(0)
+	for _, name := range names {
+		switch _, err := s.fs.Stat(name); {
+		case missing(err):
+			continue
+		case err != nil:
+			return n, failed("stat", name, err)
+		}
+		n++
+		if dry {
+			continue
+		}
+		if err := s.fs.Remove(name); err != nil && !missing(err) {
+			return n, unwritten("remove", name, err)
+		}
+	}
+	return n, nil
 }
 
 // tidyDrafts removes checkpoints that a process left that died in the middle.
