@@ -264,8 +264,8 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 	}
 	for i := range c.batch {
 		b := &c.batch[i]
-		if !b.replace && s.known(b.d, class) {
-			continue // another process was faster
+		if s.needless(b, class) {
+			continue
 		}
 		if b.at.Pack != pack || len(list) == listMax {
 			emit()
@@ -299,6 +299,19 @@ func (c *committer) writeBlobs(w *journal.Writer, class cas.Class, durable bool)
 		}
 	}
 	return nil
+}
+
+// needless reports whether the log has something as good as b, or better:
+// another process was faster, or a blob of the cache became one of snapshots
+// since it was put or copied. A collection may have condemned that, and a
+// session hold it nevertheless; the cache, which evicts, must not take it over.
+func (s *Store) needless(b *pendingBlob, class cas.Class) bool {
+	if class == cas.Cache {
+		if _, p, ok := s.st().find(b.d); ok && p.class == cas.Snapshot {
+			return true
+		}
+	}
+	return !b.replace && s.known(b.d, class)
 }
 
 // known reports whether the log has a blob already that a session of the class

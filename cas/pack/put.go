@@ -90,9 +90,10 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 		return cas.PutResult{}, fmt.Errorf("pack: session put: the digest is invalid: %w", kvferry.ErrInvalid)
 	}
 	at, p, found, err := x.find(ctx, d)
-	replace := false
+	class, replace := x.class, false
 	if err == nil && found && p != nil {
 		replace, err = x.s.rotten(ctx, d, at, p, plain)
+		class = p.class // a snapshot may need what is replaced
 	}
 	if err != nil {
 		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
@@ -100,24 +101,24 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 	if found && !replace {
 		return cas.PutResult{}, nil
 	}
-	mine, err := x.s.pending[x.class].claim(ctx, pendingBlob{d: d, first: x, written: x.s.seconds(), age: x.s.age(), replace: replace})
+	mine, err := x.s.pending[class].claim(ctx, pendingBlob{d: d, first: x, written: x.s.seconds(), age: x.s.age(), replace: replace})
 	if err != nil {
 		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
 	}
 	if !mine {
 		return cas.PutResult{}, x.pin(d)
 	}
-	n, err := x.write(ctx, d, plain)
+	n, err := x.write(ctx, class, d, plain)
 	if err != nil {
 		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
 	}
 	return cas.PutResult{New: true, StoredBytes: n}, nil
 }
 
-// write appends a claimed blob to the lane of the session's class and returns
-// the bytes that it takes.
-func (x *session) write(ctx context.Context, d digest.Digest, plain []byte) (n int64, err error) {
-	s, p := x.s, &x.s.pending[x.class]
+// write appends a claimed blob to the lane of a class and returns the bytes that
+// it takes.
+func (x *session) write(ctx context.Context, class cas.Class, d digest.Digest, plain []byte) (n int64, err error) {
+	s, p := x.s, &x.s.pending[class]
 	var at packfile.Spot
 	done := false
 	defer func() { p.finish(d, at, done) }()
@@ -129,11 +130,11 @@ func (x *session) write(ctx context.Context, d digest.Digest, plain []byte) (n i
 		return 0, err
 	}
 	n = packfile.RecordBytes(frame.Size())
-	if err := s.reserve(ctx, x.class, n); err != nil {
+	if err := s.reserve(ctx, class, n); err != nil {
 		return 0, err
 	}
-	lane, err := s.lane(x.class)
-	if err == nil && x.class == cas.Cache {
+	lane, err := s.lane(class)
+	if err == nil && class == cas.Cache {
 		err = s.rotate(ctx)
 	}
 	if err == nil {
@@ -147,7 +148,7 @@ func (x *session) write(ctx context.Context, d digest.Digest, plain []byte) (n i
 	x.hold(d)
 	done = true
 	if p.bytes.Load() > nudgeBytes || p.count.Load() > nudgeBlobs {
-		s.commits.nudge(x.class)
+		s.commits.nudge(class)
 	}
 	return n, nil
 }
