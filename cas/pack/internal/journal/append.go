@@ -30,7 +30,22 @@ type Writer struct {
 	words words
 	size  int64 // of the file
 	held  int64 // durable up to here, which is not told yet
+	keep  int64
 	dead  error
+}
+
+// Keep makes what is appended from now on leave so much room in the log, which
+// lies there as zeros: an Append that could not is ErrNoSpace, has changed
+// nothing, and leaves the room that there is to those that keep less. So a full
+// disk has room for what makes room. 0, as at first, takes what it finds.
+func (w *Writer) Keep(bytes int64) { w.keep = bytes }
+
+// Reserve makes the room that is to be kept, if there is any.
+func (w *Writer) Reserve() error {
+	if w.dead != nil {
+		return w.dead
+	}
+	return space(w.ahead(w.end.off))
 }
 
 // Append appends one transaction, its payload in parts, and durably if flags
@@ -63,6 +78,11 @@ func (w *Writer) append(txs []Write, sync bool, beside func() error) error {
 		return err
 	}
 	w.tell()
+	if err := w.ahead(w.end.off + total); errors.Is(err, errRefused) {
+		return fmt.Errorf("journal: append: %w", space(err))
+	} else if err != nil {
+		return w.takeBack(err, full(err))
+	}
 	end, err := w.write(txs, sync, total)
 	if err != nil {
 		return w.takeBack(err, full(err))
@@ -114,9 +134,6 @@ func (w *Writer) check(txs []Write) (total int64, err error) {
 
 // write writes the transactions behind the end.
 func (w *Writer) write(txs []Write, sync bool, total int64) (cursor, error) {
-	if err := w.ahead(w.end.off + total); err != nil {
-		return w.end, err
-	}
 	out := output{f: w.j.w.f, off: w.end.off, buf: w.j.buf[:0]}
 	out.grow(int(min(total, outputBytes)))
 	defer func() { w.j.buf = out.buf }()
@@ -135,24 +152,26 @@ func (w *Writer) write(txs []Write, sync bool, total int64) (cursor, error) {
 	return end, out.flush()
 }
 
-// ahead writes zeros behind need if the file ends before. If there is no room
-// for them the transactions may still find theirs.
+// ahead writes zeros behind need if the file ends before, or too soon after it.
+// If there is no room for them the transactions may still find theirs, unless
+// some is to be kept.
 func (w *Writer) ahead(need int64) error {
-	if need <= w.size {
+	enough := need + w.keep
+	if enough <= w.size {
 		return nil
 	}
-	size := (need + min(max((need-firstTx)/4, minAheadBytes), maxAheadBytes) + 4095) &^ 4095
-	for at := need; at < size; {
+	size := (enough + min(max((need-firstTx)/4, minAheadBytes), maxAheadBytes) + 4095) &^ 4095
+	at := need
+	if w.keep > 0 {
+		at = w.size // nothing but zeros is to fail
+	}
+	for at < size {
 		n := min(size-at, int64(len(aheadZeros)))
 		if _, err := w.j.w.f.WriteAt(aheadZeros[:n], at); err != nil {
 			if !full(err) {
 				return err
 			}
-			size = w.size
-			if err := w.j.w.f.Truncate(size); err != nil {
-				return errors.Join(err, errKept)
-			}
-			break
+			return w.short(need, at, err)
 		}
 		at += n
 	}
@@ -160,8 +179,32 @@ func (w *Writer) ahead(need int64) error {
 	return nil
 }
 
-// errKept marks an error after which the file cannot be as it was.
-var errKept = errors.New("could not be taken back")
+// short goes on with zeros only up to at, if that does.
+func (w *Writer) short(need, at int64, cause error) error {
+	enough := w.keep > 0 && at >= need+w.keep
+	if !enough {
+		at = w.size
+	}
+	if err := w.j.w.f.Truncate(at); err != nil {
+		return errors.Join(err, errKept)
+	}
+	switch {
+	case enough:
+		w.size = at
+	case w.keep > 0:
+		return fmt.Errorf("%w: %w", errRefused, cause)
+	default:
+		w.size = max(at, need)
+	}
+	return nil
+}
+
+var (
+	// errKept marks an error after which the file cannot be as it was.
+	errKept = errors.New("could not be taken back")
+	// errRefused marks one before anything was written.
+	errRefused = errors.New("no room is left for those that make room")
+)
 
 // sync makes the log durable beside whatever else must be. A failure of the log
 // is never made good by trying again; harmless tells that it was not the log.

@@ -25,6 +25,14 @@ import (
 // soak tells whether the long forms are wanted.
 func soak() bool { return os.Getenv("KVFERRY_SOAK") == "1" }
 
+// stride is how many operations the short form goes on at a time.
+func stride(short int) int {
+	if soak() {
+		return 1
+	}
+	return short
+}
+
 // patient bounds a test that would wait for a lock for ever.
 func patient(t *testing.T) context.Context {
 	t.Helper()
@@ -170,7 +178,7 @@ func TestPowerFailsAgainDuringRecovery(t *testing.T) {
 	var failures []error
 	count := 0
 	hooked(d, func(k int, what string) {
-		some, every := crashes(k)[1:3], 19
+		some, every := crashes(k)[1:3], 43
 		if soak() {
 			some, every = crashes(k)[1:], 3
 		}
@@ -213,7 +221,7 @@ func TestAProcessIsKilledAtEveryOperation(t *testing.T) {
 		t.Run(fmt.Sprint(victim), func(t *testing.T) {
 			t.Parallel()
 			ctx := patient(t)
-			for k, done := 0, false; !done; k++ {
+			for k, done := victim, false; !done; k += stride(4) {
 				d := vfs.NewDisk()
 				ps := [2]*vfs.Process{d.Process(), d.Process()}
 				done = true
@@ -276,7 +284,7 @@ func requireHarmless(t *testing.T, k int, fired string, cause error) {
 func TestAnythingHappens(t *testing.T) {
 	t.Parallel()
 	ctx := patient(t)
-	runs := uint64(25)
+	runs := uint64(15)
 	if soak() {
 		runs = 1500
 	}
@@ -332,11 +340,11 @@ func TestAnythingHappens(t *testing.T) {
 
 func TestEveryOperationFails(t *testing.T) {
 	t.Parallel()
-	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+	for start, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			t.Parallel()
 			ctx := patient(t)
-			for k := 0; ; k++ {
+			for k := start; ; k += stride(2) {
 				d := vfs.NewDisk()
 				var i fault.Injector
 				i.Fail(k, cause)

@@ -54,12 +54,22 @@ func list(f vfs.FS, dir, suffix string) ([]uint64, error) {
 }
 
 // newest is the number of the newest generation, 0: there is none.
-func newest(f vfs.FS) (uint64, error) {
-	gs, err := list(f, logDir, ".log")
-	if err != nil || len(gs) == 0 {
-		return 0, err
+func newest(f vfs.FS) (uint64, error) { return newestAfter(f, 0) }
+
+// newestAfter is the number of the newest generation, which is expected to be
+// above another. A list of names may lack one that is made meanwhile although
+// another is gone that was removed after that: the next list has it.
+func newestAfter(f vfs.FS, above uint64) (n uint64, err error) {
+	for try := 0; try < 3 && n <= above; try++ {
+		gs, err := list(f, logDir, ".log")
+		if err != nil {
+			return 0, err
+		}
+		if len(gs) > 0 {
+			n = gs[len(gs)-1]
+		}
 	}
-	return gs[len(gs)-1], nil
+	return n, nil
 }
 
 // generation is an open log file.

@@ -145,7 +145,7 @@ func gone(g uint64) error {
 // moved follows to a newer generation than g, and returns errAgain. If there is
 // none, then the log was taken away.
 func (j *Journal) moved(ctx context.Context, g uint64, apply func(Tx) error) error {
-	n, err := newest(j.o.FS)
+	n, err := newestAfter(j.o.FS, g)
 	if err != nil {
 		return err
 	}
