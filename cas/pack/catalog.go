@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
@@ -105,6 +106,7 @@ func (c catalog) Remove(ctx context.Context, name string) (cas.Removed, error) {
 				out.Entry.Names = append(out.Entry.Names, other)
 			}
 		}
+		slices.Sort(out.Entry.Names)
 		out.Dropped = len(out.Entry.Names) == 0
 		if out.Dropped {
 			o.forget(root)

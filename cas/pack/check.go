@@ -98,7 +98,7 @@ func (s *Store) Check(ctx context.Context, report func(cas.Problem)) error {
 	if err := s.refresh(ctx); err != nil {
 		return err
 	}
-	for _, err := range s.damage {
+	for _, err := range s.damage.all(s.journal) {
 		report(cas.Problem{Path: logDir, Err: err})
 	}
 	for _, p := range s.st().packs.all() {

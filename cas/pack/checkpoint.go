@@ -74,7 +74,12 @@ func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*sta
 		return nil, err
 	}
 	if lost > 0 {
-		s.damage = append(s.damage, fmt.Errorf("pack: %s: %d blobs are lost to damaged blocks: %w", path, lost, kvferry.ErrCorrupt))
+		err := fmt.Errorf("pack: %s: %d blobs are lost to damaged blocks: %w", path, lost, kvferry.ErrCorrupt)
+		if !s.lenient() { // what is not known would be taken for garbage
+			t.Close()
+			return nil, err
+		}
+		s.damage.note(err)
 	}
 	st.table = t
 	st.count()

@@ -2,33 +2,17 @@ package pack
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/pack/internal/journal"
 	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
 	"github.com/kvferry/kvferry/internal/vfs"
-)
-
-// marker is the content of kvferry.json.
-type marker struct {
-	Format  string `json:"format"`
-	Version int    `json:"version"`
-	ID      string `json:"id"`
-}
-
-const (
-	markerFormat  = "kvferry-pack"
-	markerVersion = 1
-	markerMax     = 4096
-	draftPrefix   = "." + markerName + "." // of a marker that is being made; 16 hex follow
-	makingName    = logDir + "/create"     // locked by who makes the store
 )
 
 // Open opens the store in the directory path, which may be a symbolic link;
@@ -83,7 +67,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	s.reader = packfile.NewReader(packfile.ReaderOptions{FS: s.fs, Direct: !s.o.Buffered})
-	j, err := journal.Open(ctx, journal.Options{FS: s.fs, StoreID: s.id, ReadOnly: s.o.ReadOnly, Repair: s.o.Repair, Verify: s.verify})
+	j, err := journal.Open(ctx, journal.Options{FS: s.fs, StoreID: s.id, ReadOnly: s.o.ReadOnly, Repair: s.o.Repair, MustExist: true, Verify: s.verify})
 	if err != nil {
 		return s.asReadOnly(failed("open the log of", s.root, err))
 	}
@@ -92,12 +76,12 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	s.current.Store(s.target)
-	s.damage = append(s.damage, j.Damage()...)
+	damage := s.damage.all(j)
 	if s.o.ReadOnly {
 		return nil
 	}
-	if len(s.damage) > 0 && !s.o.Repair {
-		return fmt.Errorf("pack: %s is damaged: run check, and check --repair: %w", s.root, errors.Join(s.damage...))
+	if len(damage) > 0 && !s.o.Repair {
+		return fmt.Errorf("pack: %s is damaged: run check, and check --repair: %w", s.root, errors.Join(damage...))
 	}
 	s.commits = startCommitter(s)
 	dead, err := s.deadStreams()
@@ -110,60 +94,10 @@ func (s *Store) open(ctx context.Context) error {
 
 // asReadOnly tells who cannot write that reading may work.
 func (s *Store) asReadOnly(err error) error {
-	if errors.Is(err, kvferry.ErrReadOnly) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, kvferry.ErrReadOnly) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w: it can be opened for reading only", unwritten("open", s.root, err))
 	}
 	return err
-}
-
-// identify reads the marker, or makes the store.
-func (s *Store) identify() error {
-	m, err := s.readMarker()
-	if missing(err) && !s.o.ReadOnly && !s.o.MustExist {
-		return s.create()
-	}
-	if missing(err) {
-		return fmt.Errorf("pack: %s is no store: %w", s.root, kvferry.ErrNotFound)
-	}
-	if err != nil {
-		return err
-	}
-	return s.accept(m)
-}
-
-func (s *Store) readMarker() (marker, error) {
-	var m marker
-	f, err := s.fs.Open(markerName, vfs.ReadOnly)
-	if err != nil {
-		return m, failed("open", markerName, err)
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	buf := make([]byte, markerMax)
-	n, err := f.ReadAt(buf, 0)
-	if err != nil && !endOfFile(err) {
-		return m, failed("read", markerName, err)
-	}
-	if err := json.Unmarshal(buf[:n], &m); err != nil {
-		return m, fmt.Errorf("pack: %s/%s cannot be read (%w): %w", s.root, markerName, err, kvferry.ErrCorrupt)
-	}
-	return m, nil
-}
-
-func (s *Store) accept(m marker) error {
-	id, err := hex.DecodeString(m.ID)
-	switch {
-	case m.Format != markerFormat:
-		return fmt.Errorf("pack: %s is a store of the format %.40q: %w", s.root, m.Format, kvferry.ErrInvalid)
-	case m.Version > markerVersion:
-		return fmt.Errorf("pack: %s is of version %d, this build knows %d: update kvferry: %w", s.root, m.Version, markerVersion, kvferry.ErrUnsupported)
-	case m.Version < 1 || err != nil || len(id) != len(s.id):
-		return fmt.Errorf("pack: %s/%s is damaged: %w", s.root, markerName, kvferry.ErrCorrupt)
-	}
-	s.id = [16]byte(id)
-	if s.o.ReadOnly {
-		return nil
-	}
-	return s.makeDirs()
 }
 
 func (s *Store) makeDirs() error {
@@ -194,20 +128,8 @@ func (s *Store) create() error {
 	for i := range s.id {
 		s.id[i] = byte(randomID() >> 8)
 	}
-	text, err := json.MarshalIndent(marker{markerFormat, markerVersion, hex.EncodeToString(s.id[:])}, "", "\t")
-	if err != nil {
-		return err
-	}
-	draft := fmt.Sprintf("%s%016x", draftPrefix, randomID())
-	f, err := s.fs.Open(draft, vfs.Create|vfs.Exclusive)
-	if err != nil {
-		return unwritten("create", markerName, err)
-	}
-	_, err = f.WriteAt(append(text, '\n'), 0)
+	draft, err := s.draftMarker()
 	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
 		err = s.install(draft)
 	}
 	if err != nil {
@@ -259,7 +181,7 @@ func (s *Store) install(draft string) error {
 }
 
 // refuseOthers keeps from making a store in the directory of a store of
-// another kind, or of what is left of one without its marker.
+// another kind.
 func (s *Store) refuseOthers() error {
 	list, err := s.fs.List(".")
 	if err != nil {
@@ -268,17 +190,6 @@ func (s *Store) refuseOthers() error {
 	for _, e := range list {
 		if e.Name == "blobs" && e.Dir {
 			return fmt.Errorf("pack: %s holds a store of files (dir:): %w", s.root, kvferry.ErrInvalid)
-		}
-	}
-	logs, err := s.fs.List(logDir)
-	if err != nil && !missing(err) {
-		return failed("list", logDir, err)
-	}
-	for _, e := range logs {
-		if strings.HasSuffix(e.Name, ".log") {
-			if packs, err := s.fs.List(packsDir); err == nil && len(packs) > 0 {
-				return fmt.Errorf("pack: %s has packs but lost %s: put it back, or move the rest away: %w", s.root, markerName, kvferry.ErrCorrupt)
-			}
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ type Store struct {
 	rebasing atomic.Bool
 	retired  []*state
 	changes  atomic.Uint64
-	damage   []error // what could not be read when the store was opened
+	damage   damage
 
 	reader *packfile.Reader
 	tools  sync.Pool

@@ -230,6 +230,8 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	switch {
 	case err != nil:
 		return false, failed("stat", path, err)
+	case p == nil && s.foreign(f):
+		return false, nil
 	case p == nil && dry:
 		return true, nil
 	case p == nil:
@@ -244,6 +246,17 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 		return true, nil
 	}
 	return true, unwritten("truncate", path, f.Truncate(end))
+}
+
+// foreign reports whether a pack says that it is another store's: somebody put
+// it here, and nobody but them removes it.
+func (s *Store) foreign(f vfs.File) bool {
+	var head [vfs.BlockBytes]byte
+	if n, _ := f.ReadAt(head[:], 0); n < len(head) {
+		return false
+	}
+	h, err := packfile.ParseHeader(head[:])
+	return err == nil && h.Store != s.id
 }
 
 // leftovers tells the drafts that a process left that died while it wrote a

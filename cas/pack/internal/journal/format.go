@@ -37,6 +37,7 @@ const (
 	errLength   formatError = "a length is impossible"
 	errOrder    formatError = "it does not follow the transaction before"
 	errFlags    formatError = "it has unknown flags"
+	errEmptied  formatError = "it was emptied"
 )
 
 var txMagic = []byte("KTX1")

@@ -72,6 +72,28 @@ func newestAfter(f vfs.FS, above uint64) (n uint64, err error) {
 	return n, nil
 }
 
+// StoreIDs returns the ids of the stores that the log files say they belong to,
+// those of the newest last. Files whose header cannot be read have none.
+func StoreIDs(f vfs.FS) ([][16]byte, error) {
+	gs, err := list(f, logDir, ".log")
+	if err != nil {
+		return nil, err
+	}
+	var ids [][16]byte
+	for _, n := range gs {
+		file, err := f.Open(logName(n), vfs.ReadOnly)
+		if err != nil {
+			continue // it was replaced just now, or tells nothing
+		}
+		g := &generation{f: file}
+		if err := g.readHeader(nil, n); err == nil {
+			ids = append(ids, g.header.id)
+		}
+		_ = file.Close() // it was only read
+	}
+	return ids, nil
+}
+
 // generation is an open log file.
 type generation struct {
 	header
@@ -116,10 +138,12 @@ func (g *generation) load(o *Options, number uint64, lenient bool) error {
 		}
 	}
 	if info.Size < wordsAt+wordsBytes {
-		if lenient && g.rotten {
-			return nil // no word to watch: Follow reads it, and finds none
+		err := fmt.Errorf("journal: %w: log %016x is cut off", kvferry.ErrCorrupt, number)
+		if lenient { // no word to watch: Follow reads it, and finds none
+			g.faults, g.rotten = append(g.faults, err), true
+			return nil
 		}
-		return fmt.Errorf("journal: %w: log %016x is cut off", kvferry.ErrCorrupt, number)
+		return err
 	}
 	if g.word, err = g.f.Watch(wordsAt); err != nil {
 		return fmt.Errorf("journal: watch log %016x: %w", number, err)
@@ -127,7 +151,8 @@ func (g *generation) load(o *Options, number uint64, lenient bool) error {
 	return nil
 }
 
-// readHeader takes the first copy of the header that is sound.
+// readHeader takes the first copy of the header that is sound. Without options
+// it may be that of any store.
 func (g *generation) readHeader(o *Options, number uint64) error {
 	var b [headerCopy + headerBytes]byte
 	// Of a file that is too short the rest is zeros.
@@ -145,8 +170,8 @@ func (g *generation) readHeader(o *Options, number uint64) error {
 		return err
 	case h.generation != number:
 		return fmt.Errorf("%w: says that it is log %016x", kvferry.ErrCorrupt, h.generation)
-	case h.id != o.StoreID:
-		return fmt.Errorf("%w: belongs to store %x", kvferry.ErrCorrupt, h.id)
+	case o != nil && h.id != o.StoreID:
+		return fmt.Errorf("%w: it says that it belongs to store %x, which this one is not: run check --repair", kvferry.ErrCorrupt, h.id)
 	}
 	g.header = h
 	return nil

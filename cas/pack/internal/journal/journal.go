@@ -70,6 +70,13 @@ type Options struct {
 	// Repair goes on past damage, which Damage then lists, and replaces the
 	// log by what is left of it.
 	Repair bool
+	// MustExist makes a log that is not there ErrCorrupt, unless Repair: the
+	// caller knows that there was one.
+	MustExist bool
+	// Damaged, if not nil, is called before a log that lost something is
+	// replaced, or one made for a store that lost its own: from then on nothing
+	// in the log tells of the damage.
+	Damaged func() error
 	// Verify is asked about each Unordered transaction that may have been
 	// appended just before a crash. True says that what it speaks of is there
 	// and, unless ReadOnly, durable: since a sync may have failed, that takes

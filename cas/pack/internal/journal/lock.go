@@ -201,6 +201,11 @@ func (j *Journal) tidy(ctx context.Context, apply func(Tx) error) error {
 		return err
 	}
 	s.tidy = false // it does not look so from here
+	if len(s.lost) > 0 {
+		if err := j.tellDamaged(); err != nil {
+			return err
+		}
+	}
 	b, err := j.recover(ctx, j.w.f, j.w.header, s)
 	if err != nil {
 		return err

@@ -57,6 +57,10 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 			return err
 		case n != 0:
 			return j.open(ctx, n)
+		case o.MustExist:
+			if err := j.gone(); err != nil {
+				return err
+			}
 		case o.ReadOnly:
 			return fmt.Errorf("journal: %w: the store has no log", kvferry.ErrNotFound)
 		}
@@ -66,6 +70,23 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, space(err)
 	}
 	return j, nil
+}
+
+// gone judges a log that is missing though there was one.
+func (j *Journal) gone() error {
+	if !j.o.Repair {
+		return fmt.Errorf("journal: %w: the log is gone: run check --repair", kvferry.ErrCorrupt)
+	}
+	j.noteLocked(fmt.Errorf("journal: %w: the log was gone", kvferry.ErrCorrupt)) // nobody else has j yet
+	return j.tellDamaged()
+}
+
+// tellDamaged tells that the only traces of damage are about to go.
+func (j *Journal) tellDamaged() error {
+	if j.o.Damaged == nil {
+		return nil
+	}
+	return j.o.Damaged()
 }
 
 // found makes the first generation and returns errAgain, to open it.
@@ -197,6 +218,11 @@ func (j *Journal) openTidy(ctx context.Context, g *generation) error {
 		return err
 	}
 	s.tidy = s.tidy && !g.rotten
+	if len(s.lost)+len(g.faults) > 0 {
+		if err := j.tellDamaged(); err != nil {
+			return err
+		}
+	}
 	b, err := j.recover(ctx, g.f, g.header, s)
 	if err != nil {
 		return err

@@ -45,6 +45,11 @@ func (j *Journal) survey(ctx context.Context, f vfs.File, h header) (*survey, er
 	if err != nil {
 		return nil, err
 	}
+	if !whole && s.end == h.start() && info.Size >= wordsAt+wordsBytes {
+		if err := j.emptied(f, info.Size, h, &s); err != nil {
+			return nil, err
+		}
+	}
 	zeros, err := w.zeros(ctx, s.end.off)
 	if err != nil {
 		return nil, w.unreadable(s.end.off, err)
@@ -55,6 +60,24 @@ func (j *Journal) survey(ctx context.Context, f vfs.File, h header) (*survey, er
 	s.tidy = whole && zeros && !s.words.suspect && s.words.committed == s.end.off &&
 		s.words.durable <= s.end.off && len(s.dropped) == 0 && len(s.lost) == 0
 	return &s, nil
+}
+
+// emptied looks at a log in which nothing was found. Its words were written
+// before it got its name, and no crash makes zeros of them.
+func (j *Journal) emptied(f vfs.File, size int64, h header, s *survey) error {
+	var b [wordsBytes]byte
+	if err := readFull(f, b[:], wordsAt); err != nil {
+		return fmt.Errorf("journal: log %016x: %w", h.generation, err)
+	}
+	if b != [wordsBytes]byte{} {
+		return nil
+	}
+	l := &LostError{Generation: h.generation, Offset: wordsAt, End: size, First: h.first, Last: h.first, Reason: errEmptied}
+	if !j.lenient() {
+		return fmt.Errorf("journal: run check --repair: %w", l)
+	}
+	s.lost = append(s.lost, l)
+	return nil
 }
 
 func (j *Journal) walker(f vfs.File, h header, end, intact int64) *walker {
