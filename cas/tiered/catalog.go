@@ -69,10 +69,12 @@ func (v *view) apply(c *change, queued map[digest.Digest]cas.Entry) {
 			v.names[c.names[0]] = c.root
 		}
 	case changeRemove:
-		root, ok := v.names[c.names[0]]
+		root := v.names[c.names[0]]
 		delete(v.names, c.names[0])
-		if ok && len(v.namesOf(root)) == 0 {
-			delete(v.entries, root)
+		for _, r := range []digest.Digest{root, c.root} { // the name may be gone already, see removeName
+			if len(v.namesOf(r)) == 0 {
+				delete(v.entries, r)
+			}
 		}
 	case changeDrop:
 		delete(v.entries, c.root)
@@ -215,7 +217,11 @@ func (c catalog) Remove(ctx context.Context, name string) (out cas.Removed, err 
 			delete(v.names, name)
 			out.Entry, _ = v.entry(root)
 			out.Dropped = len(out.Entry.Names) == 0
-			return &change{kind: changeRemove, names: []string{name}}, nil
+			c := &change{kind: changeRemove, names: []string{name}}
+			if out.Dropped {
+				c.root = root
+			}
+			return c, nil
 		})
 	if err != nil {
 		out = cas.Removed{}

@@ -23,7 +23,7 @@ const (
 // change is one change of the catalog that far does not have yet.
 type change struct {
 	kind  string
-	root  digest.Digest // of all but changeRemove
+	root  digest.Digest // of changeRemove the snapshot that goes with its last name, if it does
 	bytes int64         // of changeCommit: what the bound of the queue counts
 	names []string      // of changeCommit any number, sorted; of changeName and changeRemove one
 
@@ -40,7 +40,7 @@ const (
 func (c *change) encode() []byte {
 	b := []byte(changeMagic)
 	b = fmt.Appendf(b, "change %s\n", c.kind)
-	if c.kind != changeRemove {
+	if c.root.Valid() {
 		b = fmt.Appendf(b, "root %v\n", c.root)
 	}
 	if c.kind == changeCommit {
@@ -138,7 +138,7 @@ func (c *change) check() error {
 			return invalid("wants a root and a name")
 		}
 	case changeRemove:
-		if root || !one {
+		if !one {
 			return invalid("wants a name")
 		}
 	case changeDrop:

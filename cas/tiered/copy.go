@@ -119,7 +119,7 @@ func (s *Store) applyChange(ctx context.Context, c *change) error {
 	case changeName:
 		err = far.SetName(ctx, c.names[0], c.root)
 	case changeRemove:
-		_, err = far.Remove(ctx, c.names[0])
+		err = s.removeName(ctx, c)
 	case changeDrop:
 		err = far.Drop(ctx, c.root)
 	}
@@ -127,6 +127,23 @@ func (s *Store) applyChange(ctx context.Context, c *change) error {
 		return fmt.Errorf("tiered: %s %v %q in far: %w", c.kind, c.root, c.names, err)
 	}
 	return s.retire(ctx, c)
+}
+
+// removeName removes a name in far. A removal that failed half way, or was cut
+// off, may have left the snapshot without its last name.
+func (s *Store) removeName(ctx context.Context, c *change) error {
+	far := s.far.Catalog()
+	_, err := far.Remove(ctx, c.names[0])
+	if !errors.Is(err, kvferry.ErrNotFound) || !c.root.Valid() {
+		return err
+	}
+	entries, err := far.Entries(ctx)
+	for _, e := range entries {
+		if e.Root == c.root && len(e.Names) == 0 && err == nil {
+			return far.Drop(ctx, c.root)
+		}
+	}
+	return err
 }
 
 // retire ends a change that far has: near's catalog first, because a snapshot

@@ -39,7 +39,7 @@
 //
 //	kvferry queue 1
 //	change commit               (or: name, remove, drop)
-//	root blake3:<64 hex>        (not of remove)
+//	root blake3:<64 hex>        (of remove: what goes with its last name, if it does)
 //	bytes 4096                  (of commit: what the queue's bound counts)
 //	name <name>                 (of commit any number, sorted; of name and remove one)
 //	sum <64 hex>
