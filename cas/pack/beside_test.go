@@ -2,6 +2,7 @@ package pack
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -56,8 +57,6 @@ func TestBesideCrashes(t *testing.T) {
 	options := func(f vfs.FS) Options { return Options{PackBytes: minPackBytes, BufferBytes: 16 << 10, fs: f} }
 	s, err := Open("beside", options(disk.Process()))
 	require.NoError(t, err)
-	var mu sync.Mutex
-	acked, step, crashes := 0, uint64(0), 0
 	held := func(d *vfs.Disk, least int) map[int]bool {
 		p := d.Process()
 		s, err := Open("beside", options(p))
@@ -70,23 +69,27 @@ func TestBesideCrashes(t *testing.T) {
 		_ = s.Close()
 		return there
 	}
-	disk.Before(func(string, string) {
+	type stop struct {
+		name  string
+		disk  *vfs.Disk
+		acked int
+	}
+	var mu sync.Mutex
+	var stops []stop
+	acked, step := 0, uint64(0)
+	disk.Before(func(op, path string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if step++; step%3 != 0 && !faultSoak() {
 			return
 		}
+		name := fmt.Sprintf("operation %d, %s of %s", step, op, path)
 		for _, mode := range []vfs.CrashMode{vfs.LoseAll, vfs.KeepAll, vfs.Random, vfs.Garbage} {
 			crashed := disk.Crash(vfs.CrashOptions{Seed: step, Mode: mode})
-			first := held(crashed, acked)
-			again := held(crashed.Crash(vfs.CrashOptions{Mode: vfs.LoseAll}), acked)
-			require.Equal(t, first, again, "crash %d, mode %v", step, mode)
-			crashes += 2
+			stops = append(stops, stop{fmt.Sprintf("%s, crash %v", name, mode), crashed, acked})
 		}
-		killed := disk.Snapshot() // and what the process had not synced is in the system's cache
-		first := held(killed, acked)
-		require.Equal(t, first, held(killed.Crash(vfs.CrashOptions{Mode: vfs.LoseAll}), acked), "kill %d", step)
-		crashes += 2
+		// What a killed process had not synchronised is in the system's cache.
+		stops = append(stops, stop{name + ", kill", disk.Snapshot(), acked})
 	})
 	putSmall(t, s, count, func(i int) {
 		mu.Lock()
@@ -95,7 +98,12 @@ func TestBesideCrashes(t *testing.T) {
 	})
 	disk.Before(nil)
 	require.NoError(t, s.Close())
-	t.Logf("%d crashes", crashes)
+	for _, x := range stops {
+		first := held(x.disk, x.acked)
+		again := held(x.disk.Crash(vfs.CrashOptions{Mode: vfs.LoseAll}), x.acked)
+		require.Equal(t, first, again, x.name)
+	}
+	t.Logf("%d crashes", 2*len(stops))
 }
 
 // TestBesideFailedSync fails the synchronisation of a pack while the log's goes
