@@ -258,19 +258,24 @@ func (s *Store) copyCached(ctx context.Context, lane *packfile.Lane, p *packInfo
 
 // dropPacks takes packs out of the log and then removes them.
 func (s *Store) dropPacks(ctx context.Context, packs []*packInfo, lazy bool) error {
-	err := s.commits.submit(ctx, &request{lazy: lazy, build: func(_ *view, o *ops) error {
+	var gone []*packInfo
+	err := s.commits.submit(ctx, &request{lazy: lazy, room: frees, build: func(_ *view, o *ops) error {
 		if s.st().packs.manyEnded() {
 			s.st().purge()
 		}
+		gone = gone[:0]
 		for _, p := range packs {
-			o.drop(p.id)
+			if s.st().packs.get(p.id) == p { // else others were faster
+				o.drop(p.id)
+				gone = append(gone, p)
+			}
 		}
 		return nil
 	}})
 	if err != nil {
 		return err
 	}
-	for _, p := range packs {
+	for _, p := range gone {
 		if p.class == cas.Cache {
 			s.evicted.Add(p.live.Load())
 		}
@@ -293,7 +298,7 @@ func (s *Store) removePack(p *packInfo) error {
 
 // forgetCached takes a blob of the cache out of the log that cannot be read.
 func (s *Store) forgetCached(ctx context.Context, d digest.Digest, p *packInfo, at table.Place) {
-	_ = s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error { // it is a miss either way
+	_ = s.commits.submit(ctx, &request{lazy: true, room: frees, build: func(_ *view, o *ops) error { // it is a miss either way
 		o.remove(p.id, []stored{{d: d, off: at.Offset()}})
 		return nil
 	}})
