@@ -1,6 +1,9 @@
 package table
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // batchBytes is how much a goroutine reads and sorts at a time. Sorted by
 // shards, the entries of a batch visit each shard once: its lock is taken once
@@ -50,17 +53,17 @@ func (b *batch) parse(blk []byte, number uint64) {
 		b.l.missed.Add(blockEntries)
 		return
 	}
-	bad := 0
+	n, all := len(b.read), len(list)/entryBytes
+	b.read = slices.Grow(b.read, all)[:n+all]
+	b.shards = slices.Grow(b.shards, all)[:n+all]
 	for ; len(list) > 0; list = list[entryBytes:] {
-		shard, e, ok := b.l.entryOf(list[:entryBytes])
-		if !ok {
-			bad++
-			continue
+		if shard, ok := b.l.parse(&b.read[n], list[:entryBytes]); ok {
+			b.shards[n] = uint16(shard)
+			n++
 		}
-		b.read = append(b.read, e)
-		b.shards = append(b.shards, uint16(shard))
 	}
-	b.l.missed.Add(int64(bad))
+	b.l.missed.Add(int64(len(b.read) - n))
+	b.read, b.shards = b.read[:n], b.shards[:n]
 }
 
 // sort puts the entries into the order of their shards.

@@ -4,11 +4,11 @@
 //
 // # In memory
 //
-// The table has 4096 shards, each an open-addressing table with a lock. What
+// The table has 2048 shards, each an open-addressing table with a lock. What
 // is looked for in a shard, and from which slot on, is x, a permutation of the
 // digest's first word that is keyed with the other words and with a seed of
 // the table: digests can be ground so that they share bits, and none that an
-// attacker can choose without the seed meet in one shard or slot. The upper 12
+// attacker can choose without the seed meet in one shard or slot. The upper 11
 // bits of x are the shard's number, so that an entry needs not have the first
 // byte of x; its age is in that room:
 //
@@ -20,7 +20,7 @@
 // (linear probing as Robin Hood's: those far from home before those that are
 // near), which bounds how far a search goes in a full shard: one cache miss,
 // and lines that follow it. Because the order is that of x, a shard grows and
-// shrinks in one pass. The slots of a shard are chunks of 32 out of slabs that
+// shrinks in one pass. The slots of a shard are chunks of 64 out of slabs that
 // all shards share, outside the Go heap: a shard takes new chunks, moves over
 // and gives the old ones back, so that shards grow by a sixteenth at a time
 // and memory is never torn.

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	shardBits  = 12
+	shardBits  = 11
 	shardCount = 1 << shardBits
 	shardShift = 64 - shardBits
 	ageBits    = 8

@@ -130,14 +130,14 @@ func inParallel(threads, n int64, worker func() (do func(int64) error)) error {
 	return errors.Join(errs...)
 }
 
-// entryOf turns stored bytes into an entry and its shard.
-func (l *loader) entryOf(b []byte) (shard uint64, e entry, ok bool) {
+// parse makes an entry of stored bytes, and returns its shard.
+func (l *loader) parse(e *entry, b []byte) (shard uint64, ok bool) {
 	p := Place(le64(b[digest.Size:]))
 	k := l.t.seed.keyOf((*[digest.Size]byte)(b), digest.Algorithm(p&algorithmMask>>algorithmShift))
 	ref := p.Slot()
 	if k.algorithm == 0 || !p.possible() || p&flagMask != 0 || int64(ref) >= int64(len(l.slots)) || l.slots[ref] >= MaxSlots {
-		return 0, entry{}, false
+		return 0, false
 	}
-	p = p&(1<<slotShift-1)&^algorithmMask | Place(l.slots[ref])<<slotShift
-	return k.shard(), k.entry(p), true
+	*e = k.entry(p&(1<<slotShift-1)&^algorithmMask | Place(l.slots[ref])<<slotShift)
+	return k.shard(), true
 }

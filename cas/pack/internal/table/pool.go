@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	chunkEntries = 32
+	chunkEntries = 64
 	slabBytes    = 2 << 20 // a huge page
 	slabChunks   = slabBytes / int(unsafe.Sizeof(chunk{}))
-	slabShift    = 11 // of the slab's number in a chunkID
+	slabShift    = 10 // of the slab's number in a chunkID
 )
 
-// chunk is 20 cache lines of slots, and begins on one.
+// chunk is 40 cache lines of slots, and begins on one.
 type chunk [chunkEntries]entry
 
 type slab [slabChunks]chunk
 
-// chunkID is the number of a slab, and 11 bits of a number in the slab.
+// chunkID is the number of a slab, and 10 bits of a number in the slab.
 type chunkID uint32
 
 // slabs are all that a pool has.

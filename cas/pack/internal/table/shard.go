@@ -6,23 +6,23 @@ import (
 )
 
 const (
-	// How many of a chunk's 32 slots may be in use on average. Searches get
+	// How many of a chunk's 64 slots may be in use on average. Searches get
 	// long when more are; memory goes to waste when fewer are. A shard of few
 	// chunks, which grows in large steps, is filled more.
-	fullEntries  = 29
-	fullSmall    = 30
+	fullEntries  = 58
+	fullSmall    = 60
 	smallChunks  = 16
 	growFraction = 16
-	// A shard that has shrunk to 0.6 of its slots is packed to 27 of 32, so
+	// A shard that has shrunk to 0.6 of its slots is packed to 54 of 64, so
 	// that neither the next Put nor the next Delete packs it again.
 	sparseTenths  = 6
-	packedEntries = 27
+	packedEntries = 54
 )
 
 // shard is one of the tables, on a cache line of its own.
 type shard struct {
 	mu  sync.RWMutex
-	dir []chunkID // chunk i has the slots from 32*i on
+	dir []chunkID // chunk i has the slots from 64*i on
 	n   int
 	_   [8]byte
 }
