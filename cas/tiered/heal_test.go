@@ -38,13 +38,14 @@ func rot(t testing.TB, root string, p []byte) {
 
 // openDirs opens a write-through store over two directories of which near has
 // the blob too.
-func openDirs(t testing.TB, p []byte) (s *tiered.Store, near, far cas.Store, root string) {
+func openDirs(t testing.TB, p []byte) (s *tiered.Store, near cas.Store, root string) {
 	t.Helper()
 	root = t.TempDir()
-	near, far = openDir(t, castest.Setup{Dir: root}, "near"), openDir(t, castest.Setup{Dir: root}, "far")
+	near = openDir(t, castest.Setup{Dir: root}, "near")
+	far := openDir(t, castest.Setup{Dir: root}, "far")
 	putIn(t, near, p)
 	putIn(t, far, p)
-	return openWith(t, tiered.Options{Near: near, Far: far, Promote: tiered.PromoteNone}), near, far, root
+	return openWith(t, tiered.Options{Near: near, Far: far, Promote: tiered.PromoteNone}), near, root
 }
 
 // TestHealed: a blob that is damaged in near is read from far, set aside, and
@@ -52,7 +53,7 @@ func openDirs(t testing.TB, p []byte) (s *tiered.Store, near, far cas.Store, roo
 func TestHealed(t *testing.T) {
 	t.Parallel()
 	p := noise(1, 3000)
-	s, near, _, root := openDirs(t, p)
+	s, near, root := openDirs(t, p)
 	rot(t, filepath.Join(root, "near"), p)
 	wantBlob(t, s, p)
 	until(func() bool { return s.State().Healed > 0 })
@@ -69,7 +70,7 @@ func TestHealed(t *testing.T) {
 func TestHealedInBatch(t *testing.T) {
 	t.Parallel()
 	p := noise(1, 3000)
-	s, near, _, root := openDirs(t, p)
+	s, near, root := openDirs(t, p)
 	rot(t, filepath.Join(root, "near"), p)
 	reqs := []cas.Request{{Digest: sum(p), Dst: make([]byte, 3000)}, {Digest: sum(p), Dst: make([]byte, 3000)}}
 	require.NoError(t, s.GetBatch(t.Context(), reqs))
@@ -86,7 +87,7 @@ func TestHealedInBatch(t *testing.T) {
 func TestDamagedEverywhere(t *testing.T) {
 	t.Parallel()
 	p, alone := noise(1, 3000), noise(2, 3000)
-	s, near, _, root := openDirs(t, p)
+	s, near, root := openDirs(t, p)
 	putIn(t, near, alone)
 	rot(t, filepath.Join(root, "near"), p)
 	rot(t, filepath.Join(root, "far"), p)

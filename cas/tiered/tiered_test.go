@@ -22,6 +22,10 @@ import (
 // TestMain lets the tests' directories be in memory where there is such a
 // place: they hold thousands of files that are synchronised.
 func TestMain(m *testing.M) {
+	if root := os.Getenv(childRoot); root != "" {
+		child(root)
+		return
+	}
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() && os.Getenv("TMPDIR") == "" {
 		_ = os.Setenv("TMPDIR", "/dev/shm") // without it the tests are only slower
 	}
