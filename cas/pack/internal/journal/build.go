@@ -135,7 +135,9 @@ func (b *builder) finish() error {
 	block := make([]byte, firstTx)
 	b.encode(block)
 	b.encode(block[headerCopy:])
-	copy(block[wordsAt:], words{committed: b.end.off, durable: b.end.off}.encode())
+	// Until its name is durable the log is suspect: whoever gets it before, or
+	// without knowing, makes another.
+	copy(block[wordsAt:], words{committed: b.end.off, durable: b.end.off, suspect: true}.encode())
 	if _, err := b.f.WriteAt(block, 0); err != nil {
 		return err
 	}

@@ -180,7 +180,7 @@ func TestPowerFailsAgainDuringRecovery(t *testing.T) {
 	hooked(d, func(k int, what string) {
 		some, every := crashes(k)[1:3], 43
 		if soak() {
-			some, every = crashes(k)[1:], 3
+			some, every = crashes(k)[1:10], 7
 		}
 		if k%every != every/2 {
 			return

@@ -44,7 +44,8 @@
 //	         there is a successor
 //	4104  8  durable: the offset up to which they were synced, too
 //	4112  8  generation of the successor, 0 for none
-//	4120  8  1 after a failed sync: what is not durable may never be
+//	4120  8  1 before the name of the file is durable and after a failed sync:
+//	         what is not durable may never be, so the log is to be replaced
 //
 // Transactions follow from 8192 on, each at a multiple of 8 and padded with
 // zeros to one. The log is written over zeros that were written ahead, and ends

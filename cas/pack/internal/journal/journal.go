@@ -101,7 +101,6 @@ type Journal struct {
 	g       *generation // followed
 	cur     cursor      // up to here
 	applied uint64      // the last transaction that took effect
-	named   uint64      // the generation whose name is known to be durable
 	scan    scanner     // its buffer is kept
 	tail    tail
 	damage  []error

@@ -225,9 +225,6 @@ func (j *Journal) tidy(ctx context.Context, apply func(Tx) error) error {
 func (j *Journal) adopt(b *builder) {
 	_ = j.w.f.Close() // which nobody appends to any more
 	j.w = &lockFile{header: b.header, f: b.f, id: b.id}
-	j.mu.Lock()
-	j.named = b.header.generation
-	j.mu.Unlock()
 }
 
 // begin makes the Writer.
@@ -236,14 +233,6 @@ func (j *Journal) begin(words words, size int64) (*Writer, error) {
 	defer j.mu.Unlock()
 	if j.cur.off != words.committed {
 		return nil, fmt.Errorf("journal: lock: %w: log %016x ends at %d, not at %d", kvferry.ErrCorrupt, j.w.generation, j.cur.off, words.committed)
-	}
-	if j.named != j.w.generation {
-		if err := j.o.FS.SyncDir(logDir); err != nil {
-			words.suspect = true
-			_, werr := j.w.f.WriteAt(words.encode(), wordsAt)
-			return nil, errors.Join(j.poison(err), werr)
-		}
-		j.named = j.w.generation
 	}
 	w := &Writer{j: j, end: j.cur, words: words, size: size}
 	if words.successor != 0 { // which somebody died over

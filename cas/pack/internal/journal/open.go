@@ -143,18 +143,16 @@ func makeDirs(f vfs.FS) error {
 	return fmt.Errorf("journal: make %v: %w", dirs, err)
 }
 
-// publish gives the generation its name.
+// publish gives the generation its name, durably. Once that failed, trying
+// again would not tell: the log remains suspect.
 func (b *builder) publish(f vfs.FS) error {
 	if err := f.Rename(newName(b.generation.generation), logName(b.generation.generation)); err != nil {
 		return space(err)
 	}
 	if err := f.SyncDir(logDir); err != nil {
-		// Trying again would not tell whether the name is durable: whoever
-		// appends next makes another generation.
-		_ = b.writeWords(words{committed: b.end.off, durable: b.end.off, suspect: true})
 		return err
 	}
-	return nil
+	return b.writeWords(words{committed: b.end.off, durable: b.end.off})
 }
 
 // open opens generation n, which is the newest unless it was replaced meanwhile.
@@ -235,14 +233,9 @@ func (j *Journal) openTidy(ctx context.Context, g *generation) error {
 		tidyUp(ctx, j.o.FS, b.header)
 		return errors.Join(b.f.Close(), errAgain) // g is closed by open
 	}
-	if err := j.o.FS.SyncDir(logDir); err != nil {
-		// As in publish: a second attempt could not tell.
-		s.words.suspect = true
-		return errors.Join(fmt.Errorf("journal: %w", err), g.writeWords(s.words))
-	}
 	tidyUp(ctx, j.o.FS, g.header)
 	j.enterLocked(g)
-	j.applied, j.named = g.first-1, g.generation
+	j.applied = g.first - 1
 	if err := g.f.Unlock(); err != nil {
 		return fmt.Errorf("journal: unlock log %016x: %w", g.generation, err)
 	}
