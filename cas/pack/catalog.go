@@ -28,12 +28,12 @@ func (c catalog) read(ctx context.Context, do func(st *state) error) error {
 }
 
 // change commits what build says.
-func (c catalog) change(ctx context.Context, op string, build func(v *view, o *ops) error) error {
+func (c catalog) change(ctx context.Context, op string, room room, build func(v *view, o *ops) error) error {
 	if err := c.s.startWrite(ctx, op); err != nil {
 		return err
 	}
 	defer c.s.stop()
-	if err := c.s.commits.submit(ctx, &request{build: build}); err != nil {
+	if err := c.s.commits.submit(ctx, &request{room: room, build: build}); err != nil {
 		return fmt.Errorf("pack: %s: %w", op, err)
 	}
 	return nil
@@ -70,7 +70,7 @@ func (c catalog) Lookup(ctx context.Context, name string) (e cas.Entry, err erro
 
 // SetName implements cas.Catalog.
 func (c catalog) SetName(ctx context.Context, name string, root digest.Digest) error {
-	return c.change(ctx, "name "+name, func(v *view, o *ops) error {
+	return c.change(ctx, "name "+name, spends, func(v *view, o *ops) error {
 		if err := cas.CheckName(name); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (c catalog) SetName(ctx context.Context, name string, root digest.Digest) e
 // Remove implements cas.Catalog.
 func (c catalog) Remove(ctx context.Context, name string) (cas.Removed, error) {
 	var out cas.Removed
-	err := c.change(ctx, "remove", func(v *view, o *ops) error {
+	err := c.change(ctx, "remove", frees, func(v *view, o *ops) error {
 		if err := cas.CheckName(name); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (c catalog) Remove(ctx context.Context, name string) (cas.Removed, error) {
 
 // Drop implements cas.Catalog.
 func (c catalog) Drop(ctx context.Context, root digest.Digest) error {
-	return c.change(ctx, "drop", func(v *view, o *ops) error {
+	return c.change(ctx, "drop", frees, func(v *view, o *ops) error {
 		if !root.Valid() {
 			return fmt.Errorf("the digest is invalid: %w", kvferry.ErrInvalid)
 		}

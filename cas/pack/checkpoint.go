@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"runtime"
@@ -262,5 +263,12 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	if err := s.fs.SyncDir(indexDir); err != nil {
 		return unwritten("sync", indexDir, err)
 	}
-	return w.Switch(ctx, generation, from)
+	if err := w.Switch(ctx, generation, from); err != nil {
+		return err
+	}
+	w.Keep(s.keep(spends))
+	if err := w.Reserve(); err != nil && !errors.Is(err, kvferry.ErrNoSpace) {
+		return unwritten("extend", "the log", err)
+	}
+	return nil
 }

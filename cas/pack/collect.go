@@ -58,6 +58,7 @@ type collection struct {
 	garbage map[*packInfo][]stored   // by pack, in order of place
 	held    holdSet
 
+	short      error  // why the log had no room to name all of it
 	generation uint64 // of the log while this was found
 	condemned  bool   // something was
 }
@@ -73,7 +74,8 @@ func (c *collection) run(ctx context.Context) error {
 		for _, x := range s.openSessions() {
 			x.expire() // nobody can see the difference, so dry runs do it, too
 		}
-		if err := s.commits.submit(ctx, &request{flush: true}); err != nil {
+		// What does not reach the log is no garbage yet; on a full disk that is so.
+		if err := s.commits.submit(ctx, &request{flush: true}); err != nil && !errors.Is(err, kvferry.ErrNoSpace) {
 			return err
 		}
 	}
@@ -89,10 +91,7 @@ func (c *collection) run(ctx context.Context) error {
 		c.report = cas.CollectReport{Stale: stale}
 		return err
 	}
-	if err := c.sweep(ctx); err != nil {
-		return err
-	}
-	return c.repack(ctx)
+	return c.rounds(ctx)
 }
 
 // collectAlone keeps other collectors out, those of other processes included.
@@ -126,7 +125,8 @@ func (c *collection) mark(ctx context.Context) error {
 		return nil
 	}
 	var rescued []cas.Entry
-	err := s.commits.submit(ctx, &request{build: func(v *view, o *ops) error {
+	err := s.commits.submit(ctx, &request{room: frees, build: func(v *view, o *ops) error {
+		c.report.Dropped, rescued = nil, nil // it may run twice
 		named := map[digest.Digest]bool{}
 		for _, root := range v.names {
 			named[root] = true

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,6 +30,8 @@ type request struct {
 	build func(v *view, o *ops) error
 	// lazy operations need not be durable.
 	lazy bool
+	// room says what the operations are to the room on the disk.
+	room room
 
 	ctx  context.Context //nolint:containedctx // whose request it is
 	err  error
@@ -169,6 +172,9 @@ func (c *committer) step(group []*request, nudged [2]bool) {
 			c.settled(cas.Class(class), err == nil)
 		}
 	}
+	if errors.Is(err, kvferry.ErrNoSpace) {
+		group = c.freeing(ctx, group)
+	}
 	for _, r := range group {
 		if r.err == nil {
 			r.err = err
@@ -194,11 +200,12 @@ func (c *committer) settled(class cas.Class, ok bool) {
 // write appends to the log what the group wants.
 func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) error {
 	s := c.s
-	builds, durable, flush := 0, false, false
+	builds, durable, flush, least := 0, false, false, frees
 	for _, r := range group {
 		flush = flush || r.flush
 		if r.build != nil {
 			builds++
+			least = min(least, r.room)
 		}
 		durable = durable || r.flush || !r.lazy
 	}
@@ -215,6 +222,10 @@ func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) 
 	if nothing { // it may have been written to the log without being asked for, and not be durable
 		return w.Sync()
 	}
+	if taken != [2]bool{} {
+		least = spends
+	}
+	w.Keep(s.keep(least))
 	for class := range taken {
 		if taken[class] {
 			if err := c.writeBlobs(w, cas.Class(class), durable && builds == 0); err != nil {

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/internal/vfs"
 )
 
@@ -121,4 +123,43 @@ func TestFaultCheck(t *testing.T) {
 	require.Len(t, told, 1)
 	require.ErrorIs(t, told[0], syscall.EIO)
 	f.off()
+}
+
+// What a process wrote beside the log when it was killed is made durable, or
+// forgotten, by the next one, before a snapshot rests on it.
+func TestFaultKilledBesideTheLog(t *testing.T) {
+	t.Parallel()
+	resting := 0
+	for k := range 30 { // operations of a flush
+		w, n := newFaultWorld(t), 0
+		p := w.disk.Process()
+		s, err := Open("disk", w.options(vfs.WithFaults(p, func(string, string) error {
+			if n--; n == 0 {
+				p.Kill()
+			}
+			return nil
+		})))
+		require.NoError(t, err)
+		sess, err := s.Begin(t.Context(), cas.SessionOptions{})
+		require.NoError(t, err)
+		b, d := w.content("shared", 0)
+		_, err = sess.Put(t.Context(), d, b)
+		require.NoError(t, err)
+		n = k + 1
+		_ = sess.Flush(t.Context()) // who was killed says nothing
+		p.Kill()
+		_ = s.Close()
+
+		o, err := Open("other", w.options(w.disk.Process()))
+		require.NoError(t, err)
+		if ok, err := o.Has(t.Context(), d); ok {
+			require.NoError(t, err)
+			resting++
+		}
+		w.capture(t.Context(), o, "resting", 2, []digest.Digest{d}, "resting")
+		require.Empty(t, w.errs)
+		w.verify(w.disk.Crash(vfs.CrashOptions{}), fmt.Sprintf("killed at operation %d of a flush", k))
+		require.NoError(t, o.Close())
+	}
+	t.Logf("%d of 30 flushes left a blob that another process found", resting)
 }

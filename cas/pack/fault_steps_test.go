@@ -121,6 +121,9 @@ func stepCache(ctx context.Context, w *faultWorld) {
 
 // stepAnother lets another process commit, and one more die.
 func stepAnother(ctx context.Context, w *faultWorld) {
+	if w.alone {
+		return
+	}
 	faults := w.errs
 	s, err := Open("another", w.options(w.disk.Process()))
 	require.NoError(w.t, err)
@@ -147,7 +150,7 @@ func stepAnother(ctx context.Context, w *faultWorld) {
 func stepQuarantine(ctx context.Context, w *faultWorld) {
 	p, d := w.content("second", 7)
 	at, pack, ok := w.s.st().find(d)
-	if !ok {
+	if !ok || w.alone { // nobody could heal it if the disk fails
 		return
 	}
 	there, known := w.there[faultRoot("second")]
@@ -163,7 +166,7 @@ func stepQuarantine(ctx context.Context, w *faultWorld) {
 		w.note(sess.Flush(ctx))
 		w.note(sess.Abort(ctx))
 	}
-	if at, pack, ok = w.s.st().find(d); ok && !w.intact(d, pack.id, at.Offset(), at.Size()) || !ok {
+	if at, pack, ok = w.s.st().find(d); !ok || !w.intact(d, pack.id, at.Offset(), at.Size()) {
 		// Nobody healed it, because of a fault: so the test does.
 		o, err := Open("healer", w.options(w.disk.Process()))
 		require.NoError(w.t, err)

@@ -172,6 +172,8 @@ var faultNumbers = regexp.MustCompile(`[0-9a-f]{16}(\.[0-9]+)?`)
 
 // faultHarmless are the operations whose failure nobody hears, and why it loses
 // nothing.
+const besideAgain = "what was to be written beside the log was written before it"
+
 var faultHarmless = map[string]string{
 	"allocate packs/N.pack": "less room is reserved, or the next pack finds it",
 	"close log/N.log":       "it was read, or all of it is durable",
@@ -180,6 +182,14 @@ var faultHarmless = map[string]string{
 	"close log/create":      "it has no content, and is closed",
 	"close packs/N.pack":    "all of it is durable",
 	"close streams/N":       "its session has ended, or its lock is free all the same",
+	"flock log/N.log":       besideAgain,
+	"flock log/N.new":       besideAgain,
+	"open log/N.log":        besideAgain,
+	"open log/N.new":        besideAgain,
+	"read log/N.log":        besideAgain,
+	"read log/N.new":        besideAgain,
+	"stat log/N.log":        besideAgain,
+	"stat log/N.new":        besideAgain,
 	"open packs/N.pack":     "it was opened again",
 	"read packs/N.pack":     "it was read again, and sound",
 	"stat packs/N.pack":     "it was opened again",

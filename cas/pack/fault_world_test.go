@@ -75,6 +75,7 @@ type faultWorld struct {
 	fs    vfs.FS // of the process under test
 	clock *faultClock
 	s     *Store // the one under test; nil: it could not be opened
+	alone bool   // no other process uses the disk, which would fail them, too
 
 	refs  map[digest.Digest][]digest.Digest // of every snapshot that was ever tried
 	plain map[digest.Digest][]byte

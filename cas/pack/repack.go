@@ -217,7 +217,7 @@ func (s *Store) relocate(ctx context.Context, p *packInfo, copies []copied) (mov
 		return 0, false, err
 	}
 	defer func() { lane.ReleaseAll(spotsOf(copies)) }()
-	err = s.commits.submit(ctx, &request{build: func(_ *view, o *ops) error {
+	err = s.commits.submit(ctx, &request{room: frees, build: func(_ *view, o *ops) error {
 		moved = 0
 		n := int64(0)
 		var list []stored

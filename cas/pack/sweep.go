@@ -103,30 +103,20 @@ func (st *state) total() (blobs, bytes int64) {
 	return blobs, bytes
 }
 
-// pieces visits the garbage in lists that fit a transaction, pack by pack.
-func (c *collection) pieces(visit func(p *packInfo, list []stored) error) error {
-	for p, list := range c.garbage {
-		for part := range slices.Chunk(list, listMax) {
-			if err := visit(p, part); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // condemn publishes what is about to be removed.
 func (c *collection) condemn(ctx context.Context) error {
 	first := true
 	return c.pieces(func(p *packInfo, list []stored) error {
-		return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error {
+		err := c.s.commits.submit(ctx, &request{lazy: true, room: prepares, build: func(_ *view, o *ops) error {
 			if first { // what a collector left that died
 				o.pardon()
 			}
-			first, c.condemned = false, true
+			c.condemned = true
 			o.condemn(p.id, list)
 			return nil
 		}})
+		first = first && err != nil
+		return err
 	})
 }
 
@@ -135,7 +125,8 @@ func (c *collection) condemn(ctx context.Context) error {
 func (c *collection) remove(ctx context.Context) error {
 	err := c.pieces(func(p *packInfo, list []stored) error {
 		var gone []stored
-		err := c.s.commits.submit(ctx, &request{build: func(_ *view, o *ops) error {
+		err := c.s.commits.submit(ctx, &request{room: frees, build: func(_ *view, o *ops) error {
+			gone = gone[:0] // it may run twice
 			switch {
 			case c.s.journal.Generation() != c.generation:
 				return errReplaced
@@ -169,5 +160,5 @@ func (c *collection) remove(ctx context.Context) error {
 	if !c.condemned {
 		return nil
 	}
-	return c.s.commits.submit(ctx, &request{lazy: true, build: func(_ *view, o *ops) error { o.pardon(); return nil }})
+	return c.s.commits.submit(ctx, &request{lazy: true, room: frees, build: func(_ *view, o *ops) error { o.pardon(); return nil }})
 }
