@@ -117,3 +117,27 @@ type ScrubOptions struct {
 type Scrubber interface {
 	Scrub(ctx context.Context, o ScrubOptions) error
 }
+
+// RepairOptions say how a repair reports.
+type RepairOptions struct {
+	// Progress is told how many bytes were read, of how many; it may be nil.
+	Progress func(doneBytes, totalBytes int64)
+}
+
+// RepairReport says what a repair did.
+type RepairReport struct {
+	// Lost is the damage that was found. What it hit is as it was before only
+	// as far as it was found again; snapshots and names may be missing.
+	Lost []Problem
+	// Found counts the blobs that nothing knew of and that are stored again,
+	// FoundBytes their stored bytes. Some may have been deleted before.
+	Found, FoundBytes int64
+	// Renamed counts the files that have their own name again.
+	Renamed int64
+}
+
+// Repairer is the optional ability to mend what a store keeps beside its
+// blobs: its log and index. It comes before blobs are looked at one by one.
+type Repairer interface {
+	Repair(ctx context.Context, o RepairOptions) (RepairReport, error)
+}

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -43,7 +44,8 @@ func (c catalog) change(ctx context.Context, op string, room room, build func(v 
 func (c catalog) Entries(ctx context.Context) (out []cas.Entry, err error) {
 	err = c.read(ctx, func(st *state) error {
 		out, _ = st.entries()
-		return nil
+		_, holes := c.s.damage.all(c.s.journal)
+		return errors.Join(holes...)
 	})
 	return out, err
 }
@@ -61,6 +63,9 @@ func (c catalog) Lookup(ctx context.Context, name string) (e cas.Entry, err erro
 			e, ok = st.entryLocked(root)
 		}
 		if !ok {
+			if _, holes := c.s.damage.all(c.s.journal); len(holes) > 0 {
+				return fmt.Errorf("pack: name %q: %w, but the store is damaged: %w", name, kvferry.ErrNotFound, errors.Join(holes...))
+			}
 			return fmt.Errorf("pack: name %q: %w", name, kvferry.ErrNotFound)
 		}
 		return nil

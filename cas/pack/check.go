@@ -98,7 +98,8 @@ func (s *Store) Check(ctx context.Context, report func(cas.Problem)) error {
 	if err := s.refresh(ctx); err != nil {
 		return err
 	}
-	for _, err := range s.damage.all(s.journal) {
+	damage, _ := s.damage.all(s.journal)
+	for _, err := range damage {
 		report(cas.Problem{Path: logDir, Err: err})
 	}
 	for _, p := range s.st().packs.all() {

@@ -33,11 +33,7 @@ func checkpointPath(generation uint64) string {
 // log. Generation 0 is the empty state.
 func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, error) {
 	if generation == 0 {
-		t, err := table.New()
-		if err != nil {
-			return nil, err
-		}
-		return s.newState(t), nil
+		return s.emptyState()
 	}
 	path := checkpointPath(generation)
 	f, err := s.fs.Open(path, vfs.ReadOnly)
@@ -46,10 +42,22 @@ func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, 
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	st, err := s.loadCheckpoint(ctx, f, path)
+	if err != nil && s.lenient() && errors.Is(err, kvferry.ErrCorrupt) {
+		s.damage.hole(failed("read", path, err))
+		return s.emptyState()
+	}
 	if err != nil {
 		return nil, failed("read", path, err)
 	}
 	return st, nil
+}
+
+func (s *Store) emptyState() (*state, error) {
+	t, err := table.New()
+	if err != nil {
+		return nil, err
+	}
+	return s.newState(t), nil
 }
 
 func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*state, error) {
@@ -80,7 +88,7 @@ func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*sta
 			t.Close()
 			return nil, err
 		}
-		s.damage.note(err)
+		s.damage.hole(err)
 	}
 	st.table = t
 	st.count()

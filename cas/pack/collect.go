@@ -82,6 +82,9 @@ func (c *collection) run(ctx context.Context) error {
 	if err := s.refresh(ctx); err != nil {
 		return err
 	}
+	if err := s.whole(); err != nil {
+		return err
+	}
 	stale, err := s.tidy(ctx, c.o.DryRun)
 	if err != nil {
 		return err

@@ -87,7 +87,12 @@
 // Every byte that counts has a checksum. A damaged record is ErrCorrupt for
 // whoever reads it, and only for them; damage of the log or of a checkpoint is
 // found when the store is opened: for reading it opens with what is left, for
-// writing it does not unless for repair. A write or synchronisation that fails
+// writing it does not unless for repair. A repair takes the store's id from the
+// files that have it under a checksum, and reads all packs for the blobs that
+// the log and the index do not know of any more; what it cannot find again are
+// the snapshots and names of damaged transactions. From before the first damaged
+// part is replaced until all packs were read, the file log/repair keeps everybody
+// from taking what nothing knows for garbage. A write or synchronisation that fails
 // ends the use of the file, is never tried again, and fails every session whose
 // blobs were in it; what was acknowledged before is not touched.
 //

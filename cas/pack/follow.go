@@ -90,11 +90,15 @@ func (s *Store) load(ctx context.Context, base func(context.Context) (uint64, er
 			if berr != nil {
 				return berr
 			}
-			if again == generation {
-				return fmt.Errorf("pack: the checkpoint %s is missing: run check --repair: %w", checkpointPath(generation), kvferry.ErrCorrupt)
+			if again != generation {
+				base = func(context.Context) (uint64, error) { return again, nil }
+				continue
 			}
-			base = func(context.Context) (uint64, error) { return again, nil }
-			continue
+			err = fmt.Errorf("pack: the checkpoint %s is missing: run check --repair: %w", checkpointPath(generation), kvferry.ErrCorrupt)
+			if s.lenient() {
+				s.damage.hole(err)
+				fresh, err = s.emptyState()
+			}
 		}
 		if err != nil {
 			return err

@@ -67,21 +67,17 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	s.reader = packfile.NewReader(packfile.ReaderOptions{FS: s.fs, Direct: !s.o.Buffered})
-	j, err := journal.Open(ctx, journal.Options{FS: s.fs, StoreID: s.id, ReadOnly: s.o.ReadOnly, Repair: s.o.Repair, MustExist: true, Verify: s.verify})
+	j, err := journal.Open(ctx, journal.Options{FS: s.fs, StoreID: s.id, ReadOnly: s.o.ReadOnly, Repair: s.o.Repair, MustExist: true, Verify: s.verify, Damaged: s.demandScan})
 	if err != nil {
-		return s.asReadOnly(failed("open the log of", s.root, err))
+		return s.asReadOnly(s.advised(failed("open the log of", s.root, err)))
 	}
 	s.journal = j
 	if err := s.load(ctx, func(context.Context) (uint64, error) { return j.Base(), nil }); err != nil {
-		return err
+		return s.advised(err)
 	}
 	s.current.Store(s.target)
-	damage := s.damage.all(j)
-	if s.o.ReadOnly {
-		return nil
-	}
-	if len(damage) > 0 && !s.o.Repair {
-		return fmt.Errorf("pack: %s is damaged: run check, and check --repair: %w", s.root, errors.Join(damage...))
+	if err := s.judge(); err != nil || s.o.ReadOnly {
+		return err
 	}
 	s.commits = startCommitter(s)
 	dead, err := s.deadStreams()
@@ -90,6 +86,35 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	_, err = s.tidy(ctx, false)
 	return err
+}
+
+// judge decides whether the store can be used with the damage that was found.
+func (s *Store) judge() error {
+	due, err := s.scanDue()
+	if err != nil {
+		return err
+	}
+	if due {
+		s.damage.hole(fmt.Errorf("pack: %s: a repair has not ended: run check --repair: %w", s.root, kvferry.ErrCorrupt))
+	}
+	damage, holes := s.damage.all(s.journal)
+	switch {
+	case s.o.ReadOnly || len(damage) == 0:
+		return nil
+	case !s.o.Repair:
+		return s.advised(errors.Join(damage...))
+	case len(holes) > 0:
+		return s.demandScan()
+	}
+	return nil
+}
+
+// advised tells what can be done about damage.
+func (s *Store) advised(err error) error {
+	if !errors.Is(err, kvferry.ErrCorrupt) {
+		return err
+	}
+	return fmt.Errorf("pack: %s is damaged: run check, and check --repair: %w", s.root, err)
 }
 
 // asReadOnly tells who cannot write that reading may work.

@@ -83,6 +83,7 @@ var (
 	_ cas.Scrubber    = (*Store)(nil)
 	_ cas.Enumerator  = (*Store)(nil)
 	_ cas.Quarantiner = (*Store)(nil)
+	_ cas.Repairer    = (*Store)(nil)
 	_ cas.Stater      = (*Store)(nil)
 )
 

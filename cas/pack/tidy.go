@@ -116,6 +116,9 @@ func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 	if n += k; err != nil {
 		return n, err
 	}
+	if due, err := s.scanDue(); err != nil || due {
+		return n, err
+	}
 	k, err = s.tidyPacks(ctx, dry)
 	return n + k, err
 }
@@ -225,12 +228,15 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	if err := s.follow(ctx); err != nil {
 		return false, err
 	}
+	if due, err := s.scanDue(); err != nil || due { // the log that says so may have been repaired just now
+		return false, err
+	}
 	p := s.st().packs.get(id)
 	info, err := f.Stat()
 	switch {
 	case err != nil:
 		return false, failed("stat", path, err)
-	case p == nil && s.foreign(f):
+	case s.foreign(f, id):
 		return false, nil
 	case p == nil && dry:
 		return true, nil
@@ -248,15 +254,15 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	return true, unwritten("truncate", path, f.Truncate(end))
 }
 
-// foreign reports whether a pack says that it is another store's: somebody put
-// it here, and nobody but them removes it.
-func (s *Store) foreign(f vfs.File) bool {
+// foreign reports whether a file says that it is another store's or another
+// pack than its name does: somebody put it here, and it is not ours to cut.
+func (s *Store) foreign(f vfs.File, id uint64) bool {
 	var head [vfs.BlockBytes]byte
 	if n, _ := f.ReadAt(head[:], 0); n < len(head) {
 		return false
 	}
 	h, err := packfile.ParseHeader(head[:])
-	return err == nil && h.Store != s.id
+	return err == nil && (h.Store != s.id || h.ID != id)
 }
 
 // leftovers tells the drafts that a process left that died while it wrote a
