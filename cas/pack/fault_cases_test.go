@@ -131,10 +131,11 @@ func TestFaultKilledBesideTheLog(t *testing.T) {
 	t.Parallel()
 	resting := 0
 	for k := range 30 { // operations of a flush
-		w, n := newFaultWorld(t), 0
+		w := newFaultWorld(t)
+		var n atomic.Int64 // the pack and the log are synchronised at the same time
 		p := w.disk.Process()
 		s, err := Open("disk", w.options(vfs.WithFaults(p, func(string, string) error {
-			if n--; n == 0 {
+			if n.Add(-1) == 0 {
 				p.Kill()
 			}
 			return nil
@@ -145,7 +146,7 @@ func TestFaultKilledBesideTheLog(t *testing.T) {
 		b, d := w.content("shared", 0)
 		_, err = sess.Put(t.Context(), d, b)
 		require.NoError(t, err)
-		n = k + 1
+		n.Store(int64(k + 1))
 		_ = sess.Flush(t.Context()) // who was killed says nothing
 		p.Kill()
 		_ = s.Close()
