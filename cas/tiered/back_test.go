@@ -31,7 +31,7 @@ type backed struct {
 // openBack opens one whose far store fails, if down, with an I/O error.
 func openBack(t testing.TB, down bool, o tiered.Options) *backed {
 	t.Helper()
-	b := &backed{root: t.TempDir(), far: &probe{Store: openMem(t, castest.Setup{})}, o: o}
+	b := &backed{root: t.TempDir(), far: &probe{Store: openMem(t, castest.Setup{}, "")}, o: o}
 	if down {
 		b.far.fails(syscall.EIO)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/dir"
+	"github.com/kvferry/kvferry/cas/pack"
 	"github.com/kvferry/kvferry/cas/tiered"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -51,11 +52,22 @@ func (x *trouble) hook(op, _ string) error {
 }
 
 // disk is three directories that outlive their stores.
-type disk struct{ root string }
+type disk struct {
+	root string
+	pack bool // near is a store of package pack, to which no trouble comes
+}
+
+func (d disk) near(x *trouble) (cas.Store, error) {
+	path := filepath.Join(d.root, "near")
+	if d.pack {
+		return pack.Open(path, pack.Options{})
+	}
+	return dir.Open(path, dir.Options{Fault: x.hook, DropUnlisted: true})
+}
 
 // open opens the stores in them.
 func (d disk) open(x *trouble) (s *tiered.Store, end func(), err error) {
-	near, err := dir.Open(filepath.Join(d.root, "near"), dir.Options{Fault: x.hook, DropUnlisted: true})
+	near, err := d.near(x)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -234,7 +246,7 @@ func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 5))
 	crashes := sweep(t, 13, 1, func(t *testing.T, k int64) bool {
-		d, x := disk{t.TempDir()}, &trouble{at: k, dead: true}
+		d, x := disk{root: t.TempDir()}, &trouble{at: k, dead: true}
 		may := []known{{}}
 		s, end, err := d.open(x)
 		if err == nil {
@@ -260,7 +272,7 @@ func TestCrashAnywhere(t *testing.T) {
 func TestFaultAnywhere(t *testing.T) {
 	t.Parallel()
 	faults := sweep(t, 211, 5, func(t *testing.T, k int64) bool {
-		d, x := disk{t.TempDir()}, &trouble{at: k}
+		d, x := disk{root: t.TempDir()}, &trouble{at: k}
 		may := []known{{}}
 		s, end, err := d.open(x)
 		if err == nil {

@@ -143,8 +143,8 @@ func TestQuarantineSparesTheSound(t *testing.T) {
 // far lost is gone, until somebody puts it again.
 func TestHiddenAfterCollection(t *testing.T) {
 	t.Parallel()
-	near := &probe{Store: openMem(t, castest.Setup{}), evicts: true}
-	s := openWith(t, tiered.Options{Near: near, Far: openMem(t, castest.Setup{})})
+	near := &probe{Store: openMem(t, castest.Setup{}, ""), evicts: true}
+	s := openWith(t, tiered.Options{Near: near, Far: openMem(t, castest.Setup{}, "")})
 	kept, gone := noise(1, 100), noise(2, 100)
 	_, err := commit(t.Context(), s, 1, []string{"kept"}, kept)
 	require.NoError(t, err)
@@ -175,8 +175,8 @@ func TestConformanceOverCache(t *testing.T) {
 	t.Parallel()
 	castest.Run(t, castest.Config{
 		Open: func(t testing.TB, s castest.Setup) cas.Store {
-			near := &probe{Store: openMem(t, castest.Setup{Now: s.Now}), evicts: true}
-			return openWith(t, tiered.Options{Near: near, Far: openMem(t, s), Clock: s.Now})
+			near := &probe{Store: openMem(t, castest.Setup{Now: s.Now}, ""), evicts: true}
+			return openWith(t, tiered.Options{Near: near, Far: openMem(t, s, ""), Clock: s.Now})
 		},
 		Abilities: abilities(castest.Quota),
 	})

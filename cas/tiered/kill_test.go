@@ -17,13 +17,17 @@ import (
 	"github.com/kvferry/kvferry/digest"
 )
 
-// childRoot tells a process of the test binary that it is the writer.
-const childRoot = "KVFERRY_TIERED_CHILD"
+// childRoot tells a process of the test binary that it is the writer, and
+// childPack that near is a store of package pack.
+const (
+	childRoot = "KVFERRY_TIERED_CHILD"
+	childPack = "KVFERRY_TIERED_CHILD_PACK"
+)
 
 // child commits and drops snapshots until it is killed, and tells of each
 // after it was acknowledged.
 func child(root string) {
-	s, _, err := disk{root}.open(&trouble{})
+	s, _, err := disk{root: root, pack: os.Getenv(childPack) != ""}.open(&trouble{})
 	if err != nil {
 		fmt.Println("failed", err)
 		return
@@ -56,11 +60,19 @@ func child(root string) {
 // what it acknowledged is there and whole, and reaches far.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	for _, d := range []disk{{root: t.TempDir()}, {root: t.TempDir(), pack: true}} {
+		t.Run(fmt.Sprintf("pack=%t", d.pack), func(t *testing.T) {
+			t.Parallel()
+			testKilled(t, d)
+		})
+	}
+}
+
+func testKilled(t *testing.T, d disk) {
 	rounds := 6
 	if soak := os.Getenv("KVFERRY_SOAK"); soak != "" && soak != "0" {
 		rounds = 100
 	}
-	d := disk{t.TempDir()}
 	r := rand.New(rand.NewPCG(2, 6))
 	there := map[digest.Digest]bool{} // false: its drop was not acknowledged
 	for range rounds {
@@ -98,6 +110,9 @@ func killAfter(t *testing.T, d disk, lines int) (told []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test binary
 	cmd.Env = append(os.Environ(), childRoot+"="+d.root)
+	if d.pack {
+		cmd.Env = append(cmd.Env, childPack+"=1")
+	}
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

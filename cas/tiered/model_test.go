@@ -26,7 +26,7 @@ func TestCatalogAsOneStore(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			b := openBack(t, false, tiered.Options{})
-			model := openMem(t, castest.Setup{})
+			model := openMem(t, castest.Setup{}, "")
 			r := rand.New(rand.NewPCG(seed, 3))
 			for i := range 150 {
 				disturb(t, b, r)

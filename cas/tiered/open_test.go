@@ -100,7 +100,7 @@ func TestPoisonedQueue(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	a, f := openMem(t, castest.Setup{}), openMem(t, castest.Setup{})
+	a, f := openMem(t, castest.Setup{}, ""), openMem(t, castest.Setup{}, "")
 	for name, o := range map[string]tiered.Options{
 		"no stores":     {},
 		"no far":        {Near: a},

@@ -15,12 +15,15 @@ func (s *Store) Get(ctx context.Context, d digest.Digest, dst []byte) (int, erro
 		return 0, err
 	}
 	defer s.stop()
-	r := want{Request: &cas.Request{Digest: d, Dst: dst}}
-	if s.hidden.has(d) {
-		r.Err = kvferry.ErrNotFound
-	} else {
-		r.N, r.Err = s.near.Get(ctx, d, dst)
+	n, err := 0, kvferry.ErrNotFound
+	if !s.hidden.has(d) {
+		n, err = s.near.Get(ctx, d, dst)
 	}
+	if err == nil {
+		s.counts.nearReads.Add(1)
+		return n, nil
+	}
+	r := want{Request: &cas.Request{Digest: d, Dst: dst, N: n, Err: err}}
 	if !s.nearAnswered(ctx, &r) {
 		s.readFar(ctx, []want{r})
 	}

@@ -27,7 +27,7 @@ type pair struct {
 
 func openPair(t testing.TB, o tiered.Options) pair {
 	t.Helper()
-	p := pair{near: &probe{Store: openMem(t, castest.Setup{})}, far: &probe{Store: openMem(t, castest.Setup{})}}
+	p := pair{near: &probe{Store: openMem(t, castest.Setup{}, "")}, far: &probe{Store: openMem(t, castest.Setup{}, "")}}
 	o.Near, o.Far = p.near, p.far
 	s, err := tiered.Open(t.Context(), o)
 	require.NoError(t, err)
@@ -128,8 +128,8 @@ func readsBatch(ctx context.Context, s cas.BatchGetter, blobs [][]byte, order []
 // TestBatchOfBatches: a far store that reads batches gets one.
 func TestBatchOfBatches(t *testing.T) {
 	t.Parallel()
-	far := &probe{Store: openMem(t, castest.Setup{})}
-	s := openWith(t, tiered.Options{Near: openMem(t, castest.Setup{}), Far: batchProbe{far}})
+	far := &probe{Store: openMem(t, castest.Setup{}, "")}
+	s := openWith(t, tiered.Options{Near: openMem(t, castest.Setup{}, ""), Far: batchProbe{far}})
 	var blobs [][]byte
 	var order []int
 	for i := range 300 {
@@ -303,7 +303,7 @@ func TestNearNeverHurts(t *testing.T) {
 // TestNearFull: a near store that is full and does not evict is no obstacle.
 func TestNearFull(t *testing.T) {
 	t.Parallel()
-	near, far := openMem(t, castest.Setup{QuotaBytes: 3000}), openMem(t, castest.Setup{})
+	near, far := openMem(t, castest.Setup{QuotaBytes: 3000}, ""), openMem(t, castest.Setup{}, "")
 	s := openWith(t, tiered.Options{Near: near, Far: far})
 	var blobs [][]byte
 	for i := range 10 {

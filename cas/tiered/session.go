@@ -77,7 +77,7 @@ func (x *session) expired() bool {
 // enter begins a call, with the session's life shared. The lease is the
 // stores' to enforce.
 func (x *session) enter(ctx context.Context, op string) error {
-	if err := x.s.start(ctx, "session "+op); err != nil {
+	if err := x.s.start(ctx, op); err != nil {
 		return err
 	}
 	x.life.RLock()
@@ -96,9 +96,9 @@ func (x *session) leave() {
 func (x *session) stateErr(op string) error {
 	switch {
 	case x.over:
-		return closedErr("session " + op)
+		return closedErr(op)
 	case x.failed:
-		return fmt.Errorf("tiered: session %s after a failed commit: %w", op, kvferry.ErrClosed)
+		return fmt.Errorf("tiered: %s after a failed commit: %w", op, kvferry.ErrClosed)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (x *session) touch(err error) {
 // Put implements cas.Session. The result is that of the store that a commit
 // waits for.
 func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.PutResult, error) {
-	if err := x.enter(ctx, "put"); err != nil {
+	if err := x.enter(ctx, "session put"); err != nil {
 		return cas.PutResult{}, err
 	}
 	defer x.leave()
@@ -171,7 +171,7 @@ func (x *session) sideFailed(ctx context.Context, err error) {
 // Has implements cas.Session. In write-back it is near's answer: what far
 // alone has is not found, see the package comment.
 func (x *session) Has(ctx context.Context, d digest.Digest) (bool, error) {
-	if err := x.enter(ctx, "has"); err != nil {
+	if err := x.enter(ctx, "session has"); err != nil {
 		return false, err
 	}
 	defer x.leave()
@@ -186,7 +186,7 @@ func (x *session) Has(ctx context.Context, d digest.Digest) (bool, error) {
 
 // Flush implements cas.Session.
 func (x *session) Flush(ctx context.Context) error {
-	if err := x.enter(ctx, "flush"); err != nil {
+	if err := x.enter(ctx, "session flush"); err != nil {
 		return err
 	}
 	defer x.leave()
@@ -204,7 +204,7 @@ func (x *session) Commit(ctx context.Context, e cas.Entry) error {
 	defer x.s.stop()
 	x.life.Lock()
 	defer x.life.Unlock()
-	if err := x.stateErr("commit"); err != nil {
+	if err := x.stateErr("session commit"); err != nil {
 		return err
 	}
 	var err error

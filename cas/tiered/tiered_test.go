@@ -15,6 +15,7 @@ import (
 	"github.com/kvferry/kvferry/cas/castest"
 	"github.com/kvferry/kvferry/cas/dir"
 	"github.com/kvferry/kvferry/cas/mem"
+	"github.com/kvferry/kvferry/cas/pack"
 	"github.com/kvferry/kvferry/cas/tiered"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -38,43 +39,55 @@ func abilities(more ...castest.Ability) []castest.Ability {
 		castest.Collects, castest.Checks, castest.Quarantines, castest.Describes}, more...)
 }
 
+// opener opens one of the two stores, in a directory of that name.
+type opener func(t testing.TB, s castest.Setup, name string) cas.Store
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	t.Run("write-through/mem-mem", func(t *testing.T) {
-		t.Parallel()
-		castest.Run(t, castest.Config{
-			Open: func(t testing.TB, s castest.Setup) cas.Store {
-				return openWith(t, tiered.Options{Near: openMem(t, castest.Setup{Now: s.Now}), Far: openMem(t, s), Clock: s.Now})
-			},
-			Abilities: abilities(castest.Quota),
+	for _, x := range []struct {
+		name      string
+		near, far opener
+		more      []castest.Ability
+	}{
+		{"mem-mem", openMem, openMem, nil},
+		{"mem-dir", openMem, openDir, []castest.Ability{castest.Persistent}},
+		{"mem-pack", openMem, openPack, []castest.Ability{castest.Persistent}},
+		{"pack-dir", openPack, openDir, []castest.Ability{castest.Persistent}},
+	} {
+		t.Run("write-through/"+x.name, func(t *testing.T) {
+			t.Parallel()
+			castest.Run(t, castest.Config{
+				Open: func(t testing.TB, s castest.Setup) cas.Store {
+					near := castest.Setup{Dir: s.Dir, Now: s.Now}
+					return openWith(t, tiered.Options{Near: x.near(t, near, "near"), Far: x.far(t, s, "far"), Clock: s.Now})
+				},
+				Abilities: abilities(append(x.more, castest.Quota)...),
+			})
 		})
-	})
-	t.Run("write-through/mem-dir", func(t *testing.T) {
-		t.Parallel()
-		castest.Run(t, castest.Config{
-			Open: func(t testing.TB, s castest.Setup) cas.Store {
-				return openWith(t, tiered.Options{Near: openMem(t, castest.Setup{Now: s.Now}), Far: openDir(t, s, "far"), Clock: s.Now})
-			},
-			Abilities: abilities(castest.Quota, castest.Persistent),
-		})
-	})
+	}
 	// The quota of write-back is that of a buffer: what was copied makes room,
-	// and has to be put again then. See TestNearFull.
-	t.Run("write-back/dir-dir", func(t *testing.T) {
-		t.Parallel()
-		castest.Run(t, castest.Config{
-			Open: func(t testing.TB, s castest.Setup) cas.Store {
-				return openWith(t, tiered.Options{
-					Mode: tiered.WriteBack, QueueDir: filepath.Join(s.Dir, "queue"), References: references,
-					Near: openDir(t, s, "near"), Far: openDir(t, castest.Setup{Dir: s.Dir, Now: s.Now}, "far"), Clock: s.Now,
-				})
-			},
-			Abilities: abilities(castest.Persistent),
+	// and has to be put again then. See TestNearMakesRoom. Both stores are of a
+	// kind, because the suite adds up bytes as they are stored.
+	for _, x := range []struct {
+		name      string
+		near, far opener
+	}{{"dir-dir", openDir, openDir}, {"pack-pack", openPack, openPack}} {
+		t.Run("write-back/"+x.name, func(t *testing.T) {
+			t.Parallel()
+			castest.Run(t, castest.Config{
+				Open: func(t testing.TB, s castest.Setup) cas.Store {
+					return openWith(t, tiered.Options{
+						Mode: tiered.WriteBack, QueueDir: filepath.Join(s.Dir, "queue"), References: references,
+						Near: x.near(t, s, "near"), Far: x.far(t, s, "far"), Clock: s.Now,
+					})
+				},
+				Abilities: abilities(castest.Persistent),
+			})
 		})
-	})
+	}
 }
 
-func openMem(t testing.TB, s castest.Setup) cas.Store {
+func openMem(t testing.TB, s castest.Setup, _ string) cas.Store {
 	t.Helper()
 	store, err := mem.Open(mem.Options{QuotaBytes: s.QuotaBytes, Now: s.Now})
 	require.NoError(t, err)
@@ -84,6 +97,13 @@ func openMem(t testing.TB, s castest.Setup) cas.Store {
 func openDir(t testing.TB, s castest.Setup, name string) cas.Store {
 	t.Helper()
 	store, err := dir.Open(filepath.Join(s.Dir, name), dir.Options{QuotaBytes: s.QuotaBytes, Clock: s.Now, DropUnlisted: true})
+	require.NoError(t, err)
+	return store
+}
+
+func openPack(t testing.TB, s castest.Setup, name string) cas.Store {
+	t.Helper()
+	store, err := pack.Open(filepath.Join(s.Dir, name), pack.Options{QuotaBytes: s.QuotaBytes, Clock: s.Now})
 	require.NoError(t, err)
 	return store
 }
