@@ -107,7 +107,7 @@ func work(t *testing.T, tab *Table, r *rand.Rand, lists [][]digest.Digest, mine 
 // TestCloseMeanwhile: a table may be closed while others use it.
 func TestCloseMeanwhile(t *testing.T) {
 	t.Parallel()
-	for range 20 {
+	for range 8 {
 		tab := newTable(t)
 		seed := rand.Uint64()
 		var wg sync.WaitGroup

@@ -104,7 +104,7 @@ func TestDamage(t *testing.T) {
 		if number == blocks-1 {
 			entries = 100
 		}
-		for range 20 {
+		for range 8 {
 			bit := r.IntN(8 * (blockHead + entries*entryBytes))
 			bad := slices.Clone(b)
 			bad[frameBytes+number*blockBytes+bit/8] ^= 1 << (bit % 8)
