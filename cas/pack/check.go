@@ -123,6 +123,9 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 	}
 	path := packfile.Path(p.id)
 	bad := func(err error) {
+		if ferr := s.follow(ctx); ferr == nil && s.st().packs.get(p.id) == nil {
+			return // dropped meanwhile
+		}
 		if missing(err) {
 			err = fmt.Errorf("%w: %w", err, kvferry.ErrCorrupt)
 		}
@@ -130,8 +133,6 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 	}
 	h, err := s.reader.Header(ctx, p.id)
 	switch {
-	case missing(err) && s.st().packs.get(p.id) == nil: // dropped meanwhile
-		return
 	case err != nil:
 		bad(err)
 		return
@@ -139,7 +140,6 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 		bad(fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt))
 	}
 	switch info, err := s.fs.Stat(path); {
-	case missing(err) && s.st().packs.get(p.id) == nil: // dropped meanwhile
 	case err != nil:
 		bad(err)
 	case info.Size < p.end.Load():
@@ -238,10 +238,15 @@ func (s *Store) scrubPack(ctx context.Context, p *packInfo, end int64, report fu
 		return ctx.Err()
 	}
 	progress(end - at)
-	if err == nil && found >= p.blobs.Load() || s.st().packs.get(p.id) != p {
+	// A collection, also of another process, may have moved what was not found.
+	if err := s.follow(ctx); err != nil {
+		return err
+	}
+	q := s.st().packs.get(p.id)
+	if q == nil || q == p && err == nil && found >= p.blobs.Load() {
 		return nil
 	}
-	return s.scrubBlobs(ctx, p, report)
+	return s.scrubBlobs(ctx, q, report)
 }
 
 // scrubBlobs reads the blobs of a pack one by one.
@@ -258,7 +263,10 @@ func (s *Store) scrubBlobs(ctx context.Context, p *packInfo, report func(cas.Pro
 		if err == nil {
 			continue
 		}
-		if _, there := s.st().is(b.d, p, b.off); !there { // moved or removed meanwhile
+		if err := s.follow(ctx); err != nil {
+			return err
+		}
+		if _, there := s.st().is(b.d, s.st().packs.get(p.id), b.off); !there { // moved or removed meanwhile
 			continue
 		}
 		if missing(err) {

@@ -63,7 +63,7 @@ func shareAStore(t *testing.T, store string) {
 		})
 	}
 	for _, line := range []string{
-		"gc --store %s", "restore base --store %s", "verify --all --store %s", "check --deep --store %s", "ls --store %s", "stats --store %s",
+		"gc --store %s", "restore base --store %s", "verify --all --store %s", "check --store %s", "ls --store %s", "stats --store %s",
 	} {
 		each(func(int) error {
 			_, err := process(ctx, line, store)
@@ -73,7 +73,7 @@ func shareAStore(t *testing.T, store string) {
 	require.NoError(t, eg.Wait())
 
 	ctx = t.Context()
-	for _, line := range []string{"verify --all --store %s", "gc --store %s", "check --deep --store %s"} {
+	for _, line := range []string{"verify --all --store %s", "gc --store %s", "check --store %s"} {
 		_, err := process(ctx, line, store)
 		require.NoError(t, err)
 	}
