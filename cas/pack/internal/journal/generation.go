@@ -45,7 +45,7 @@ func list(f vfs.FS, dir, suffix string) ([]uint64, error) {
 	}
 	var gs []uint64
 	for _, i := range all {
-		if g, ok := numbered(i.Name, suffix); ok {
+		if g, ok := numbered(i.Name, suffix); ok && i.Regular {
 			gs = append(gs, g)
 		}
 	}
