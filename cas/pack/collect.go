@@ -100,6 +100,9 @@ func (c *collection) run(ctx context.Context) error {
 // collectAlone keeps other collectors out, those of other processes included.
 func (s *Store) collectAlone(ctx context.Context) (func(), error) {
 	f, err := s.fs.Open(markerName, vfs.ReadOnly)
+	if missing(err) {
+		return nil, fmt.Errorf("pack: %s lost %s: put it back, or run check --repair: %w: %w", s.root, markerName, err, kvferry.ErrCorrupt)
+	}
 	if err != nil {
 		return nil, failed("open", markerName, err)
 	}

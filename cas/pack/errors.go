@@ -15,6 +15,11 @@ import (
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
+// odd tells that something else lies where a file or directory is expected.
+func odd(err error) bool {
+	return errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO)
+}
+
 func endOfFile(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // failed says what could not be done with which file.

@@ -68,6 +68,9 @@ func (s *Store) lenient() bool { return s.o.ReadOnly || s.o.Repair }
 func (s *Store) readMarker() (marker, error) {
 	var m marker
 	f, err := s.fs.Open(markerName, vfs.ReadOnly)
+	if odd(err) {
+		return m, fmt.Errorf("pack: %s/%s is no regular file (%w): put the one that was there back: %w", s.root, markerName, err, kvferry.ErrInvalid)
+	}
 	if err != nil {
 		return m, failed("open", markerName, err)
 	}

@@ -47,13 +47,16 @@ func Open(path string, o Options) (*Store, error) {
 
 func (s *Store) openRoot(path string) error {
 	if !s.o.ReadOnly && !s.o.MustExist {
-		if err := vfs.OSMake(path); err != nil {
+		if err := vfs.OSMake(path); err != nil && !odd(err) {
 			return unwritten("create", path, err)
 		}
 	}
 	root, err := vfs.OS(path)
 	if missing(err) {
 		return fmt.Errorf("pack: %s is no directory: %w", path, kvferry.ErrNotFound)
+	}
+	if odd(err) {
+		return fmt.Errorf("pack: %s is no directory (%w): %w", path, err, kvferry.ErrInvalid)
 	}
 	if err != nil {
 		return failed("open", path, err)
@@ -228,7 +231,7 @@ func (s *Store) clearLogs() error {
 		return err
 	}
 	for _, e := range logs {
-		if strings.HasSuffix(e.Name, ".log") || strings.HasSuffix(e.Name, ".new") {
+		if n := strings.TrimSuffix(strings.TrimSuffix(e.Name, ".log"), ".new"); n != e.Name && hexName(n) && e.Regular {
 			if err := s.fs.Remove(logDir + "/" + e.Name); err != nil {
 				return err
 			}

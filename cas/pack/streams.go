@@ -203,9 +203,9 @@ func (st *streams) others() ([]otherStream, error) {
 	}
 	by := map[string]*otherStream{}
 	for _, e := range list {
-		id, _, isPins := strings.Cut(e.Name, ".")
-		if !hexName(id) || st.mine(id) {
-			continue
+		id, number, isPins := strings.Cut(e.Name, ".")
+		if !hexName(id) || !e.Regular || isPins && strings.Trim(number, "0123456789") != "" || st.mine(id) {
+			continue // foreign, or this process's
 		}
 		o := by[id]
 		if o == nil {
@@ -266,6 +266,9 @@ func (s *Store) readPins(name string, now time.Time, into *holdSet) (live bool, 
 	}
 	if string(head[:8]) != pinMagic {
 		return false, fmt.Errorf("pack: %s is no session file: %w", name, kvferry.ErrCorrupt)
+	}
+	if v := binary.LittleEndian.Uint32(head[8:]); v > 1 {
+		return false, fmt.Errorf("pack: %s is of version %d, this build knows 1: update kvferry, or wait for the process that wrote it: %w", name, v, kvferry.ErrUnsupported)
 	}
 	till := time.Unix(0, int64(binary.LittleEndian.Uint64(head[pinUntilOff:])))
 	if till.UnixNano() != 0 && now.After(till) {
