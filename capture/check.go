@@ -21,7 +21,8 @@ type CheckOptions struct {
 	// checksums, and nothing is decoded or hashed. Other stores are checked in
 	// depth all the same.
 	Quick bool
-	// Repair sets damaged blobs aside, where the store is a cas.Quarantiner, and
+	// Repair mends the store's log and index, where the store is a cas.Repairer,
+	// sets damaged blobs aside, where the store is a cas.Quarantiner, and
 	// heals those that are damaged, or missed by a snapshot, from From.
 	Repair bool
 	// From is a store that may have sound copies; nil means that there is none.
@@ -51,6 +52,12 @@ type CheckReport struct {
 	Bad, Leftovers []cas.Problem
 	// Mended says what a repair did, in order of the digests.
 	Mended []Mended
+	// Rebuilt says what a repair did to the store's log and index, where the
+	// store is a cas.Repairer; what they lost is in Bad, too. Relisted are the
+	// snapshots that the catalog had lost, or that were removed before, and that
+	// are in it again, without names.
+	Rebuilt  cas.RepairReport
+	Relisted []cas.Entry
 	// Snapshots holds every snapshot in the catalog, then the page manifests
 	// of ProcessFork that the catalog does not know: as they are after the
 	// repair, if there was one.
@@ -101,6 +108,11 @@ func Check(ctx context.Context, s cas.Store, o CheckOptions) (CheckReport, error
 }
 
 func (c *checking) run(ctx context.Context) error {
+	if c.opts.Repair {
+		if err := c.rebuild(ctx); err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+	}
 	if err := c.contents(ctx); err != nil {
 		return err
 	}

@@ -132,6 +132,9 @@ type RepairReport struct {
 	// Found counts the blobs that nothing knew of and that are stored again,
 	// FoundBytes their stored bytes. Some may have been deleted before.
 	Found, FoundBytes int64
+	// Incomplete says that the catalog may lack snapshots and names, or have
+	// some that were removed.
+	Incomplete bool
 	// Renamed counts the files that have their own name again.
 	Renamed int64
 }

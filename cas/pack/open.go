@@ -69,6 +69,10 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.identify(); err != nil {
 		return err
 	}
+	before, err := s.scanDue()
+	if err != nil {
+		return err
+	}
 	s.reader = packfile.NewReader(packfile.ReaderOptions{FS: s.fs, Direct: !s.o.Buffered})
 	j, err := journal.Open(ctx, journal.Options{FS: s.fs, StoreID: s.id, ReadOnly: s.o.ReadOnly, Repair: s.o.Repair, MustExist: true, Verify: s.verify, Damaged: s.demandScan})
 	if err != nil {
@@ -79,7 +83,7 @@ func (s *Store) open(ctx context.Context) error {
 		return s.advised(err)
 	}
 	s.current.Store(s.target)
-	if err := s.judge(); err != nil || s.o.ReadOnly {
+	if err := s.judge(before); err != nil || s.o.ReadOnly {
 		return err
 	}
 	s.commits = startCommitter(s)
@@ -92,12 +96,13 @@ func (s *Store) open(ctx context.Context) error {
 }
 
 // judge decides whether the store can be used with the damage that was found.
-func (s *Store) judge() error {
+// Another repair may have been due before.
+func (s *Store) judge(before bool) error {
 	due, err := s.scanDue()
 	if err != nil {
 		return err
 	}
-	if due {
+	if due && (before || !s.o.Repair) {
 		s.damage.hole(fmt.Errorf("pack: %s: a repair has not ended: run check --repair: %w", s.root, kvferry.ErrCorrupt))
 	}
 	damage, holes := s.damage.all(s.journal)
@@ -114,7 +119,7 @@ func (s *Store) judge() error {
 
 // advised tells what can be done about damage.
 func (s *Store) advised(err error) error {
-	if !errors.Is(err, kvferry.ErrCorrupt) {
+	if !errors.Is(err, kvferry.ErrCorrupt) || strings.Contains(err.Error(), "check --repair") {
 		return err
 	}
 	return fmt.Errorf("pack: %s is damaged: run check, and check --repair: %w", s.root, err)

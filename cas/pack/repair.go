@@ -104,7 +104,7 @@ func (r *rescue) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if due {
+	if r.report.Incomplete = due; due {
 		if err := r.scan(ctx); err != nil {
 			return err
 		}

@@ -72,4 +72,3 @@ func (r *ruin) collectElsewhere(t *testing.T, d *vfs.Disk, rebase bool) {
 	}
 	require.NoError(t, s.Close())
 }
-

@@ -24,6 +24,8 @@ type checkup struct {
 	Leftovers []fault  `json:"leftovers"` // of ended processes; no damage
 	Repaired  bool     `json:"repaired"`  // a repair was asked for
 	Mended    []mended `json:"mended"`    // by it
+	Found     int64    `json:"found"`     // blobs that the log and index had lost
+	Relisted  []string `json:"relisted"`  // snapshots that the catalog had lost
 	Snapshots []health `json:"snapshots"` // after it
 	Seconds   float64  `json:"seconds"`
 
@@ -61,7 +63,9 @@ A pack store is scrubbed: everything is read in the order in which it lies and
 held against its checksums, at the speed of the disk. With --deep, and always in
 stores that have no such checksums, every blob is decoded and hashed.
 
-With --repair damaged blobs are set aside, and with --from those that are damaged
+With --repair, what a pack store's log and index lost is taken from its packs:
+all blobs, and the snapshots that are whole, though not their names; some of them
+may have been removed before. Damaged blobs are set aside, and with --from those that are damaged
 or missing are healed from another store that has them. What could be mended is
 no damage any more; the exit code tells of the rest.`,
 		Args: cobra.NoArgs,
@@ -113,6 +117,7 @@ func checkupOf(r capture.CheckReport) checkup {
 	c := checkup{
 		Deep: r.Deep, Blobs: r.Blobs, Bytes: r.Bytes, Unchecked: r.Unchecked,
 		Bad: faultsOf(r.Bad), Leftovers: faultsOf(r.Leftovers), Mended: mendedOf(r.Mended), Snapshots: []health{},
+		Found: r.Rebuilt.Found, Relisted: []string{},
 		Seconds: r.Elapsed.Seconds(), cause: kvferry.ErrUnsupported,
 	}
 	for _, p := range r.Bad {
@@ -130,6 +135,9 @@ func checkupOf(r capture.CheckReport) checkup {
 		}
 		h.OK = s.Err == nil && len(s.Losses) == 0
 		c.Snapshots = append(c.Snapshots, h)
+	}
+	for _, e := range r.Relisted {
+		c.Relisted = append(c.Relisted, e.Root.String())
 	}
 	c.OK = len(c.Bad) == 0 && c.affected() == 0
 	return c
@@ -169,7 +177,7 @@ func (c checkup) affected() int {
 }
 
 func (c checkup) write(w io.Writer) error {
-	if err := errors.Join(writeFaults(w, "bad", c.Bad), writeFaults(w, "leftover", c.Leftovers), writeMended(w, c.Mended)); err != nil {
+	if err := errors.Join(writeFaults(w, "bad", c.Bad), writeFaults(w, "leftover", c.Leftovers), writeMended(w, c.Mended), c.writeRebuilt(w)); err != nil {
 		return err
 	}
 	for _, h := range c.Snapshots {

@@ -52,3 +52,18 @@ func summary(ms []mended) string {
 	}
 	return "repair: " + strings.Join(parts, ", ")
 }
+
+// writeRebuilt says what was found again that the log and index had lost.
+func (c checkup) writeRebuilt(w io.Writer) error {
+	if c.Found > 0 {
+		if _, err := fmt.Fprintf(w, "found again: %s that the log and index had lost\n", count(c.Found, "blob")); err != nil {
+			return err
+		}
+	}
+	for _, root := range c.Relisted {
+		if _, err := fmt.Fprintf(w, "listed again: %s, lost or removed before; its names are gone\n", root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
