@@ -2,7 +2,6 @@ package pack
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -15,7 +14,6 @@ import (
 )
 
 const (
-	checkpointMagic = "KVFRIDX\n"
 	// A log shorter than this is not worth a checkpoint, and one longer than
 	// that and half of the last checkpoint is: so all checkpoints together are
 	// at most a few times as long as all logs.
@@ -41,7 +39,7 @@ func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, 
 		return nil, failed("open", path, err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	st, err := s.loadCheckpoint(ctx, f, path)
+	st, err := s.loadCheckpoint(f, generation, path)
 	if err != nil && s.lenient() && errors.Is(err, kvferry.ErrCorrupt) {
 		s.damage.hole(failed("read", path, err))
 		return s.emptyState()
@@ -60,12 +58,16 @@ func (s *Store) emptyState() (*state, error) {
 	return s.newState(t), nil
 }
 
-func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*state, error) {
+func (s *Store) loadCheckpoint(f vfs.File, generation uint64, path string) (*state, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	meta, err := readMeta(f, info.Size, s.id)
+	h, err := readHead(f, info.Size, s.id, generation)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := h.operations(f)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +79,7 @@ func (s *Store) loadCheckpoint(_ context.Context, f vfs.File, path string) (*sta
 	for _, p := range st.packs.all() {
 		slots = append(slots, p.slot)
 	}
-	from := checkpointTable(len(meta))
-	t, lost, err := table.Load(f, from, info.Size-from, slots, runtime.GOMAXPROCS(0))
+	t, lost, err := table.Load(f, h.table(), h.tableBytes, slots, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return nil, err
 	}
@@ -106,39 +107,6 @@ func (st *state) count() {
 	})
 }
 
-// checkpointTable is where the table begins behind n bytes of operations.
-func checkpointTable(n int) int64 {
-	return int64(vfs.BlockBytes) + int64(n+vfs.BlockBytes-1)/vfs.BlockBytes*vfs.BlockBytes
-}
-
-// readMeta returns the operations at the beginning of a checkpoint.
-func readMeta(f vfs.File, size int64, id [16]byte) ([]byte, error) {
-	var head [vfs.BlockBytes]byte
-	if n, err := f.ReadAt(head[:], 0); n < len(head) {
-		return nil, fmt.Errorf("the header is cut (%w): %w", err, kvferry.ErrCorrupt)
-	}
-	switch {
-	case string(head[:8]) != checkpointMagic, crc32.Checksum(head[:60], castagnoli) != binary.LittleEndian.Uint32(head[60:]):
-		return nil, fmt.Errorf("the header is damaged: %w", kvferry.ErrCorrupt)
-	case binary.LittleEndian.Uint32(head[8:]) != 1:
-		return nil, fmt.Errorf("it is of version %d: %w", binary.LittleEndian.Uint32(head[8:]), kvferry.ErrUnsupported)
-	case [16]byte(head[16:32]) != id:
-		return nil, fmt.Errorf("it is of another store: %w", kvferry.ErrCorrupt)
-	}
-	n := binary.LittleEndian.Uint64(head[40:])
-	if n > uint64(size) || checkpointTable(int(n)) > size {
-		return nil, fmt.Errorf("it is cut: %w", kvferry.ErrCorrupt)
-	}
-	meta := make([]byte, n)
-	if k, err := f.ReadAt(meta, vfs.BlockBytes); k < len(meta) {
-		return nil, fmt.Errorf("it is cut (%w): %w", err, kvferry.ErrCorrupt)
-	}
-	if crc32.Checksum(meta, castagnoli) != binary.LittleEndian.Uint32(head[48:]) {
-		return nil, fmt.Errorf("the catalog is damaged: %w", kvferry.ErrCorrupt)
-	}
-	return meta, nil
-}
-
 // writeCheckpoint writes the state, which may change meanwhile, durably to a
 // a new file.
 func (s *Store) writeCheckpoint(st *state, generation uint64, f vfs.File) error {
@@ -150,22 +118,17 @@ func (s *Store) writeCheckpoint(st *state, generation uint64, f vfs.File) error 
 	}
 	st.appendCatalog(&meta)
 
-	var head [vfs.BlockBytes]byte
-	copy(head[:], checkpointMagic)
-	binary.LittleEndian.PutUint32(head[8:], 1)
-	copy(head[16:], s.id[:])
-	binary.LittleEndian.PutUint64(head[32:], generation)
-	binary.LittleEndian.PutUint64(head[40:], uint64(len(meta)))
-	binary.LittleEndian.PutUint32(head[48:], crc32.Checksum(meta, castagnoli))
-	binary.LittleEndian.PutUint32(head[60:], crc32.Checksum(head[:60], castagnoli))
-
-	w := &fileWriter{f: f}
-	w.write(head[:])
+	h := checkpointHead{generation: generation, store: s.id, metaBytes: int64(len(meta)), metaCRC: crc32.Checksum(meta, castagnoli)}
+	w := &fileWriter{f: f, off: vfs.BlockBytes}
 	w.write(meta)
-	w.write(make([]byte, checkpointTable(len(meta))-w.off))
+	w.write(make([]byte, h.table()-w.off))
 	if w.err == nil {
-		_, w.err = st.table.Save(w, func(slot uint32) (uint32, bool) { ref, ok := refs[slot]; return ref, ok })
+		h.tableBytes, w.err = st.table.Save(w, func(slot uint32) (uint32, bool) { ref, ok := refs[slot]; return ref, ok })
 	}
+	w.write(make([]byte, max(0, h.copied()-w.off)))
+	w.write(meta)
+	w.off = 0
+	w.write(h.encode())
 	if w.err == nil {
 		w.err = f.Sync()
 	}

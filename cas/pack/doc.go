@@ -62,11 +62,14 @@
 //	  32  8  generation, as in the name
 //	  40  8  bytes of the operations
 //	  48  4  CRC-32C of the operations
-//	  52  8  zero
+//	  52  8  bytes of the blobs
 //	  60  4  CRC-32C of the 60 bytes before
+//	2048 64  the same once more
 //	4096  -  operations: the packs in the order in which the table numbers
 //	         them, the catalog, the quarantine; zeros up to a multiple of 4096
-//	   -  -  the blobs (package table)
+//	   -  -  the blobs (package table); zeros up to a multiple of 4096
+//	   -  -  the operations once more: what is in the packs can be read there
+//	         again, the catalog cannot
 //
 // # Sessions
 //
