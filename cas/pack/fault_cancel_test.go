@@ -119,9 +119,7 @@ func TestFaultPanic(t *testing.T) {
 		})
 	})
 	require.PanicsWithValue(t, boom, func() {
-		for range w.s.Blobs(t.Context()) {
-			panic(boom)
-		}
+		w.s.Blobs(t.Context())(func(cas.BlobInfo, error) bool { panic(boom) })
 	})
 	w.capture(t.Context(), w.s, "second", 3, nil, "two")
 	w.collect(t.Context(), w.s)

@@ -66,6 +66,50 @@ func fillOnce(t *testing.T, capacity int64) bool {
 	return n > 0
 }
 
+// TestFaultFullDiskOfSmallBlobs collects more blobs than the log has room to
+// name at a time, on a disk without any other room.
+func TestFaultFullDiskOfSmallBlobs(t *testing.T) {
+	t.Parallel()
+	const blobs = 30_000
+	w := newFaultWorld(t)
+	o := w.options(w.disk.Process())
+	o.PackBytes = 1 << 20
+	s, err := Open("disk", o)
+	require.NoError(t, err)
+	w.s = s
+	ctx := t.Context()
+	sess, err := s.Begin(ctx, cas.SessionOptions{})
+	require.NoError(t, err)
+	for i := range blobs {
+		p := []byte(fmt.Sprint("small ", i))
+		_, err := sess.Put(ctx, faultSum(p), p)
+		require.NoError(t, err)
+	}
+	require.NoError(t, sess.Flush(ctx))
+	require.NoError(t, sess.Abort(ctx))
+	w.capture(ctx, s, "stays", 6, nil, "stays")
+	require.NoError(t, w.close())
+
+	const huge = 1 << 30
+	w.disk.SetCapacity(huge)
+	free, err := w.disk.Process().FreeBytes()
+	require.NoError(t, err)
+	w.disk.SetCapacity(huge - free)
+	s, err = Open("disk", w.options(w.disk.Process()))
+	require.NoError(t, err)
+	w.s = s
+	r, err := s.Collect(ctx, cas.CollectOptions{References: w.references})
+	require.NoError(t, err)
+	require.EqualValues(t, blobs, r.Deleted)
+	st, err := s.Stats(ctx)
+	require.NoError(t, err)
+	require.Less(t, st.DiskBytes, int64(6<<20), "of %d bytes of records", r.DeletedBytes)
+	w.wholeIn(s, "collected")
+	w.disk.SetCapacity(1 << 30)
+	require.NoError(t, w.close())
+	w.verify(w.disk.Crash(vfs.CrashOptions{}), "at the end")
+}
+
 // fill commits snapshots, and puts into the cache, until neither fits, and then
 // takes what room is left. It returns how many snapshots there are.
 func (w *faultWorld) fill(ctx context.Context, capacity int64) int {

@@ -32,13 +32,13 @@ func TestHostileForeign(t *testing.T) {
 			if i < 2 || name == high+".bak" {
 				hostileWrite(t, at, []byte("foreign"))
 			}
-			for suffix, make := range map[string]func(at string) error{
+			for suffix, create := range map[string]func(at string) error{
 				"":  func(at string) error { return os.Symlink(outside, at) },
 				"-": func(at string) error { return os.Mkdir(at, 0o700) },
 				"+": func(at string) error { return unix.Mkfifo(at, 0o600) },
 			} {
 				if _, err := os.Lstat(at + suffix); err != nil {
-					require.NoError(t, make(at+suffix))
+					require.NoError(t, create(at+suffix))
 				}
 			}
 		}
