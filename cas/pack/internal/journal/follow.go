@@ -26,7 +26,7 @@ func (j *Journal) followLocked(ctx context.Context, apply func(Tx) error) error 
 	}
 	return again(func() error {
 		word := j.g.watched()
-		w, next, err := j.look()
+		w, whole, next, err := j.look()
 		if err != nil {
 			return err
 		}
@@ -36,7 +36,9 @@ func (j *Journal) followLocked(ctx context.Context, apply func(Tx) error) error 
 		switch {
 		case next != nil:
 			return j.moveLocked(next)
-		case w.successor != 0: // which is not there yet
+		case w.successor != 0 || !whole:
+			// There will be a successor, and the word may stay as it is: damaged
+			// words are not mended, and what made them may have named one already.
 			word = ^word
 		}
 		j.view.Load().seen.Store(word)
@@ -46,29 +48,32 @@ func (j *Journal) followLocked(ctx context.Context, apply func(Tx) error) error 
 
 // look reads the words, and opens the successor if there is one. In that case
 // nobody appends to this generation any more, and the words are its last.
-func (j *Journal) look() (words, *generation, error) {
-	w, err := j.words()
-	if err != nil || w.successor == 0 {
-		return w, nil, err
+func (j *Journal) look() (w words, whole bool, next *generation, err error) {
+	w, whole, err = j.words()
+	if err != nil || w.successor == 0 && whole {
+		return w, whole, nil, err
 	}
-	next, err := j.successor()
+	next, err = j.successor()
 	if err != nil || next == nil {
-		return w, nil, err
+		return w, whole, nil, err
 	}
-	if w, err = j.words(); err != nil {
-		return w, nil, closing(next, err)
+	if w, whole, err = j.words(); err != nil {
+		return w, whole, nil, closing(next, err)
 	}
-	return w, next, nil
+	return w, whole, next, nil
 }
 
-// words reads the words of the generation that is followed. A file that has
-// none, as only a damaged one, has nothing new.
-func (j *Journal) words() (words, error) {
-	w, _, err := readWords(j.g.f)
-	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) && j.lenient() {
-		return w, nil
+// words reads the words of the generation that is followed, and tells whether
+// all are sound. A file that has none, as only a damaged one, has nothing new.
+func (j *Journal) words() (words, bool, error) {
+	w, whole, err := readWords(j.g.f)
+	if errors.Is(err, io.ErrUnexpectedEOF) && j.lenient() {
+		return w, true, nil
 	}
-	return w, fmt.Errorf("journal: log %016x: %w", j.g.generation, err)
+	if err == nil {
+		return w, whole, nil
+	}
+	return w, false, fmt.Errorf("journal: log %016x: %w", j.g.generation, err)
 }
 
 // successor opens the newest generation, if it is newer than the one that is

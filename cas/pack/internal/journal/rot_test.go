@@ -52,7 +52,7 @@ func opened(t *testing.T, o journal.Options) ([]string, []error, error) {
 	}
 	defer func() { require.NoError(t, j.Close()) }()
 	r := reader{j: j}
-	r.follow(t)
+	require.NoError(t, j.Follow(t.Context(), r.apply)) // not Fresh if words are damaged
 	return r.got, j.Damage(), nil
 }
 
