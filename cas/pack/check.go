@@ -121,30 +121,34 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 	if p.blobs.Load() == 0 {
 		return
 	}
-	path := packfile.Path(p.id)
-	bad := func(err error) {
-		if ferr := s.follow(ctx); ferr == nil && s.st().packs.get(p.id) == nil {
-			return // dropped meanwhile
-		}
-		if missing(err) {
-			err = fmt.Errorf("%w: %w", err, kvferry.ErrCorrupt)
-		}
-		report(cas.Problem{Path: path, Leftover: p.class == cas.Cache, Err: failed("check", path, err)})
-	}
-	h, err := s.reader.Header(ctx, p.id)
-	switch {
-	case err != nil:
-		bad(err)
+	err := s.packFault(ctx, p)
+	if err == nil {
 		return
-	case h.ID != p.id || h.Store != s.id || h.Class != fileClass(p.class):
-		bad(fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt))
 	}
-	switch info, err := s.fs.Stat(path); {
-	case err != nil:
-		bad(err)
-	case info.Size < p.end.Load():
-		bad(fmt.Errorf("%d bytes are missing at its end: %w", p.end.Load()-info.Size, kvferry.ErrCorrupt))
+	if ferr := s.follow(ctx); ferr == nil && s.st().packs.get(p.id) == nil {
+		return // dropped meanwhile
 	}
+	if missing(err) {
+		err = fmt.Errorf("%w: %w", err, kvferry.ErrCorrupt)
+	}
+	path := packfile.Path(p.id)
+	report(cas.Problem{Path: path, Leftover: p.class == cas.Cache, Err: failed("check", path, err)})
+}
+
+// packFault returns what is wrong with the file of a pack, its records aside.
+func (s *Store) packFault(ctx context.Context, p *packInfo) error {
+	h, err := s.reader.Header(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	if h.ID != p.id || h.Store != s.id || h.Class != fileClass(p.class) {
+		return fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt)
+	}
+	info, err := s.fs.Stat(packfile.Path(p.id))
+	if err == nil && info.Size < p.end.Load() {
+		err = fmt.Errorf("%d bytes are missing at its end: %w", p.end.Load()-info.Size, kvferry.ErrCorrupt)
+	}
+	return err
 }
 
 func fileClass(c cas.Class) packfile.Class {

@@ -234,13 +234,12 @@ func (s *Store) rescue(ctx context.Context, victims []*packInfo, limit int64) er
 // worth an error.
 func (s *Store) copyCached(ctx context.Context, lane *packfile.Lane, p *packInfo, b candidate) error {
 	pend := &s.pending[cas.Cache]
-	mine, err := pend.claim(ctx, pendingBlob{d: b.d, first: s.keeper, written: s.seconds(), age: b.age, replace: true})
-	if err != nil || !mine {
-		return err
+	if !pend.offer(pendingBlob{d: b.d, first: s.keeper, written: s.seconds(), age: b.age, replace: true}) {
+		return nil
 	}
 	pend.bytes.Add(b.bytes)
 	var at packfile.Spot
-	err = s.reader.Read(ctx, packfile.Spot{Pack: p.id, Off: b.off, Bytes: b.bytes}, func(rec []byte) (err error) {
+	err := s.reader.Read(ctx, packfile.Spot{Pack: p.id, Off: b.off, Bytes: b.bytes}, func(rec []byte) (err error) {
 		if err = packfile.CheckStored(rec, b.d); err == nil {
 			at, err = lane.Append(ctx, b.bytes, func(dst []byte) { copy(dst, rec) })
 		}

@@ -177,6 +177,20 @@ func (p *pending) claim(ctx context.Context, b pendingBlob) (mine bool, err erro
 	return true, nil
 }
 
+// offer is claim for those who can do without: it waits for nobody, also not for
+// one who writes the blob just now, and may wait for the caller.
+func (p *pending) offer(b pendingBlob) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if there := p.getLocked(b.d); there != nil {
+		there.hold(b.first)
+		return false
+	}
+	p.now.add(b)
+	p.count.Add(1)
+	return true
+}
+
 // finish ends a claim.
 func (p *pending) finish(d digest.Digest, at packfile.Spot, ok bool) {
 	p.mu.Lock()

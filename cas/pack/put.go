@@ -53,17 +53,22 @@ func (x *session) find(ctx context.Context, d digest.Digest) (table.Place, *pack
 		}
 	}
 	// A blob goes from pending to the table, so this order finds it.
-	if held, err := x.s.pending[x.class].find(ctx, d, x); held || err != nil {
-		if err == nil && x.class == cas.Cache {
-			x.s.touch(d)
-		} else if err == nil {
-			err = x.pin(d)
+	for _, class := range []cas.Class{cas.Snapshot, cas.Cache} {
+		if !x.sees(class) {
+			continue
 		}
-		return 0, nil, held, err
+		if held, err := x.s.pending[class].find(ctx, d, x); held || err != nil {
+			if err == nil && class == cas.Cache {
+				x.s.touch(d)
+			} else if err == nil {
+				err = x.pin(d)
+			}
+			return 0, nil, held, err
+		}
 	}
 	for {
 		at, p, ok, err := x.s.lookup(ctx, d)
-		if err != nil || !ok || at.Has(table.Condemned) || !x.usable(p) {
+		if err != nil || !ok || at.Has(table.Condemned) || !x.sees(p.class) {
 			return 0, nil, false, err
 		}
 		if p.class == cas.Cache {

@@ -204,8 +204,8 @@ func (x *session) whole(root digest.Digest) error {
 	return nil
 }
 
-// usable reports whether a session of this class may rest on a blob in p.
-func (x *session) usable(p *packInfo) bool { return p.class == cas.Snapshot || x.class == cas.Cache }
+// sees reports whether the session may rest on blobs of a class.
+func (x *session) sees(class cas.Class) bool { return class == cas.Snapshot || x.class == cas.Cache }
 
 // Has implements cas.Session.
 func (x *session) Has(ctx context.Context, d digest.Digest) (bool, error) {

@@ -204,7 +204,24 @@ func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
 			n++
 		}
 	}
-	return n, nil
+	k, err := s.tidyCache(ctx, dry)
+	return n + k, err
+}
+
+// tidyCache takes the packs of the cache out of the log that a power failure
+// took, or left by half: they are not synchronised, nor is the log when it drops
+// them.
+func (s *Store) tidyCache(ctx context.Context, dry bool) (int64, error) {
+	var gone []*packInfo
+	for _, p := range s.st().packs.all() {
+		if p.class == cas.Cache && stale(s.packFault(ctx, p)) {
+			gone = append(gone, p)
+		}
+	}
+	if len(gone) == 0 || dry {
+		return int64(len(gone)), nil
+	}
+	return int64(len(gone)), s.dropPacks(ctx, gone, false)
 }
 
 // blocks rounds n up to whole blocks.
