@@ -255,6 +255,7 @@ func (s *Store) scrubPack(ctx context.Context, p *packInfo, end int64, report fu
 
 // scrubBlobs reads the blobs of a pack one by one.
 func (s *Store) scrubBlobs(ctx context.Context, p *packInfo, report func(cas.Problem)) error {
+	s.reader.Forget(p.id) // it looks at what the file's name leads to now
 	list := s.contents([]*packInfo{p})[p]
 	slices.SortFunc(list, func(a, b stored) int { return cmp.Compare(a.off, b.off) })
 	for _, b := range list {

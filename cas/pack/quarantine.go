@@ -61,6 +61,7 @@ func (s *Store) sound(ctx context.Context, d digest.Digest) (bool, error) {
 		return false, nil
 	}
 	sound := false
+	s.reader.Forget(p.id) // it looks at what the file's name leads to now
 	err := s.read(ctx, p.id, at, func(rec []byte) error {
 		r, err := packfile.ParseRecord(rec)
 		if err != nil {

@@ -75,6 +75,7 @@ func (s *Store) get(ctx context.Context, d digest.Digest, dst []byte) (n int, er
 		}
 	}
 	var before table.Place
+	opened := false
 	for {
 		at, p, ok, err := s.lookup(ctx, d)
 		if err != nil {
@@ -96,7 +97,13 @@ func (s *Store) get(ctx context.Context, d digest.Digest, dst []byte) (n int, er
 			return 0, ferr
 		}
 		again, q, ok := s.st().find(d)
-		if ok && q == p && again.Offset() == at.Offset() || at == before {
+		same := ok && q == p && again.Offset() == at.Offset()
+		if same && !opened {
+			s.reader.Forget(p.id) // what is open may be a removed pack of the same number
+			opened = true
+			continue
+		}
+		if same || at == before {
 			return 0, s.damaged(ctx, d, p, at, err)
 		}
 		before = at
