@@ -14,7 +14,7 @@ import (
 // sees what is committed once another process has recovered it.
 func TestReadersSeeARecovery(t *testing.T) {
 	t.Parallel()
-	for word := range 4 {
+	for word := range 5 {
 		d := vfs.NewDisk()
 		s, err := openStore(t.Context(), d.Process(), journal.Options{})
 		require.NoError(t, err)
@@ -30,7 +30,13 @@ func TestReadersSeeARecovery(t *testing.T) {
 		require.NoError(t, err)
 		w := [4]uint64{journal.Unseal(b[:8]) | 1, journal.Unseal(b[8:16]), 2}
 		copy(b[:], slices.Concat(journal.Seal(w[0]), journal.Seal(w[1]), journal.Seal(w[2]), journal.Seal(w[3])))
-		b[8*word+7] ^= 0xff
+		if word < 4 {
+			b[8*word+7] ^= 0xff
+		} else { // the first words are new, and the others old
+			copy(b[16:], journal.Seal(0))
+			_, err = f.WriteAt([]byte("torn"), int64(w[0]&^1)) // a transaction was, too
+			require.NoError(t, err)
+		}
 		_, err = f.WriteAt(b[:], 4096)
 		require.NoError(t, err)
 		require.NoError(t, f.Close())

@@ -61,7 +61,8 @@ func (w words) first() uint64 {
 	return seal(v)
 }
 
-// decodeWords returns what is readable of b; whole tells that all is.
+// decodeWords returns what is readable of b; whole tells that all is, and that
+// the words are of one time.
 func decodeWords(b []byte) (w words, whole bool) {
 	le := binary.LittleEndian
 	committed, a := unseal(le.Uint64(b))
@@ -78,7 +79,7 @@ func decodeWords(b []byte) (w words, whole bool) {
 		w.successor = successor
 	}
 	w.suspect = suspect != 0 || !f
-	return w, a && d && s && f
+	return w, a && d && s && f && (committed&1 != 0) == (successor != 0)
 }
 
 // readWords reads the hints, again while another process is writing them.
