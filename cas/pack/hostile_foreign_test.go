@@ -45,9 +45,10 @@ func TestHostileForeign(t *testing.T) {
 	}
 	// Under a name of ours: a directory and a fifo, too.
 	require.NoError(t, os.Mkdir(filepath.Join(root, packsDir, "000ffffffffffffe.pack"), 0o700))
-	require.NoError(t, unix.Mkfifo(filepath.Join(root, logDir, "000ffffffffffffe.log"), 0o600))
+	require.NoError(t, unix.Mkfifo(filepath.Join(root, logDir, "0000000000001000.log"), 0o600))
+	require.NoError(t, os.Symlink(outside, filepath.Join(root, logDir, "0000000000001001.log")))
 	require.NoError(t, unix.Mkfifo(filepath.Join(root, streamsDir, "000ffffffffffffe"), 0o600))
-	require.NoError(t, os.Mkdir(filepath.Join(root, indexDir, "000ffffffffffffe.idx"), 0o700))
+	require.NoError(t, os.Mkdir(filepath.Join(root, indexDir, "0000000000001000.idx"), 0o700))
 	before := hostileTree(t, root)
 
 	hostileWorks(t, root, w)

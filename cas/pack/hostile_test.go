@@ -193,6 +193,28 @@ func TestHostileVersions(t *testing.T) {
 	}
 }
 
+// A collection does not run over a session that it cannot read, whose process
+// is of a newer version.
+func TestHostileNewerSession(t *testing.T) {
+	t.Parallel()
+	root, w := hostileStore(t)
+	newer := hostileOpen(t, root, w)
+	sess, err := newer.Begin(t.Context(), cas.SessionOptions{})
+	require.NoError(t, err)
+	hostilePatch(t, hostileFind(t, root, "streams/*.1"), func(b []byte) { b[8] = 2 })
+	s := hostileOpen(t, root, w)
+	_, err = s.Collect(t.Context(), cas.CollectOptions{References: w.references})
+	require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	require.ErrorContains(t, err, "update kvferry")
+	w.capture(t.Context(), s, "third", 3, nil, "three")
+	require.NoError(t, sess.Abort(t.Context()))
+	w.collect(t.Context(), s)
+	require.Empty(t, w.errs)
+	w.wholeIn(s, "beside a newer version")
+	require.NoError(t, s.Close())
+	require.NoError(t, newer.Close())
+}
+
 // TestHostileTogether makes a store in several processes at once.
 func TestHostileTogether(t *testing.T) {
 	t.Parallel()
