@@ -29,7 +29,7 @@ func checkpointPath(generation uint64) string {
 
 // readCheckpoint returns the state at the beginning of a generation of the
 // log. Generation 0 is the empty state.
-func (s *Store) readCheckpoint(ctx context.Context, generation uint64) (*state, error) {
+func (s *Store) readCheckpoint(generation uint64) (*state, error) {
 	if generation == 0 {
 		return s.emptyState()
 	}

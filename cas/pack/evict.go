@@ -133,7 +133,7 @@ func (s *Store) evict(ctx context.Context, limit int64) error {
 			}
 			continue
 		}
-		if err := s.rescue(ctx, victims, limit); err != nil {
+		if err := s.rescue(ctx, victims); err != nil {
 			return err
 		}
 		if err := s.dropPacks(ctx, victims, true); err != nil {
@@ -198,7 +198,7 @@ type candidate struct {
 
 // rescue copies what was used lately out of packs that are about to be
 // dropped, the latest first, and no more than a share of them.
-func (s *Store) rescue(ctx context.Context, victims []*packInfo, limit int64) error {
+func (s *Store) rescue(ctx context.Context, victims []*packInfo) error {
 	in := map[uint32]*packInfo{}
 	room := int64(0)
 	for _, p := range victims {

@@ -84,7 +84,7 @@ func (s *Store) load(ctx context.Context, base func(context.Context) (uint64, er
 		if err != nil {
 			return err
 		}
-		fresh, err := s.readCheckpoint(ctx, generation)
+		fresh, err := s.readCheckpoint(generation)
 		if missing(err) { // replaced meanwhile
 			again, berr := s.journal.Rebase(ctx)
 			if berr != nil {

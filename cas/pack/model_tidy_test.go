@@ -35,7 +35,7 @@ func modelTidy(t testing.TB, s *Store, needed map[digest.Digest]bool) {
 	require.NoError(t, err)
 	for _, e := range packs {
 		path := packsDir + "/" + e.Name
-		require.True(t, known[path] != nil, "%s is left over", path)
+		require.NotNil(t, known[path], "%s is left over", path)
 		require.LessOrEqual(t, e.AllocatedBytes, blocks(known[path].end.Load()), "room of %s", path)
 	}
 	for dir, most := range map[string]int{logDir: 1, indexDir: 2, streamsDir: 0} {

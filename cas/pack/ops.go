@@ -243,26 +243,26 @@ func apply(payload []byte, a applier) error {
 }
 
 func applyOne(r *opReader, a applier) {
-	const any = 1<<64 - 1
+	const whatever = 1<<64 - 1
 	switch kind := r.bytes(1)[0]; kind {
 	case opAdd:
-		id, class, newest := r.number(any), r.class(), int64(r.number(1<<62))
+		id, class, newest := r.number(whatever), r.class(), int64(r.number(1<<62))
 		r.list(true, func(b stored) error { return a.add(id, class, newest, b) })
 	case opRemove:
-		id := r.number(any)
+		id := r.number(whatever)
 		r.list(false, func(b stored) error { return a.remove(id, b.d, b.off) })
 	case opCondemn:
-		id := r.number(any)
+		id := r.number(whatever)
 		r.list(false, func(b stored) error { a.condemn(id, b.d, b.off); return nil })
 	case opQuarantine:
-		id := r.number(any)
+		id := r.number(whatever)
 		r.list(true, func(b stored) error { return a.quarantine(id, b) })
 	case opDrop:
-		if id := r.number(any); r.err == nil {
+		if id := r.number(whatever); r.err == nil {
 			r.err = a.drop(id)
 		}
 	case opPack:
-		id, class := r.number(any), r.class()
+		id, class := r.number(whatever), r.class()
 		end, newest := int64(r.number(maxPackBytes+maxRecordBytes)), int64(r.number(1<<62))
 		if r.err == nil {
 			r.err = a.pack(id, class, end, newest)
