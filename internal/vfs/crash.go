@@ -103,7 +103,7 @@ func (n *node) crash(c CrashOptions) {
 	default:
 		n.tear(rand.New(rand.NewPCG(c.Seed, n.id)), c.Mode == Garbage)
 	}
-	n.dirty = nil
+	n.dirty, n.forgot = nil, false
 	n.now = n.kept.clone()
 	_, end := blocksOf(0, n.now.size)
 	n.room.cut(end)

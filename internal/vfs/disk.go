@@ -42,6 +42,7 @@ type node struct {
 	now      content  // of a file
 	kept     content  // what is durable
 	dirty    []change // what was done since, in order
+	forgot   bool     // an fsync failed: the disk lacks some of what processes see
 	room     blocks   // what takes room
 	reserved int64    // the bytes from the start that Allocate reserved
 
@@ -139,7 +140,7 @@ func (n *node) copy(copies map[*node]*node) *node {
 	if n == nil || copies[n] != nil {
 		return copies[n]
 	}
-	c := &node{id: n.id, dir: n.dir, modified: n.modified, linked: n.linked, reserved: n.reserved}
+	c := &node{id: n.id, dir: n.dir, modified: n.modified, linked: n.linked, reserved: n.reserved, forgot: n.forgot}
 	copies[n] = c
 	c.place = slot{n.place.dir.copy(copies), n.place.base}
 	if !n.dir {

@@ -42,7 +42,7 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 		if off < 0 || f.direct && !fits(p, off) {
 			return syscall.EINVAL
 		}
-		n = f.n.now.readAt(p, off)
+		n = f.content().readAt(p, off)
 		end = n < len(p)
 		return nil
 	})
@@ -50,6 +50,20 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// content is what reads see. Those past the page cache see the disk, which may
+// not have what an fsync failed to write.
+func (f *diskFile) content() *content {
+	if !f.direct || !f.n.forgot {
+		return &f.n.now
+	}
+	c := f.n.kept.clone()
+	for _, x := range f.n.dirty {
+		c.apply(x)
+	}
+	c.truncate(f.n.now.size)
+	return &c
 }
 
 func (f *diskFile) WriteAt(p []byte, off int64) (n int, err error) {
@@ -120,6 +134,7 @@ func (f *diskFile) Sync() error {
 func (f *diskFile) dropDirty() {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	f.n.forgot = f.n.forgot || len(f.n.dirty) > 0
 	f.n.dirty = nil
 }
 

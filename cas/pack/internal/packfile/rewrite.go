@@ -11,9 +11,11 @@ import (
 const rewriteBytes = 1 << 20
 
 // Rewrite makes records and their pack's header durable of which nobody knows
-// whether they are, as after a crash: it writes the same bytes once more in
-// place, since the system may wrongly take those for written that it reads, and
-// synchronises them. The spots are of one pack, in ascending order.
+// whether they are, as after a crash, and that this reader has read. If that was
+// past the page cache, the disk has them, and is told to keep them. Else it
+// writes the same bytes once more in place, since the system may wrongly take
+// those for written that it reads; a crash meanwhile may tear the last of them.
+// The spots are of one pack, in ascending order.
 func (r *Reader) Rewrite(pack uint64, spots []Spot) (err error) {
 	f, err := r.o.FS.Open(Path(pack), vfs.ReadWrite|r.mode)
 	if err != nil {
@@ -24,6 +26,18 @@ func (r *Reader) Rewrite(pack uint64, spots []Spot) (err error) {
 			err = fmt.Errorf("packfile: rewrite pack %016x: %w", pack, cause(err))
 		}
 	}()
+	if !f.Direct() {
+		if err := rewriteAll(f, spots); err != nil {
+			return err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return r.o.FS.SyncDir(Dir)
+}
+
+func rewriteAll(f vfs.File, spots []Spot) error {
 	from, to := int64(0), int64(firstOff)
 	for _, s := range spots {
 		if err := s.check(); err != nil {
@@ -38,13 +52,7 @@ func (r *Reader) Rewrite(pack uint64, spots []Spot) (err error) {
 		}
 		from, to = s.Off&^(blockBytes-1), roundUp(s.Off+s.Bytes)
 	}
-	if err := rewriteRange(f, from, to); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return r.o.FS.SyncDir(Dir)
+	return rewriteRange(f, from, to)
 }
 
 // rewriteRange writes whole blocks of a file with what they hold. The last one
