@@ -124,7 +124,8 @@ func (w *crashWorld) goesOn(ctx context.Context, d *vfs.Disk, ro *Store) (err er
 	return crashLeft(d, s.st().packs.all())
 }
 
-// stores commits a snapshot that has a new blob and an old one.
+// stores commits a snapshot that has a new blob, and of the old ones all that
+// the store says it has.
 func (w *crashWorld) stores(ctx context.Context, s, ro *Store) error {
 	x, err := s.Begin(ctx, cas.SessionOptions{})
 	if err != nil {
@@ -135,11 +136,14 @@ func (w *crashWorld) stores(ctx context.Context, s, ro *Store) error {
 	if _, err := x.Put(ctx, held[0], p); err != nil {
 		return err
 	}
-	for i := len(w.known) - 1; i >= 0 && len(held) < 3; i -= 7 {
-		if _, err := x.Put(ctx, w.known[i], w.plain[w.known[i]]); err != nil {
+	for _, d := range w.known {
+		there, err := x.Has(ctx, d)
+		if err != nil {
 			return err
 		}
-		held = append(held, w.known[i])
+		if there && !w.hurt[d] {
+			held = append(held, d)
+		}
 	}
 	p = crashRoot(held)
 	root := crashSum(p)

@@ -24,7 +24,7 @@ type crashStep struct {
 var crashSteps = []crashStep{
 	{"put", 8, crashPut},
 	{"commit", 6, crashCommit},
-	{"flush", 1, crashFlush},
+	{"flush", 4, crashFlush},
 	{"abort", 1, crashAbort},
 	{"drop", 2, crashDrop},
 	{"remove a name", 1, crashRemove},
