@@ -255,9 +255,10 @@ func (r *ruin) misnamed(t *testing.T, n int) {
 		}
 		require.NoError(t, s.Close())
 	}
-	for name, b := range contentOf(t, r.disk) {
+	after := contentOf(t, r.disk)
+	for name, b := range before {
 		if name[:5] == "packs" {
-			require.Equal(t, before[name], b)
+			require.Equal(t, b, after[name], "%s is as it was", name)
 		}
 	}
 	require.EqualValues(t, n, mend(t, r.disk.Process()).Renamed)

@@ -214,7 +214,11 @@ func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
 func (s *Store) tidyCache(ctx context.Context, dry bool) (int64, error) {
 	var gone []*packInfo
 	for _, p := range s.st().packs.all() {
-		if p.class == cas.Cache && stale(s.packFault(ctx, p)) {
+		if p.class != cas.Cache {
+			continue
+		}
+		// A file with the header of another pack may hold that pack.
+		if err := s.packFault(ctx, p); stale(err) && !errors.Is(err, errMisnamed) {
 			gone = append(gone, p)
 		}
 	}
