@@ -135,10 +135,6 @@ func (s *Store) checkPack(ctx context.Context, p *packInfo, report func(cas.Prob
 	report(cas.Problem{Path: path, Leftover: p.class == cas.Cache, Err: failed("check", path, err)})
 }
 
-// errMisnamed says that a file has the name of one pack and the header of
-// another.
-var errMisnamed = fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt)
-
 // packFault returns what is wrong with the file of a pack, its records aside.
 func (s *Store) packFault(ctx context.Context, p *packInfo) error {
 	h, err := s.reader.Header(ctx, p.id)
@@ -146,7 +142,7 @@ func (s *Store) packFault(ctx context.Context, p *packInfo) error {
 		return err
 	}
 	if h.ID != p.id || h.Store != s.id || h.Class != fileClass(p.class) {
-		return errMisnamed
+		return fmt.Errorf("its header is that of another pack: %w", kvferry.ErrCorrupt)
 	}
 	info, err := s.fs.Stat(packfile.Path(p.id))
 	if err == nil && info.Size < p.end.Load() {

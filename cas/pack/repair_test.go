@@ -258,7 +258,7 @@ func (r *ruin) misnamed(t *testing.T, n int) {
 	after := contentOf(t, r.disk)
 	for name, b := range before {
 		if name[:5] == "packs" {
-			require.Equal(t, b, after[name], "%s is as it was", name)
+			require.Equal(t, b, after[name], "%s is as it was: %d bytes, %d now", name, len(b), len(after[name]))
 		}
 	}
 	require.EqualValues(t, n, mend(t, r.disk.Process()).Renamed)

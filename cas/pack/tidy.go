@@ -217,10 +217,14 @@ func (s *Store) tidyCache(ctx context.Context, dry bool) (int64, error) {
 		if p.class != cas.Cache {
 			continue
 		}
-		// A file with the header of another pack may hold that pack.
-		if err := s.packFault(ctx, p); stale(err) && !errors.Is(err, errMisnamed) {
-			gone = append(gone, p)
+		if !stale(s.packFault(ctx, p)) {
+			continue
 		}
+		// A file with the header of another pack may hold that pack.
+		if h, err := s.packHeader(packfile.Path(p.id)); err == nil && (h.ID != p.id || h.Store != s.id) {
+			continue
+		}
+		gone = append(gone, p)
 	}
 	if len(gone) == 0 || dry {
 		return int64(len(gone)), nil
