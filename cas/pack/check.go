@@ -233,7 +233,7 @@ func (s *Store) scrubPack(ctx context.Context, p *packInfo, end int64, report fu
 		if err != nil {
 			return true
 		}
-		if _, there := s.st().is(r.Digest, p, off); there && packfile.CheckStored(rec, r.Digest) == nil {
+		if _, there := s.st().is(r.Digest, p, off); there { // its checksums were looked at
 			found++
 		}
 		return ctx.Err() == nil
@@ -263,7 +263,7 @@ func (s *Store) scrubBlobs(ctx context.Context, p *packInfo, report func(cas.Pro
 			return err
 		}
 		err := s.reader.Read(ctx, packfile.Spot{Pack: p.id, Off: b.off, Bytes: b.bytes}, func(rec []byte) error {
-			return packfile.CheckStored(rec, b.d)
+			return packfile.CheckBlob(rec, b.d)
 		})
 		if err == nil {
 			continue

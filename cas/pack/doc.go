@@ -87,7 +87,7 @@
 //
 // # Damage
 //
-// Every byte that counts has a checksum. A damaged record is ErrCorrupt for
+// Every byte that counts has a checksum; the zeros between them do not count. A damaged record is ErrCorrupt for
 // whoever reads it, and only for them; damage of the log or of a checkpoint is
 // found when the store is opened: for reading it opens with what is left, for
 // writing it does not unless for repair. A repair takes the store's id from the

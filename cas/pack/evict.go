@@ -240,7 +240,7 @@ func (s *Store) copyCached(ctx context.Context, lane *packfile.Lane, p *packInfo
 	pend.bytes.Add(b.bytes)
 	var at packfile.Spot
 	err := s.reader.Read(ctx, packfile.Spot{Pack: p.id, Off: b.off, Bytes: b.bytes}, func(rec []byte) (err error) {
-		if err = packfile.CheckStored(rec, b.d); err == nil {
+		if err = packfile.CheckBlob(rec, b.d); err == nil {
 			at, err = lane.Append(ctx, b.bytes, func(dst []byte) { copy(dst, rec) })
 		}
 		return err

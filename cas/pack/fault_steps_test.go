@@ -199,7 +199,7 @@ func (w *faultWorld) intact(d digest.Digest, pack uint64, off, bytes int64) bool
 	r := packfile.NewReader(packfile.ReaderOptions{FS: w.disk.Process()})
 	defer func() { require.NoError(w.t, r.Close()) }()
 	err := r.Read(context.Background(), packfile.Spot{Pack: pack, Off: off, Bytes: bytes}, func(rec []byte) error {
-		return packfile.CheckStored(rec, d)
+		return packfile.CheckBlob(rec, d)
 	})
 	return err == nil
 }

@@ -171,7 +171,7 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 	s.reader.ReadBatch(ctx, spots, runtime.GOMAXPROCS(0), func(i int, rec []byte, err error) {
 		var to packfile.Spot
 		if err == nil {
-			err = packfile.CheckStored(rec, list[i].d)
+			err = packfile.CheckBlob(rec, list[i].d)
 		}
 		if err == nil {
 			to, err = lane.Append(ctx, list[i].bytes, func(dst []byte) { copy(dst, rec) })

@@ -32,14 +32,17 @@ func (r *rescue) pack(ctx context.Context, id uint64) error {
 		}
 	}
 	at := int64(packHeaderBytes)
-	err = s.reader.Scan(ctx, id, packHeaderBytes, 0, func(off int64, rec []byte, bad error) bool {
+	err = s.reader.Scan(ctx, id, packHeaderBytes, 0, func(off int64, rec []byte, _ error) bool {
 		r.progress(off - at)
 		at = off
-		if rec == nil || bad != nil && !newerOnly(bad) {
+		if rec == nil {
 			return ctx.Err() == nil // a scrub tells of it if it matters
 		}
-		p, perr := packfile.ParseRecord(rec)
-		if !p.Digest.Valid() || perr != nil && !newerOnly(perr) || off >= maxPackBytes {
+		p, _ := packfile.ParseRecord(rec)
+		if !p.Digest.Valid() || off >= maxPackBytes {
+			return true
+		}
+		if bad := packfile.CheckBlob(rec, p.Digest); bad != nil && !newerOnly(bad) {
 			return true
 		}
 		if !r.wanted(ctx, id, off, p.Digest) || !s.genuine(t, rec, p) {
@@ -102,7 +105,7 @@ func (r *rescue) wanted(ctx context.Context, id uint64, off int64, d digest.Dige
 	if p.id == id && at.Offset() == off {
 		return false
 	}
-	err := r.s.read(ctx, p.id, at, func(rec []byte) error { return packfile.CheckStored(rec, d) })
+	err := r.s.read(ctx, p.id, at, func(rec []byte) error { return packfile.CheckBlob(rec, d) })
 	return stale(err)
 }
 

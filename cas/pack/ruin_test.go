@@ -28,6 +28,7 @@ type ruin struct {
 	gone    digest.Digest // quarantined
 	entries []cas.Entry
 	refs    map[digest.Digest][]digest.Digest
+	most    int // how many blobs a damage of one place may cost after a repair
 }
 
 var ruinTime = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)

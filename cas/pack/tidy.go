@@ -58,7 +58,7 @@ func (v *verifier) add(pack uint64, _ cas.Class, _ int64, b stored) error {
 	}
 	at := packfile.Spot{Pack: pack, Off: b.off, Bytes: b.bytes}
 	v.spots[pack] = append(v.spots[pack], at)
-	err := v.s.reader.Read(v.ctx, at, func(rec []byte) error { return packfile.CheckStored(rec, b.d) })
+	err := v.s.reader.Read(v.ctx, at, func(rec []byte) error { return packfile.CheckBlob(rec, b.d) })
 	if stale(err) {
 		v.bad = true
 		return nil

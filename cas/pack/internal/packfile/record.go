@@ -144,16 +144,24 @@ func Decode(dst, rec []byte, want digest.Digest, dec *codec.Decoder) (n int, err
 // is what was written for want: headers, payload and padding. Nothing is
 // decoded.
 func CheckStored(rec []byte, want digest.Digest) error {
+	if err := CheckBlob(rec, want); err != nil {
+		return err
+	}
+	if r, err := whole(rec, want); err != nil || !zeros(rec[OverheadBytes+r.Frame.StoredBytes:]) {
+		return fmt.Errorf("packfile: record of %v: padding: %w", want, kvferry.ErrCorrupt)
+	}
+	return nil
+}
+
+// CheckBlob is CheckStored but for the padding: a blob is not lost because of
+// that.
+func CheckBlob(rec []byte, want digest.Digest) error {
 	r, err := whole(rec, want)
 	if err != nil {
 		return err
 	}
-	payload, padding := rec[OverheadBytes:OverheadBytes+r.Frame.StoredBytes], rec[OverheadBytes+r.Frame.StoredBytes:]
-	if crc32.Checksum(payload, castagnoli) != r.Frame.PayloadCRC {
+	if payload := rec[OverheadBytes : OverheadBytes+r.Frame.StoredBytes]; crc32.Checksum(payload, castagnoli) != r.Frame.PayloadCRC {
 		return fmt.Errorf("packfile: record of %v: payload checksum: %w", want, kvferry.ErrCorrupt)
-	}
-	if !zeros(padding) {
-		return fmt.Errorf("packfile: record of %v: padding: %w", want, kvferry.ErrCorrupt)
 	}
 	return nil
 }
