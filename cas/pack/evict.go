@@ -287,6 +287,9 @@ func (s *Store) dropPacks(ctx context.Context, packs []*packInfo, lazy bool) err
 
 // removePack removes the file of a pack that the log has dropped.
 func (s *Store) removePack(p *packInfo) error {
+	if s.misnamed(p.id) {
+		return nil
+	}
 	s.reader.Forget(p.id)
 	path := packfile.Path(p.id)
 	if err := s.fs.Remove(path); err != nil && !missing(err) {

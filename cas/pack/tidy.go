@@ -214,17 +214,9 @@ func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
 func (s *Store) tidyCache(ctx context.Context, dry bool) (int64, error) {
 	var gone []*packInfo
 	for _, p := range s.st().packs.all() {
-		if p.class != cas.Cache {
-			continue
+		if p.class == cas.Cache && stale(s.packFault(ctx, p)) && !s.misnamed(p.id) {
+			gone = append(gone, p)
 		}
-		if !stale(s.packFault(ctx, p)) {
-			continue
-		}
-		// A file with the header of another pack may hold that pack.
-		if h, err := s.packHeader(packfile.Path(p.id)); err == nil && (h.ID != p.id || h.Store != s.id) {
-			continue
-		}
-		gone = append(gone, p)
 	}
 	if len(gone) == 0 || dry {
 		return int64(len(gone)), nil
@@ -261,7 +253,7 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	switch {
 	case err != nil:
 		return false, failed("stat", path, err)
-	case s.foreign(f, id):
+	case s.misnamed(id):
 		return false, nil
 	case p == nil && dry:
 		return true, nil
@@ -279,14 +271,10 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	return true, unwritten("truncate", path, f.Truncate(end))
 }
 
-// foreign reports whether a file says that it is another store's or another
-// pack than its name does: somebody put it here, and it is not ours to cut.
-func (s *Store) foreign(f vfs.File, id uint64) bool {
-	var head [vfs.BlockBytes]byte
-	if n, _ := f.ReadAt(head[:], 0); n < len(head) {
-		return false
-	}
-	h, err := packfile.ParseHeader(head[:])
+// misnamed reports whether the file of a pack is another pack: a repair gives
+// it its name, and until then it is not to be removed for what it is not.
+func (s *Store) misnamed(id uint64) bool {
+	h, err := s.packHeader(packfile.Path(id))
 	return err == nil && (h.Store != s.id || h.ID != id)
 }
 
