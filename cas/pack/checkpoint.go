@@ -205,7 +205,7 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	from := w.Position()
 	st := s.st()
 	st.purge()
-	w.Unlock()
+	s.unlockLog(w)
 
 	// Its lock says that somebody is writing it, until it has its name.
 	f, draft, err := s.createLocked(ctx, func() string { return fmt.Sprintf("%s/%016x.new", indexDir, randomID()) })
@@ -223,7 +223,7 @@ func (s *Store) checkpoint(ctx context.Context) error {
 		_ = s.fs.Remove(draft)
 		return err
 	}
-	defer w.Unlock()
+	defer s.unlockLog(w)
 	if w.Position().Generation != from.Generation {
 		return unwritten("remove", draft, s.fs.Remove(draft)) // another process was faster; its checkpoint counts
 	}

@@ -57,6 +57,7 @@ type collection struct {
 	seen    map[digest.Digest]uint64 // versions of the marked snapshots
 	garbage map[*packInfo][]stored   // by pack, in order of place
 	held    holdSet
+	wanted  holdSet // what a snapshot needs and was not there when it was marked
 
 	short      error  // why the log had no room to name all of it
 	generation uint64 // of the log while this was found
@@ -170,7 +171,9 @@ func (st *state) versions() map[digest.Digest]uint64 {
 func (c *collection) markAll(ctx context.Context, entries []cas.Entry, versions map[digest.Digest]uint64) error {
 	for _, e := range entries {
 		err := c.o.References(ctx, e, func(d digest.Digest) error {
-			c.s.st().table.Set(d, table.Marked, true)
+			if !c.s.st().table.Set(d, table.Marked, true) {
+				c.wanted.add(prefixOf(d)) // it may be healed meanwhile
+			}
 			return ctx.Err()
 		})
 		if err != nil {
@@ -186,8 +189,9 @@ func (c *collection) markAll(ctx context.Context, entries []cas.Entry, versions 
 
 // markNew marks the snapshots that were committed since the last look.
 func (c *collection) markNew(ctx context.Context) error {
-	versions := c.s.st().versions()
-	entries, version := c.s.st().entries()
+	st := c.s.st()
+	versions := st.versions()
+	entries, version := st.entries()
 	if version == c.version {
 		return nil
 	}
@@ -232,5 +236,5 @@ func (c *collection) hold() error {
 
 // collectable reports whether nothing needs the blob.
 func (c *collection) collectable(d digest.Digest, at table.Place, p *packInfo) bool {
-	return p.class == cas.Snapshot && !at.Has(table.Marked) && !c.held.has(prefixOf(d))
+	return p.class == cas.Snapshot && !at.Has(table.Marked) && !c.held.has(prefixOf(d)) && !c.wanted.has(prefixOf(d))
 }

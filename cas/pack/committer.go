@@ -210,7 +210,7 @@ func (c *committer) write(ctx context.Context, group []*request, taken [2]bool) 
 	if err != nil {
 		return err
 	}
-	defer w.Unlock()
+	defer s.unlockLog(w)
 	if nothing { // it may have been written to the log without being asked for, and not be durable
 		return w.Sync()
 	}

@@ -41,12 +41,19 @@ func (s *Store) follow(ctx context.Context) error {
 	return err
 }
 
-// lockLog locks the log, with all of it applied.
+// lockLog locks the log, with all of it applied; unlockLog gives it back. The
+// state is not made anew meanwhile: what is applied in between would go to the
+// state that is thrown away.
 func (s *Store) lockLog(ctx context.Context) (*journal.Writer, error) {
 	for {
+		s.rebaseMu.RLock()
 		w, err := s.journal.Lock(ctx, s.apply)
+		if err == nil {
+			return w, nil
+		}
+		s.rebaseMu.RUnlock()
 		if !errors.Is(err, journal.ErrRebased) {
-			return w, err
+			return nil, err
 		}
 		s.followMu.Lock()
 		err = s.rebaseLocked(ctx)
@@ -57,17 +64,32 @@ func (s *Store) lockLog(ctx context.Context) (*journal.Writer, error) {
 	}
 }
 
+func (s *Store) unlockLog(w *journal.Writer) {
+	w.Unlock()
+	s.rebaseMu.RUnlock()
+}
+
 // rebaseLocked makes the state anew from the newest checkpoint, when other
 // processes replaced the log before this one had read all of it.
 func (s *Store) rebaseLocked(ctx context.Context) error {
+	s.rebaseMu.Lock()
+	defer s.rebaseMu.Unlock()
+	// Somebody may have been faster, while this waited for those with the lock.
+	if err := s.journal.Follow(ctx, s.apply); !errors.Is(err, journal.ErrRebased) {
+		return err
+	}
 	s.rebasing.Store(true)
 	defer s.rebasing.Store(false)
 	if err := s.load(ctx, s.journal.Rebase); err != nil {
 		return err
 	}
-	s.retired = append(s.retired, s.st()) // somebody may be reading its table
+	old := s.st()
 	s.current.Store(s.target)
-	for _, p := range s.retired[len(s.retired)-1].packs.all() {
+	if s.retired != nil { // who read its table has ended long ago
+		s.retired.table.Close()
+	}
+	s.retired = old // somebody may be reading its table
+	for _, p := range old.packs.all() {
 		if s.st().packs.get(p.id) == nil {
 			s.reader.Forget(p.id)
 		}

@@ -61,7 +61,9 @@ func (x *session) find(ctx context.Context, d digest.Digest) (table.Place, *pack
 			if err == nil && class == cas.Cache {
 				x.s.touch(d)
 			} else if err == nil {
-				err = x.pin(d)
+				if held, err = x.anchor(ctx, d); err == nil && !held {
+					continue // it came to the log, and went
+				}
 			}
 			return 0, nil, held, err
 		}
@@ -85,6 +87,19 @@ func (x *session) find(ctx context.Context, d digest.Digest) (table.Place, *pack
 	}
 }
 
+// anchor pins a blob that was pending and looks again: while it was not pinned
+// its sessions may have ended and a collector may have removed it.
+func (x *session) anchor(ctx context.Context, d digest.Digest) (bool, error) {
+	if err := x.pin(d); err != nil {
+		return false, err
+	}
+	if held, err := x.s.pending[cas.Snapshot].find(ctx, d, x); held || err != nil {
+		return held, err
+	}
+	at, p, ok, err := x.s.lookup(ctx, d)
+	return ok && p.class == cas.Snapshot && !at.Has(table.Condemned), err
+}
+
 // Put implements cas.Session.
 func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.PutResult, error) {
 	if err := x.enter(ctx, "put"); err != nil {
@@ -94,6 +109,17 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 	if !d.Valid() {
 		return cas.PutResult{}, fmt.Errorf("pack: session put: the digest is invalid: %w", kvferry.ErrInvalid)
 	}
+	for {
+		r, again, err := x.put(ctx, d, plain)
+		if !again || err != nil {
+			return r, err
+		}
+	}
+}
+
+// put is a try to put a blob. It is tried again if the blob was another
+// session's and went before this one held it.
+func (x *session) put(ctx context.Context, d digest.Digest, plain []byte) (r cas.PutResult, again bool, err error) {
 	at, p, found, err := x.find(ctx, d)
 	class, replace := x.class, false
 	if err == nil && found && p != nil {
@@ -101,23 +127,27 @@ func (x *session) Put(ctx context.Context, d digest.Digest, plain []byte) (cas.P
 		class = p.class // a snapshot may need what is replaced
 	}
 	if err != nil {
-		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
+		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: %w", d, err)
 	}
 	if found && !replace {
-		return cas.PutResult{}, nil
+		return cas.PutResult{}, false, nil
 	}
 	mine, err := x.s.pending[class].claim(ctx, pendingBlob{d: d, first: x, written: x.s.seconds(), age: x.s.age(), replace: replace})
 	if err != nil {
-		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
+		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: %w", d, err)
 	}
 	if !mine {
-		return cas.PutResult{}, x.pin(d)
+		if class == cas.Cache {
+			return cas.PutResult{}, false, nil
+		}
+		held, err := x.anchor(ctx, d)
+		return cas.PutResult{}, !held, err
 	}
 	n, err := x.write(ctx, class, d, plain)
 	if err != nil {
-		return cas.PutResult{}, fmt.Errorf("pack: put %v: %w", d, err)
+		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: %w", d, err)
 	}
-	return cas.PutResult{New: true, StoredBytes: n}, nil
+	return cas.PutResult{New: true, StoredBytes: n}, false, nil
 }
 
 // write appends a claimed blob to the lane of a class and returns the bytes that
@@ -168,16 +198,21 @@ func (s *Store) rotten(ctx context.Context, d digest.Digest, at table.Place, p *
 	}
 	t := s.borrow()
 	defer s.tools.Put(t)
-	same, damaged := false, false
+	same, old, damaged := false, false, false
 	err := s.read(ctx, p.id, at, func(rec []byte) error {
 		if cap(t.buf) < len(plain) {
 			t.buf = make([]byte, len(plain))
 		}
 		n, err := packfile.Decode(t.buf[:len(plain)], rec, d, &t.dec)
 		same = err == nil && n == len(plain) && bytes.Equal(t.buf[:n], plain)
+		if r, err := packfile.ParseRecord(rec); err == nil {
+			old = s.expired(p.class, int64(r.Written))
+		}
 		return err
 	})
 	switch {
+	case same && old: // a read would not find it
+		return true, nil
 	case same:
 		if p.class == cas.Snapshot {
 			s.st().table.Touch(d, epoch)

@@ -110,6 +110,9 @@ func (st *state) add(pack uint64, class cas.Class, newest int64, b stored) error
 		return err
 	}
 	if had {
+		if old.Has(table.Marked) { // a collection is on its way and needs it
+			st.table.Set(b.d, table.Marked, true)
+		}
 		st.leave(old)
 	}
 	return nil

@@ -41,7 +41,8 @@ type Store struct {
 	current  atomic.Pointer[state]
 	followMu sync.Mutex
 	rebasing atomic.Bool
-	retired  []*state
+	retired  *state       // the one before
+	rebaseMu sync.RWMutex // held for reading with the log's lock, for writing by a rebase
 	changes  atomic.Uint64
 	damage   damage
 
@@ -230,7 +231,7 @@ func (s *Store) shut() error {
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
-	for _, st := range append(s.retired, s.st()) {
+	for _, st := range []*state{s.retired, s.st()} {
 		if st != nil {
 			st.table.Close()
 		}

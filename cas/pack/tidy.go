@@ -230,7 +230,11 @@ func blocks(n int64) int64 { return (n + vfs.BlockBytes - 1) / vfs.BlockBytes * 
 // tidyPack removes a pack without committed records, or cuts off what is behind
 // the last one, unless a process still writes to it.
 func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) (left bool, err error) {
-	f, err := s.fs.Open(path, vfs.ReadWrite)
+	mode := vfs.ReadWrite
+	if dry {
+		mode = vfs.ReadOnly
+	}
+	f, err := s.fs.Open(path, mode)
 	if missing(err) {
 		return false, nil
 	}
