@@ -264,14 +264,12 @@ func (s *Store) readPins(name string, now time.Time, into *holdSet) (live bool, 
 		}
 		return true, nil // it is being made, and holds nothing yet
 	}
-	if string(head[:8]) != pinMagic {
-		return false, fmt.Errorf("pack: %s is no session file: %w", name, kvferry.ErrCorrupt)
-	}
-	if v := binary.LittleEndian.Uint32(head[8:]); v > 1 {
+	damaged := string(head[:8]) != pinMagic // then all of it is held, for as long as its process lives
+	if v := binary.LittleEndian.Uint32(head[8:]); v > 1 && !damaged {
 		return false, fmt.Errorf("pack: %s is of version %d, this build knows 1: update kvferry, or wait for the process that wrote it: %w", name, v, kvferry.ErrUnsupported)
 	}
 	till := time.Unix(0, int64(binary.LittleEndian.Uint64(head[pinUntilOff:])))
-	if till.UnixNano() != 0 && now.After(till) {
+	if till.UnixNano() != 0 && now.After(till) && !damaged {
 		return false, nil
 	}
 	buf := make([]byte, 64<<10)
