@@ -11,7 +11,11 @@ import (
 	"github.com/kvferry/kvferry/cas/pack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if !pack.RunChild() {
+		goleak.VerifyTestMain(m)
+	}
+}
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

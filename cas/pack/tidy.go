@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kvferry/kvferry"
@@ -97,15 +98,9 @@ func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 		return 0, err
 	}
 	for _, o := range dead {
-		// The stream itself goes last: it makes the next opening look here again.
-		for _, name := range append(o.pins, o.name) {
-			n++
-			if dry {
-				continue
-			}
-			if err := s.fs.Remove(name); err != nil && !missing(err) {
-				return n, unwritten("remove", name, err)
-			}
+		k, err := s.removeAbandoned(o.name, o.pins, dry)
+		if n += k; err != nil {
+			return n, err
 		}
 	}
 	k, err := s.tidyMaking(dry)
@@ -121,6 +116,36 @@ func (s *Store) tidy(ctx context.Context, dry bool) (int64, error) {
 	}
 	k, err = s.tidyPacks(ctx, dry)
 	return n + k, err
+}
+
+// removeAbandoned removes a file that nobody has locked, and before it others
+// that belong to it. It has the lock meanwhile: whoever made the file just now
+// and is about to lock it then sees that it is gone.
+func (s *Store) removeAbandoned(name string, others []string, dry bool) (int64, error) {
+	all := append(slices.Clone(others), name)
+	f, err := s.fs.Open(name, vfs.ReadOnly)
+	switch {
+	case missing(err):
+		all = others
+	case err != nil:
+		return 0, failed("open", name, err)
+	default:
+		defer func() { _ = f.Close() }() // closing unlocks
+		if free, err := f.TryLock(); err != nil || !free {
+			return 0, failed("lock", name, err)
+		}
+	}
+	n := int64(0)
+	for _, name := range all {
+		n++
+		if dry {
+			continue
+		}
+		if err := s.fs.Remove(name); err != nil && !missing(err) {
+			return n, unwritten("remove", name, err)
+		}
+	}
+	return n, nil
 }
 
 // tidyMaking removes what is left of processes that died while they made the
@@ -163,19 +188,9 @@ func (s *Store) tidyDrafts(dry bool) (int64, error) {
 	}
 	n := int64(0)
 	for _, name := range drafts {
-		free, err := s.abandoned(name)
-		if err != nil {
+		k, err := s.removeAbandoned(name, nil, dry)
+		if n += k; err != nil {
 			return n, err
-		}
-		if !free {
-			continue
-		}
-		n++
-		if dry {
-			continue
-		}
-		if err := s.fs.Remove(name); err != nil && !missing(err) {
-			return n, unwritten("remove", name, err)
 		}
 	}
 	return n, nil
@@ -263,7 +278,10 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 		return true, nil
 	case p == nil:
 		s.reader.Forget(id)
-		return true, unwritten("remove", path, s.fs.Remove(path))
+		if err := s.fs.Remove(path); err != nil && !missing(err) { // who dropped it removes it, too
+			return true, unwritten("remove", path, err)
+		}
+		return true, nil
 	}
 	end := blocks(p.end.Load())
 	if info.Size <= end {
