@@ -3,6 +3,7 @@
 //
 //	<root>/kvferry.json             what this is; locked by the collector that runs
 //	<root>/log/<16 hex>.log         the log of commits (package journal)
+//	<root>/log/repair               there while a repair has to read all packs
 //	<root>/index/<16 hex>.idx       the state at the beginning of that log
 //	<root>/packs/<16 hex>.pack      packs of records (package packfile)
 //	<root>/streams/<16 hex>         one for each process that writes, locked while it lives

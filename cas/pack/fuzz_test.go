@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,7 +174,7 @@ func FuzzPins(f *testing.F) {
 	head := make([]byte, pinHeaderBytes)
 	copy(head, pinMagic)
 	head[8] = 1
-	f.Add(append(head, 1, 2, 3, 4, 5, 6, 7, 8), int64(0))
+	f.Add(slices.Concat(head, []byte{1, 2, 3, 4, 5, 6, 7, 8}), int64(0))
 	f.Add(head[:50], int64(1))
 	f.Add([]byte("something else"), int64(-1))
 	f.Fuzz(func(t *testing.T, b []byte, now int64) {

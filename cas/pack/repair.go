@@ -46,7 +46,8 @@ func (s *Store) scanDue() (bool, error) {
 // whole refuses what takes the state for all that there is.
 func (s *Store) whole() error {
 	due, err := s.scanDue()
-	if err == nil && due {
+	_, holes := s.damage.all(s.journal) // it may have been opened with what is left
+	if err == nil && (due || len(holes) > 0) {
 		err = fmt.Errorf("pack: %s is damaged: run check --repair: %w", s.root, kvferry.ErrCorrupt)
 	}
 	return err

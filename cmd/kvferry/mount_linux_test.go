@@ -95,8 +95,8 @@ func TestReadOnlyDisk(t *testing.T) {
 			freeze()
 			accepted(t, store, "ls", "verify --all", "restore a", "check", "check --deep", "stats", "gc --dry-run", "diff a a", "inspect a")
 			for _, line := range []string{"capture --pager synthetic:pages=17", "rm a", "gc", "check --repair"} {
-				_, why := refused(t, line, store)
-				require.Contains(t, why, "read-only", line)
+				got, why := refused(t, line, store)
+				require.Equal(t, "read-only", got, "%s: %s", line, why)
 			}
 			got, _ := refused(t, "capture --pager synthetic:pages=1", kind+":"+filepath.Join(disk, "new"))
 			require.Equal(t, "read-only", got)
