@@ -211,9 +211,9 @@ func (s *Store) nearEntry(ctx context.Context, root digest.Digest) (cas.Entry, b
 
 // needless reports whether the snapshot need not be copied, because it is
 // dropped later in the queue and takes no name from another one in far, which
-// would keep it.
+// would keep it: neither with its commit nor by a name that it is given before.
 func (s *Store) needless(ctx context.Context, c *change) (bool, error) {
-	if !s.queue.later(c, changeDrop) {
+	if !s.queue.later(c, changeDrop) || s.queue.later(c, changeName) {
 		return false, nil
 	}
 	for _, name := range c.names {
