@@ -65,31 +65,56 @@ func (c *committer) freeing(ctx context.Context, group []*request) (others []*re
 // fewBlobs is how many blobs a transaction names when there is little room.
 const fewBlobs = 256
 
-// pieces visits the garbage in lists that fit a transaction, pack by pack. What
-// the log has no room for is none of the garbage of this round.
-func (c *collection) pieces(visit func(p *packInfo, list []stored) error) error {
-	most := listMax
+// piece is some of the garbage of one pack.
+type piece struct {
+	p    *packInfo
+	list []stored
+}
+
+// pieces visits the garbage in as few parts as fit a transaction, since between
+// one and the next the log may be replaced, and then all begins anew. What the
+// log has no room for is none of the garbage of this round.
+func (c *collection) pieces(visit func(part []piece) error) error {
+	order := c.order()
 	done := map[*packInfo][]stored{}
-	for _, p := range c.order() {
-		list := c.garbage[p]
-		for n := 0; n < len(list); {
-			part := list[n:min(n+most, len(list))]
-			err := visit(p, part)
-			switch {
-			case err == nil:
-				n += len(part)
-				done[p] = list[:n]
-			case !errors.Is(err, kvferry.ErrNoSpace) || errors.Is(err, kvferry.ErrPoisoned):
-				return err
-			case len(part) > fewBlobs:
-				most = fewBlobs
-			default:
-				c.short, c.garbage = err, done
-				return nil
+	for most := listMax; ; {
+		part := c.part(order, done, most)
+		if len(part) == 0 {
+			return nil
+		}
+		err := visit(part)
+		switch {
+		case err == nil:
+			for _, x := range part {
+				done[x.p] = c.garbage[x.p][:len(done[x.p])+len(x.list)]
 			}
+		case !errors.Is(err, kvferry.ErrNoSpace) || errors.Is(err, kvferry.ErrPoisoned):
+			return err
+		case most > fewBlobs:
+			most = fewBlobs
+		default:
+			c.short, c.garbage = err, done
+			return nil
 		}
 	}
-	return nil
+}
+
+// part returns what of the garbage comes next: of one pack only, if it is to be
+// few blobs.
+func (c *collection) part(order []*packInfo, done map[*packInfo][]stored, most int) (out []piece) {
+	room := most
+	for _, p := range order {
+		list := c.garbage[p][len(done[p]):]
+		if len(list) == 0 {
+			continue
+		}
+		list = list[:min(len(list), room)]
+		out = append(out, piece{p, list})
+		if room -= len(list); room == 0 || most == fewBlobs {
+			return out
+		}
+	}
+	return out
 }
 
 // order lists the packs with garbage: first those that are nothing else, which

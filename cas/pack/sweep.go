@@ -106,13 +106,15 @@ func (st *state) total() (blobs, bytes int64) {
 // condemn publishes what is about to be removed.
 func (c *collection) condemn(ctx context.Context) error {
 	first := true
-	return c.pieces(func(p *packInfo, list []stored) error {
+	return c.pieces(func(part []piece) error {
 		err := c.s.commits.submit(ctx, &request{lazy: true, room: prepares, build: func(_ *view, o *ops) error {
 			if first { // what a collector left that died
 				o.pardon()
 			}
 			c.condemned = true
-			o.condemn(p.id, list)
+			for _, x := range part {
+				o.condemn(x.p.id, x.list)
+			}
 			return nil
 		}})
 		first = first && err != nil
@@ -123,34 +125,37 @@ func (c *collection) condemn(ctx context.Context) error {
 // remove takes the garbage out of the log, unless a snapshot was committed
 // that was not marked yet.
 func (c *collection) remove(ctx context.Context) error {
-	err := c.pieces(func(p *packInfo, list []stored) error {
-		var gone []stored
+	err := c.pieces(func(part []piece) error {
+		blobs, bytes := int64(0), int64(0)
 		err := c.s.commits.submit(ctx, &request{room: frees, build: func(_ *view, o *ops) error {
-			gone = gone[:0] // it may run twice
+			blobs, bytes = 0, 0 // it may run twice
 			switch {
 			case c.s.journal.Generation() != c.generation:
 				return errReplaced
 			case c.s.st().catalogVersion() != c.version:
 				return errAgain
 			}
-			for _, b := range list {
-				at, there := c.s.st().is(b.d, p, b.off)
-				if there && c.collectable(b.d, at, p) {
-					gone = append(gone, b)
+			for _, x := range part {
+				var gone []stored
+				for _, b := range x.list {
+					at, there := c.s.st().is(b.d, x.p, b.off)
+					if there && c.collectable(b.d, at, x.p) {
+						gone = append(gone, b)
+						bytes += b.bytes
+					}
 				}
-			}
-			if len(gone) > 0 {
-				o.remove(p.id, gone)
+				if len(gone) > 0 {
+					o.remove(x.p.id, gone)
+				}
+				blobs += int64(len(gone))
 			}
 			return nil
 		}})
 		if err != nil {
 			return err
 		}
-		c.report.Deleted += int64(len(gone))
-		for _, b := range gone {
-			c.report.DeletedBytes += b.bytes
-		}
+		c.report.Deleted += blobs
+		c.report.DeletedBytes += bytes
 		return nil
 	})
 	if err != nil {
