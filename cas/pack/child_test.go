@@ -47,7 +47,7 @@ func RunChild() bool {
 		say(sayError, err)
 		return true
 	}
-	c := &child{root: root, r: rand.New(rand.NewPCG(seed, 3))}
+	c := &child{root: root, r: rand.New(rand.NewPCG(seed, 3)), say: say}
 	jobs := map[string]func(context.Context) error{
 		"writer0": func(ctx context.Context) error { return c.write(ctx, 0) },
 		"writer1": func(ctx context.Context) error { return c.write(ctx, 1) },
@@ -72,6 +72,7 @@ type child struct {
 	root string
 	r    *rand.Rand
 	s    *Store
+	say  func(word string, args ...any)
 }
 
 // open opens the store for one round of the job.
@@ -159,11 +160,11 @@ func (c *child) commit(ctx context.Context, number int) (root digest.Digest, err
 	}
 	e := cas.Entry{Root: d, Format: cas.FormatNative, Created: time.Now().UTC(), Sequences: int64(number)}
 	e.Names = []string{fmt.Sprintf("writer-%d", number), fmt.Sprintf("some-%d", c.r.IntN(3))}
-	say(sayCommit, d)
+	c.say(sayCommit, d)
 	if err := x.Commit(ctx, e); err != nil {
 		return root, err
 	}
-	say(sayCommitted, d)
+	c.say(sayCommitted, d)
 	return d, nil
 }
 
@@ -196,11 +197,11 @@ func (c *child) want(ctx context.Context, d digest.Digest, p []byte) error {
 }
 
 func (c *child) drop(ctx context.Context, root digest.Digest) error {
-	say(sayDrop, root)
+	c.say(sayDrop, root)
 	if err := c.s.Catalog().Drop(ctx, root); err != nil {
 		return err
 	}
-	say(sayDropped, root)
+	c.say(sayDropped, root)
 	return nil
 }
 
@@ -222,7 +223,7 @@ func (c *child) cache(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	say(sayDone)
+	c.say(sayDone)
 	return x.Flush(ctx)
 }
 
@@ -236,7 +237,7 @@ func (c *child) collect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		say(sayDone)
+		c.say(sayDone)
 	}
 	return c.s.Close()
 }
@@ -264,7 +265,7 @@ func (c *child) read(ctx context.Context) error {
 		if err := readWhole(ctx, r, e.Root); err != nil && c.listed(ctx, e.Root) {
 			return fmt.Errorf("snapshot %v (read-only: %t): %w", e.Root, o.ReadOnly, err)
 		}
-		say(sayDone)
+		c.say(sayDone)
 	}
 	return c.s.Close()
 }

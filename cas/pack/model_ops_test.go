@@ -296,8 +296,7 @@ func (w *modelWorld) collect(ctx context.Context, m *modelMember) {
 	if o.DryRun || w.armed != nil {
 		return
 	}
-	w.cat = w.next
-	needed := w.needed()
+	needed := w.neededBy(w.next)
 	for _, d := range w.pool {
 		if w.mayHave(m, d, needed) {
 			continue

@@ -24,6 +24,9 @@ import (
 func TestOvertakenSoak(t *testing.T) {
 	t.Parallel()
 	runs := uint64(60)
+	if modelRace {
+		runs = 15
+	}
 	if n := modelSoak(t); n > 0 {
 		runs = uint64(2000 * n)
 	}

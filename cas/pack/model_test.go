@@ -22,6 +22,9 @@ const modelEpisode = 5000
 func TestModelSoak(t *testing.T) {
 	t.Parallel()
 	episodes, first := 4, uint64(1)
+	if modelRace {
+		episodes = 1
+	}
 	if n := modelSoak(t); n > 0 {
 		episodes = n * 1_000_000 / modelEpisode
 	}

@@ -251,9 +251,11 @@ func (w *modelWorld) dead(m *modelMember) bool { return w.armed == m && w.fuse.L
 func (w *modelWorld) live(x *modelSession) bool { return w.now().Sub(x.used) <= x.lease }
 
 // needed returns what the catalog's snapshots need.
-func (w *modelWorld) needed() map[digest.Digest]bool {
+func (w *modelWorld) needed() map[digest.Digest]bool { return w.neededBy(w.cat) }
+
+func (w *modelWorld) neededBy(c modelCatalog) map[digest.Digest]bool {
 	out := map[digest.Digest]bool{}
-	for root := range w.cat.snapshots {
+	for root := range c.snapshots {
 		out[root] = true
 		refs, err := modelRefs(w.content[root])
 		require.NoError(w.t, err)
