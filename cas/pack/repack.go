@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
@@ -143,7 +144,19 @@ func (s *Store) letGo(ctx context.Context, p *packInfo, dry bool) (bool, error) 
 			return false, err
 		}
 	}
-	return s.abandoned(packfile.Path(p.id))
+	// A process that starts another one shares its locks with that until the
+	// program runs, also those that it just gave up.
+	for wait := time.Millisecond; ; wait *= 2 {
+		free, err := s.abandoned(packfile.Path(p.id))
+		if free || err != nil || wait > 64*time.Millisecond {
+			return free, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // copied is a record of a pack and where its copy is.
