@@ -27,6 +27,10 @@
 // the log is locked for the moment of appending to it. Other processes follow
 // the log: whether it has something new is one load from memory.
 //
+// A pack's number is the clock in microseconds when it was made, or one more than
+// the greatest known: it does not come again, also if the pack is long gone, so
+// that whoever has it open, or is about to remove it, has the right one.
+//
 // There are no lock files to delete: locks lie on files that have a content,
 // and a process that ends, however it does, lets go of them.
 //

@@ -229,6 +229,22 @@ func (w *overtaken) wantWhole(s *Store, what string) {
 	require.GreaterOrEqual(w.t, names, 2, what)
 }
 
+// TestNewIDs: a pack's number is none of an older pack, of which this process may
+// know nothing, as long as the clock goes on.
+func TestNewIDs(t *testing.T) {
+	t.Parallel()
+	var ps packSet
+	now := time.UnixMicro(1_700_000_000_000_000)
+	require.EqualValues(t, 1_700_000_000_000_000, ps.newID(now))
+	require.EqualValues(t, 1_700_000_000_000_001, ps.newID(now))
+	require.EqualValues(t, 1_700_000_000_000_002, ps.newID(now.Add(-time.Hour)), "a clock that goes back")
+	require.EqualValues(t, 1_700_003_600_000_000, ps.newID(now.Add(time.Hour)))
+	_, err := ps.ensure(1_800_000_000_000_000, cas.Snapshot)
+	require.NoError(t, err)
+	require.EqualValues(t, 1_800_000_000_000_001, ps.newID(now), "one that another process made")
+	require.Positive(t, ps.newID(time.Unix(-5, 0)))
+}
+
 // TestRescueWaitsForNobody: who puts a blob of the cache anew may be the one who
 // has to evict for it.
 func TestRescueWaitsForNobody(t *testing.T) {

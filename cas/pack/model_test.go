@@ -43,13 +43,11 @@ func TestModelSoak(t *testing.T) {
 			})
 		}
 	})
+	all := total["step"]
+	delete(total, "step")
 	var b strings.Builder
-	all := 0
 	for _, k := range slices.Sorted(maps.Keys(total)) {
 		fmt.Fprintf(&b, " %d %s,", total[k], k)
-		if modelWeights[k] > 0 {
-			all += total[k]
-		}
 	}
 	t.Logf("model: %d operations in %d episodes:%s", all, episodes, strings.TrimSuffix(b.String(), ","))
 }
@@ -153,7 +151,7 @@ func (w *modelWorld) interrupt(name string, m *modelMember) {
 		w.cat = w.next
 		return
 	}
-	w.counts["in the middle of "+name]++
+	w.counts["interrupted"]++
 	if power {
 		at := slices.Index(w.members, m)
 		w.replace(left)
