@@ -170,8 +170,8 @@ func (r *ruin) readWrite(t testing.TB, d *vfs.Disk, what string) verdict {
 // flipEvery is one in how many bits of zeros the short form flips, flipOther
 // one in how many others.
 const (
-	flipEvery = 1 << 15
-	flipOther = 101
+	flipEvery = slow << 15
+	flipOther = slow * 101
 )
 
 // TestFlipEveryBit flips the bits of a small store one at a time.

@@ -24,7 +24,7 @@ import (
 func TestOvertakenSoak(t *testing.T) {
 	t.Parallel()
 	runs := uint64(60)
-	if modelRace {
+	if underRace {
 		runs = 15
 	}
 	if n := modelSoak(t); n > 0 {

@@ -20,7 +20,7 @@ import (
 func TestStressSoak(t *testing.T) {
 	t.Parallel()
 	rounds := 60
-	if modelRace {
+	if underRace {
 		rounds = 20
 	}
 	if n := modelSoak(t); n > 0 {

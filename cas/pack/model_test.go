@@ -22,7 +22,7 @@ const modelEpisode = 5000
 func TestModelSoak(t *testing.T) {
 	t.Parallel()
 	episodes, first := 4, uint64(1)
-	if modelRace {
+	if underRace {
 		episodes = 1
 	}
 	if n := modelSoak(t); n > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -178,11 +179,14 @@ func TestRepairKilled(t *testing.T) {
 	for _, ruined := range ruins {
 		t.Run(ruined.name, func(t *testing.T) {
 			t.Parallel()
+			if underRace && !ruined.rest {
+				t.Skip("takes long with the race detector")
+			}
 			r := buildRuin(t, ruined.rest)
 			ruined.do(t, r.disk)
 			d := r.disk.Crash(vfs.CrashOptions{Mode: vfs.KeepAll})
 			ends := 0
-			step := 11
+			step := 11 * slow
 			if faultSoak() {
 				step = 1
 			}
@@ -198,9 +202,9 @@ func TestRepairKilled(t *testing.T) {
 func (r *ruin) killedRepair(t *testing.T, d *vfs.Disk, k int) (more bool) {
 	t.Helper()
 	var crashed []*vfs.Disk
-	n := 0
+	var n atomic.Int64
 	d.Before(func(string, string) {
-		if n++; n == k+1 {
+		if n.Add(1) == int64(k+1) {
 			for mode := range vfs.CrashMode(4) {
 				crashed = append(crashed, d.Crash(vfs.CrashOptions{Mode: mode, Seed: uint64(k)}))
 			}

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,11 +26,9 @@ func TestChecksBesideACollection(t *testing.T) {
 			d := r.disk.Snapshot()
 			o := ruinOptions(nil)
 			o.ReadOnly = true
-			n := 0
-			more = false
+			var n atomic.Int64
 			o.fs = vfs.WithFaults(d.Process(), func(string, string) error {
-				if n++; n == k+1 {
-					more = true
+				if n.Add(1) == int64(k+1) {
 					r.collectElsewhere(t, d, rebase)
 				}
 				return nil
@@ -38,6 +37,7 @@ func TestChecksBesideACollection(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, problems(t, s), "operation %d", k)
 			require.NoError(t, s.Close())
+			more = n.Load() > int64(k)
 			counts++
 		}
 	}

@@ -1,6 +1,0 @@
-//go:build race
-
-package pack
-
-// modelRace: the race detector makes everything many times slower.
-const modelRace = true

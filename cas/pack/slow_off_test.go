@@ -1,0 +1,8 @@
+//go:build !race
+
+package pack
+
+const (
+	underRace = false
+	slow      = 1
+)
