@@ -27,7 +27,8 @@ type CollectOptions struct {
 	KeepWithin time.Duration
 	// Now is the time that ages are counted from; zero means the clock.
 	Now time.Time
-	// DryRun reports what would be done and changes nothing.
+	// DryRun reports what would be done and changes nothing. It does not read
+	// what would be moved, so it counts a damaged blob there as moved.
 	DryRun bool
 }
 

@@ -175,14 +175,18 @@ func (w *fileWriter) write(p []byte) {
 // considerCheckpoint starts a checkpoint in the background if the log is long.
 func (s *Store) considerCheckpoint() {
 	limit := s.o.logBytes + s.st().table.Len()*20
-	if s.journal.Bytes() < limit || !s.checkpointing.CompareAndSwap(false, true) {
+	if n := s.journal.Bytes(); n < limit || n < s.nextCheckpoint.Load() || !s.checkpointing.CompareAndSwap(false, true) {
 		return
 	}
 	s.background.Add(1)
 	go func() {
 		defer s.background.Done()
 		defer s.checkpointing.Store(false)
-		_ = s.checkpoint(context.Background()) // the log just stays longer; the next commit tries again
+		next := int64(0)
+		if s.checkpoint(context.Background()) != nil { // the log just stays longer; it is tried again when it grew
+			next = s.journal.Bytes() + max(limit/8, shortLogBytes)
+		}
+		s.nextCheckpoint.Store(next)
 	}()
 }
 
@@ -229,12 +233,17 @@ func (s *Store) checkpoint(ctx context.Context) error {
 	}
 	path := checkpointPath(generation)
 	if err := s.fs.Rename(draft, path); err != nil {
+		_ = s.fs.Remove(draft)
 		return unwritten("rename", path, err)
 	}
-	if err := s.fs.SyncDir(indexDir); err != nil {
-		return unwritten("sync", indexDir, err)
+	err = unwritten("sync", indexDir, s.fs.SyncDir(indexDir))
+	if err == nil {
+		err = w.Switch(ctx, generation, from)
 	}
-	if err := w.Switch(ctx, generation, from); err != nil {
+	if err != nil {
+		if !errors.Is(err, kvferry.ErrPoisoned) { // no log refers to it
+			_ = s.fs.Remove(path)
+		}
 		return err
 	}
 	w.Keep(s.keep(spends))

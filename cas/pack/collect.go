@@ -59,6 +59,7 @@ type collection struct {
 	held    holdSet
 	wanted  holdSet // what a snapshot needs and was not there when it was marked
 
+	removing   *removal
 	short      error  // why the log had no room to name all of it
 	generation uint64 // of the log while this was found
 	condemned  bool   // something was
@@ -78,6 +79,11 @@ func (c *collection) run(ctx context.Context) error {
 		// What does not reach the log is no garbage yet; on a full disk that is so.
 		if err := s.commits.submit(ctx, &request{flush: true}); err != nil && !errors.Is(err, kvferry.ErrNoSpace) {
 			return err
+		}
+		if !c.o.DryRun {
+			if err := s.endTails(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if err := s.refresh(ctx); err != nil {

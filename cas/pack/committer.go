@@ -184,6 +184,7 @@ func (c *committer) settled(class cas.Class, ok bool) {
 	} else {
 		c.spots = p.giveBack(c.spots[:0])
 	}
+	c.s.settle(class, c.spots)
 	if lane, err := c.s.lane(class); err == nil {
 		lane.ReleaseAll(c.spots)
 	}

@@ -25,7 +25,7 @@ const (
 func (s *Store) cacheLimit() int64 {
 	limit := s.o.CacheBytes
 	if q := s.o.QuotaBytes; q > 0 {
-		q -= s.st().used[cas.Snapshot].Load() + s.pending[cas.Snapshot].bytes.Load()
+		q -= s.taken(cas.Snapshot)
 		if limit == 0 || q < limit {
 			limit = max(q, 1)
 		}
@@ -95,7 +95,10 @@ func (s *Store) makeRoom(ctx context.Context, class cas.Class, n int64) error {
 	if s.taken(cas.Snapshot) <= quota && s.taken(cas.Cache) > 0 {
 		return s.evict(ctx, quota-s.taken(cas.Snapshot))
 	}
-	dead := int64(0)
+	if s.review() {
+		return s.makeRoom(ctx, class, n)
+	}
+	dead := s.tails.bytes[cas.Snapshot].Load()
 	for _, p := range s.st().packs.all() {
 		dead += p.dead()
 	}
@@ -103,9 +106,9 @@ func (s *Store) makeRoom(ctx context.Context, class cas.Class, n int64) error {
 		s.taken(cas.Snapshot)-quota, quota, dead, kvferry.ErrQuota)
 }
 
-// taken is what a class takes, what is pending included.
+// taken is what a class takes, what is pending or never came to the log included.
 func (s *Store) taken(class cas.Class) int64 {
-	return s.st().used[class].Load() + s.pending[class].bytes.Load()
+	return s.st().used[class].Load() + s.pending[class].bytes.Load() + s.tails.bytes[class].Load()
 }
 
 // evict drops packs of the cache until it takes no more than the limit, and a

@@ -12,8 +12,9 @@ import (
 // Options say how a store is opened. The zero value opens a store for reading
 // and writing, creates it where there is none, and bounds nothing.
 type Options struct {
-	// ReadOnly opens an existing store without creating, changing or locking
-	// anything; every write is ErrReadOnly.
+	// ReadOnly opens an existing store without creating or changing anything;
+	// every write is ErrReadOnly. It waits for no lock and keeps none: Stats and
+	// dry runs try those of other processes for a moment, to see who lives.
 	ReadOnly bool
 	// MustExist makes a directory that is missing, or no store, ErrNotFound
 	// instead of a new store.

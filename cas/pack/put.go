@@ -132,6 +132,9 @@ func (x *session) put(ctx context.Context, d digest.Digest, plain []byte) (r cas
 	if found && !replace {
 		return cas.PutResult{}, false, nil
 	}
+	if err := x.s.journal.Err(); err != nil {
+		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: nothing can be committed: %w", d, err)
+	}
 	mine, err := x.s.pending[class].claim(ctx, pendingBlob{d: d, first: x, written: x.s.seconds(), age: x.s.age(), replace: replace})
 	if err != nil {
 		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: %w", d, err)

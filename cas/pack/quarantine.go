@@ -107,6 +107,7 @@ func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 	if err := s.refresh(ctx); err != nil {
 		return cas.Stats{}, err
 	}
+	s.review()
 	st := cas.Stats{QuotaBytes: s.o.QuotaBytes, CacheQuotaBytes: s.o.CacheBytes, EvictedBytes: s.evicted.Load()}
 	for _, p := range s.st().packs.all() {
 		st.Blobs += p.blobs.Load()
@@ -117,6 +118,9 @@ func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 			st.CacheBlobs += p.blobs.Load()
 			st.CacheBytes += p.live.Load()
 		}
+	}
+	for class := range s.tails.bytes {
+		st.DeadBytes += s.tails.bytes[class].Load()
 	}
 	s.st().mu.RLock()
 	st.Quarantined = int64(len(s.st().quarantined))

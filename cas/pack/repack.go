@@ -3,11 +3,13 @@ package pack
 import (
 	"cmp"
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
 	"github.com/kvferry/kvferry/cas/pack/internal/table"
@@ -23,20 +25,58 @@ const manySmall = 8
 
 // repack copies what is left in packs with much garbage to a new pack and
 // removes them, one after the other: the room that it takes at any time beyond
-// what the store takes is that of one pack.
-func (c *collection) repack(ctx context.Context) error {
+// what the store takes is that of two packs, one that is being copied and one
+// that is being removed; on a full disk that of one.
+func (c *collection) repack(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, c.removed()) }()
 	for group := range slices.Chunk(c.worth(), repackTogether) {
 		lists := c.s.contents(group)
 		for _, p := range group {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := c.repackOne(ctx, p, lists[p]); err != nil {
+			err := c.repackOne(ctx, p, lists[p])
+			if errors.Is(err, kvferry.ErrNoSpace) && !errors.Is(err, kvferry.ErrPoisoned) && c.removing != nil {
+				if err = c.removed(); err == nil { // that made some
+					err = c.repackOne(ctx, p, c.s.contents([]*packInfo{p})[p])
+				}
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// removal is a pack that is being removed beside the next copy, which takes the
+// file system as long as a good part of that.
+type removal struct {
+	done  chan error
+	freed int64
+}
+
+// removeLater begins to remove a pack that the log has dropped, after the one before.
+func (c *collection) removeLater(p *packInfo, freed int64) error {
+	if err := c.removed(); err != nil {
+		return errors.Join(err, c.s.removePack(p))
+	}
+	c.removing = &removal{make(chan error, 1), freed}
+	go func(done chan<- error) { done <- c.s.removePack(p) }(c.removing.done)
+	return nil
+}
+
+// removed waits until the pack is removed, if one is.
+func (c *collection) removed() error {
+	if c.removing == nil {
+		return nil
+	}
+	err := <-c.removing.done
+	if err == nil {
+		c.report.FreedBytes += c.removing.freed
+	}
+	c.removing = nil
+	return err
 }
 
 // worth lists the packs that are copied, the emptiest first.
@@ -115,8 +155,7 @@ func (c *collection) repackOne(ctx context.Context, p *packInfo, list []stored) 
 	}
 	c.report.MovedBytes += moved
 	if gone {
-		c.report.FreedBytes += p.end.Load() - packHeaderBytes - moved
-		return c.s.removePack(p)
+		return c.removeLater(p, p.end.Load()-packHeaderBytes-moved)
 	}
 	return nil
 }
@@ -181,7 +220,7 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 	var mu sync.Mutex
 	out := make([]copied, 0, len(list))
 	var failure error
-	s.reader.ReadBatch(ctx, spots, runtime.GOMAXPROCS(0), func(i int, rec []byte, err error) {
+	s.reader.ReadBatch(ctx, spots, s.copyThreads(), func(i int, rec []byte, err error) {
 		var to packfile.Spot
 		if err == nil {
 			err = packfile.CheckBlob(rec, list[i].d)
@@ -205,6 +244,7 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 		failure = lane.Check(out[i].to) // a Sync that was not waited for may have told
 	}
 	if failure != nil {
+		s.tails.add(cas.Snapshot, spotsOf(out))
 		lane.ReleaseAll(spotsOf(out))
 		return nil, failure
 	}
@@ -212,6 +252,16 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 		return cmp.Or(cmp.Compare(a.to.Pack, b.to.Pack), cmp.Compare(a.to.Off, b.to.Off))
 	})
 	return out, nil
+}
+
+// copyThreads is how many reads a collection has in flight: as many as pay where
+// no session of this process wants the disk.
+func (s *Store) copyThreads() int {
+	n := runtime.GOMAXPROCS(0)
+	if len(s.openSessions()) > 0 {
+		return n
+	}
+	return 2 * n
 }
 
 func spotsOf(list []copied) []packfile.Spot {
@@ -229,7 +279,10 @@ func (s *Store) relocate(ctx context.Context, p *packInfo, copies []copied) (mov
 	if err != nil {
 		return 0, false, err
 	}
-	defer func() { lane.ReleaseAll(spotsOf(copies)) }()
+	defer func() {
+		s.settle(cas.Snapshot, spotsOf(copies))
+		lane.ReleaseAll(spotsOf(copies))
+	}()
 	err = s.commits.submit(ctx, &request{room: frees, build: func(_ *view, o *ops) error {
 		moved = 0
 		n := int64(0)

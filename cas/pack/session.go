@@ -51,6 +51,9 @@ func (s *Store) Begin(ctx context.Context, o cas.SessionOptions) (cas.Session, e
 		return nil, err
 	}
 	defer s.stop()
+	if err := s.journal.Err(); err != nil {
+		return nil, fmt.Errorf("pack: begin in %s: nothing can be committed: %w", s.root, err)
+	}
 	if o.Lease < 0 || o.Class > cas.Cache {
 		return nil, fmt.Errorf("pack: begin a session of class %d with a lease of %v: %w", o.Class, o.Lease, kvferry.ErrInvalid)
 	}
@@ -324,8 +327,9 @@ func (x *session) endLocked(state int) error {
 	for c := range x.s.pending {
 		x.s.pending[c].forget(x)
 	}
+	err := x.pins.remove() // the store stays open until it is no longer listed
 	x.s.sessionsMu.Lock()
 	delete(x.s.sessions, x.number)
 	x.s.sessionsMu.Unlock()
-	return x.pins.remove()
+	return err
 }

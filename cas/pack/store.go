@@ -53,6 +53,7 @@ type Store struct {
 	commits *committer // nil if read-only
 	streams streams
 	lossy   atomic.Bool // a pack could not be written
+	tails   tails
 
 	lanesMu sync.Mutex
 	lanes   [3]*packfile.Lane // by class, and that of collections
@@ -68,8 +69,9 @@ type Store struct {
 	rotated   atomic.Int64 // when the cache's pack was ended for its age
 	keeper    *session     // holds what the cache copies
 
-	checkpointing atomic.Bool
-	background    sync.WaitGroup
+	checkpointing  atomic.Bool
+	nextCheckpoint atomic.Int64 // bytes of the log, after one that failed
+	background     sync.WaitGroup
 
 	running atomic.Int64 // calls, and closing while it is closed
 	idle    chan struct{}

@@ -211,6 +211,10 @@ func (s *Store) tidyPacks(ctx context.Context, dry bool) (int64, error) {
 		if p != nil && e.Size <= blocks(p.end.Load()) && e.AllocatedBytes <= blocks(p.end.Load()) {
 			continue
 		}
+		if dry && s.tails.has(id) { // its lane would let go of it
+			n++
+			continue
+		}
 		left, err := s.tidyPack(ctx, packfile.Path(id), id, dry)
 		if err != nil {
 			return n, err
@@ -278,6 +282,7 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 		return true, nil
 	case p == nil:
 		s.reader.Forget(id)
+		s.tails.cut(id, 0, 0)
 		if err := s.fs.Remove(path); err != nil && !missing(err) { // who dropped it removes it, too
 			return true, unwritten("remove", path, err)
 		}
@@ -290,6 +295,7 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	if dry {
 		return true, nil
 	}
+	s.tails.cut(id, 0, end)
 	return true, unwritten("truncate", path, f.Truncate(end))
 }
 

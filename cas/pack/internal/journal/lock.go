@@ -50,8 +50,16 @@ func (j *Journal) writable() error {
 	if j.o.ReadOnly {
 		return fmt.Errorf("journal: lock: %w", kvferry.ErrReadOnly)
 	}
+	if err := j.Err(); err != nil {
+		return fmt.Errorf("journal: lock: %w", err)
+	}
+	return nil
+}
+
+// Err returns why nothing can be appended any more, ErrPoisoned, or nil.
+func (j *Journal) Err() error {
 	if err := j.failure.Load(); err != nil {
-		return fmt.Errorf("journal: lock: %w", *err)
+		return *err
 	}
 	return nil
 }

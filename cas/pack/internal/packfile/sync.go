@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kvferry/kvferry"
 )
@@ -245,6 +246,20 @@ func (l *Lane) Seal(ctx context.Context) error {
 		return fmt.Errorf("packfile: seal: %w", err)
 	}
 	return p.err
+}
+
+// AwaitClosing waits until the packs that are full by now are closed.
+func (l *Lane) AwaitClosing(ctx context.Context) error {
+	l.mu.Lock()
+	leaving := slices.Clone(l.leaving)
+	l.mu.Unlock()
+	err := l.await(ctx, func() bool {
+		return !slices.ContainsFunc(leaving, func(p *pack) bool { return !p.gone })
+	})
+	if err != nil {
+		return fmt.Errorf("packfile: wait for full packs: %w", err)
+	}
+	return nil
 }
 
 // Close writes what was appended, cuts the active pack to its length, closes it
