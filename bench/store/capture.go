@@ -167,11 +167,11 @@ const batchBytes = 8 * miB
 
 // restore reads and verifies every blob of a snapshot, in its order, and hands
 // each to use, which may be called by several goroutines.
-func restore(ctx context.Context, s cas.Store, c captured, size int, use func(i int, plain []byte) error) error {
-	per := max(batchBytes/size, 1)
-	readers := make([]*cas.Reader, workers)
-	requests := make([][]cas.Request, workers)
-	for w := range workers {
+func restore(ctx context.Context, s cas.Store, c captured, size, threads int, use func(i int, plain []byte) error) error {
+	per := max(batchBytes/size&^1, 1) // even, so that the halves of a page come together
+	readers := make([]*cas.Reader, threads)
+	requests := make([][]cas.Request, threads)
+	for w := range threads {
 		r, err := cas.NewReader(s, nil)
 		if err != nil {
 			return err
@@ -181,7 +181,7 @@ func restore(ctx context.Context, s cas.Store, c captured, size int, use func(i 
 			requests[w][i].Dst = make([]byte, size)
 		}
 	}
-	return each(ctx, workers, (len(c.blobs)+per-1)/per, func(ctx context.Context, w, batch int) error {
+	return each(ctx, threads, (len(c.blobs)+per-1)/per, func(ctx context.Context, w, batch int) error {
 		first := batch * per
 		reqs := requests[w][:min(per, len(c.blobs)-first)]
 		for i := range reqs {

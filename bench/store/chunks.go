@@ -74,7 +74,7 @@ func (b *bench) readWarm(ctx context.Context, f filled, size int) (time.Duration
 		return 0, err
 	}
 	start := time.Now()
-	err = restore(ctx, s, f.captured, size, dropBlob)
+	err = restore(ctx, s, f.captured, size, workers, dropBlob)
 	took := time.Since(start)
 	return took, errors.Join(err, s.Close())
 }

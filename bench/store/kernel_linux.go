@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -138,6 +139,19 @@ func openDirect(path string, flags int) (*os.File, error) {
 		err = fmt.Errorf("%w: %w", kvferry.ErrUnsupported, err)
 	}
 	return f, err
+}
+
+// writeParts writes parts from the beginning of a file on.
+func writeParts(f *os.File, parts ...[]byte) error {
+	total := 0
+	for _, p := range parts {
+		total += len(p)
+	}
+	n, err := unix.Pwritev(int(f.Fd()), parts, 0)
+	if err == nil && n < total {
+		err = io.ErrShortWrite
+	}
+	return err
 }
 
 // allocate makes a file as long as it will be, so that writes do not extend it.

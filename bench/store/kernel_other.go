@@ -42,6 +42,17 @@ func openDirect(path string, flags int) (*os.File, error) {
 	return nil, fmt.Errorf("open %s past the page cache, flags %#x: %w", path, flags, kvferry.ErrUnsupported)
 }
 
+func writeParts(f *os.File, parts ...[]byte) error {
+	at := int64(0)
+	for _, p := range parts {
+		if _, err := f.WriteAt(p, at); err != nil {
+			return err
+		}
+		at += int64(len(p))
+	}
+	return nil
+}
+
 func allocate(*os.File, int64) error { return nil }
 
 func alignedBuffer(bytes int) (buf []byte, release func() error, err error) {

@@ -147,7 +147,7 @@ func readFrom(ctx context.Context, s cas.Store, f filled, size int) (time.Durati
 		return 0, counters{}, err
 	}
 	start := time.Now()
-	err = restore(ctx, s, f.captured, size, dropBlob)
+	err = restore(ctx, s, f.captured, size, workers, dropBlob)
 	took := time.Since(start)
 	if err != nil {
 		return 0, counters{}, err

@@ -48,9 +48,8 @@ func (c *committer) hardenAll(ctx context.Context, group []*request, taken [2]bo
 	return c.write(ctx, group, taken)
 }
 
-// harden makes the packs of a class durable, or only writes them, for now if it
-// is beside the log. When a pack
-// failed, the blobs that lay in it are lost and their sessions know; those in
+// harden makes the packs of a class durable, or only writes them; beside the log
+// it leaves both to the step's transaction. When a pack failed, the blobs that lay in it are lost and their sessions know; those in
 // the next pack have another chance.
 func (c *committer) harden(ctx context.Context, class cas.Class, sync, beside bool) error {
 	lane, err := c.s.lane(class)
@@ -60,7 +59,7 @@ func (c *committer) harden(ctx context.Context, class cas.Class, sync, beside bo
 	do := lane.Flush
 	switch {
 	case beside:
-		do = func(ctx context.Context) error { return c.flushThen(ctx, lane) }
+		do = func(ctx context.Context) error { return c.syncLater(ctx, lane) }
 	case sync:
 		do = lane.Sync
 	}
@@ -76,10 +75,10 @@ func (c *committer) harden(ctx context.Context, class cas.Class, sync, beside bo
 	return err
 }
 
-// flushThen writes what is pending in the snapshots' packs, and keeps what makes
-// it durable for the step's transaction.
-func (c *committer) flushThen(ctx context.Context, lane *packfile.Lane) error {
-	sync, err := lane.FlushThen(ctx)
+// syncLater begins to write what is pending in the snapshots' packs, and keeps
+// what makes it durable for the step's transaction.
+func (c *committer) syncLater(ctx context.Context, lane *packfile.Lane) error {
+	sync, err := lane.SyncLater(ctx)
 	if err != nil {
 		return err
 	}

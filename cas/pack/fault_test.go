@@ -176,6 +176,7 @@ const besideAgain = "what was to be written beside the log was written before it
 
 var faultHarmless = map[string]string{
 	"allocate packs/N.pack": "less room is reserved, or the next pack finds it",
+	"create packs/N.pack":   "a collection found room once the pack before was removed",
 	"close log/N.log":       "it was read, or all of it is durable",
 	"close index/N.new":     "it was synchronised",
 	"close kvferry.json":    "it was only locked",

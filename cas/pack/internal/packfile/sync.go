@@ -30,26 +30,30 @@ type mark struct {
 // Flush writes everything that was appended before, without making it durable.
 // The next record begins at a fresh block. Its errors are those of Sync.
 func (l *Lane) Flush(ctx context.Context) error {
-	_, err := l.flush(ctx)
-	return err
-}
-
-// FlushThen is Flush, and returns what makes durable that which was written; its
-// errors are those of Sync. It is called before Close, at most once.
-func (l *Lane) FlushThen(ctx context.Context) (sync func(context.Context) error, err error) {
-	c, err := l.flush(ctx)
-	return func(ctx context.Context) error { return l.syncCut(ctx, c) }, err
-}
-
-func (l *Lane) flush(ctx context.Context) (cut, error) {
 	c, err := l.cut(ctx)
 	if err == nil {
 		err = l.await(ctx, func() bool { return l.writtenLocked(c.seq, nil) && c.settled() })
 	}
 	if err != nil {
-		return c, fmt.Errorf("packfile: flush: %w", err)
+		return fmt.Errorf("packfile: flush: %w", err)
 	}
-	return c, errors.Join(l.takeNews()...)
+	return errors.Join(l.takeNews()...)
+}
+
+// SyncLater begins to write everything that was appended before, and returns
+// what waits for that and makes it durable, with the errors of Sync. The next
+// record begins at a fresh block. What it returns is called before Close, at
+// most once.
+func (l *Lane) SyncLater(ctx context.Context) (sync func(context.Context) error, err error) {
+	if err := l.enter(ctx); err != nil {
+		return nil, fmt.Errorf("packfile: sync: %w", err)
+	}
+	b, c := l.cutHeld()
+	l.leave()
+	if b != nil {
+		l.jobs.Go(func() { l.write(b) })
+	}
+	return func(ctx context.Context) error { return l.finishCut(ctx, c) }, nil
 }
 
 // takeNews returns what went wrong since the last call.
@@ -114,10 +118,15 @@ func (l *Lane) rounds() {
 
 func (l *Lane) syncRound(ctx context.Context) error {
 	c, err := l.cut(ctx)
-	if err == nil {
-		err = l.await(ctx, func() bool { return l.writtenLocked(c.seq, nil) })
-	}
 	if err != nil {
+		return errors.Join(append(l.takeNews(), err)...)
+	}
+	return l.finishCut(ctx, c)
+}
+
+// finishCut waits until all is written and makes it durable.
+func (l *Lane) finishCut(ctx context.Context, c cut) error {
+	if err := l.await(ctx, func() bool { return l.writtenLocked(c.seq, nil) }); err != nil {
 		return errors.Join(append(l.takeNews(), err)...)
 	}
 	return l.syncCut(ctx, c)
