@@ -28,7 +28,13 @@ const manySmall = 8
 // what the store takes is that of two packs, one that is being copied and one
 // that is being removed; on a full disk that of one.
 func (c *collection) repack(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, c.removed()) }()
+	tried := false
+	defer func() {
+		err = errors.Join(err, c.removed())
+		if err == nil && tried {
+			err = c.s.cutTails(ctx)
+		}
+	}()
 	for group := range slices.Chunk(c.worth(), repackTogether) {
 		lists := c.s.contents(group)
 		for _, p := range group {
@@ -37,6 +43,7 @@ func (c *collection) repack(ctx context.Context) (err error) {
 			}
 			err := c.repackOne(ctx, p, lists[p])
 			if errors.Is(err, kvferry.ErrNoSpace) && !errors.Is(err, kvferry.ErrPoisoned) && c.removing != nil {
+				tried = true
 				if err = c.removed(); err == nil { // that made some
 					err = c.repackOne(ctx, p, c.s.contents([]*packInfo{p})[p])
 				}

@@ -163,3 +163,12 @@ func (s *Store) openLanes() []*packfile.Lane {
 	defer s.lanesMu.Unlock()
 	return slices.DeleteFunc(slices.Clone(s.lanes[:]), func(l *packfile.Lane) bool { return l == nil })
 }
+
+// cutTails removes what was written for nothing.
+func (s *Store) cutTails(ctx context.Context) error {
+	if err := s.endTails(ctx); err != nil {
+		return err
+	}
+	_, err := s.tidyPacks(ctx, false)
+	return err
+}
