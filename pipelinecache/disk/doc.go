@@ -1,0 +1,2 @@
+// Package disk keeps artifacts in a directory, a file each.
+package disk

@@ -1,0 +1,2 @@
+// Package pipelinetest holds the suite that every pipelinecache.Store passes.
+package pipelinetest

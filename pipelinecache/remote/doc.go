@@ -1,0 +1,2 @@
+// Package remote fetches artifacts over HTTP, and serves a directory of them.
+package remote
