@@ -87,7 +87,7 @@ func overtake(t *testing.T, seed uint64) bool {
 			return // whoever has the log's lock may wait for these
 		}
 		n := int(count.Add(1))
-		if n < find || len(stages) == 0 && !busy.Load() || !busy.CompareAndSwap(false, true) {
+		if n < find || !busy.CompareAndSwap(false, true) {
 			return
 		}
 		defer busy.Store(false)
