@@ -175,6 +175,9 @@ func (w *fileWriter) write(p []byte) {
 // considerCheckpoint starts a checkpoint in the background if the log is long.
 func (s *Store) considerCheckpoint() {
 	limit := s.o.logBytes + s.st().table.Len()*20
+	if s.collecting.Load() {
+		limit *= 4 // a collection begins anew after each checkpoint
+	}
 	if n := s.journal.Bytes(); n < limit || n < s.nextCheckpoint.Load() || !s.checkpointing.CompareAndSwap(false, true) {
 		return
 	}

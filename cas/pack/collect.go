@@ -22,6 +22,10 @@ import (
 // snapshot that is committed meanwhile is marked before the removal, with the
 // log locked; its session let go of nothing before that. So nothing waits for
 // anything but the log. If the collector dies, the next one pardons.
+//
+// What is left in packs with much garbage is copied, pack by pack: beyond what
+// the store takes, that takes at any time at most the room of two packs (one
+// that is copied, one that is being removed), and on a full disk that of one.
 func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectReport, error) {
 	if err := o.Validate(); err != nil {
 		return cas.CollectReport{}, fmt.Errorf("pack: %w", err)
@@ -39,6 +43,8 @@ func (s *Store) Collect(ctx context.Context, o cas.CollectOptions) (cas.CollectR
 	}
 	s.collectMu.Lock()
 	defer s.collectMu.Unlock()
+	s.collecting.Store(true)
+	defer s.collecting.Store(false)
 	c := &collection{s: s, o: o}
 	err := c.run(ctx)
 	if err != nil {

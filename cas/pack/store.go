@@ -69,6 +69,7 @@ type Store struct {
 	rotated   atomic.Int64 // when the cache's pack was ended for its age
 	keeper    *session     // holds what the cache copies
 
+	collecting     atomic.Bool
 	checkpointing  atomic.Bool
 	nextCheckpoint atomic.Int64 // bytes of the log, after one that failed
 	background     sync.WaitGroup
