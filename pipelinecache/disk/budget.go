@@ -36,7 +36,7 @@ func (s *Store) noteHit(f pipelinecache.Fingerprint, bytes int64) {
 	}
 	s.mu.Unlock()
 	if touch {
-		s.times.touch(artifactName(f))
+		s.times.setUsed(artifactName(f), now)
 	}
 }
 

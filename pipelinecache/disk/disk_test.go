@@ -193,3 +193,10 @@ func TestReadOnly(t *testing.T) {
 	require.Equal(t, before, names(t, root))
 	require.Equal(t, pipelinecache.Metrics{Lookups: 2, Hits: 1, Misses: 1, RejectedPuts: 2, Flushes: 1}, s.Metrics())
 }
+
+func newDice(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}

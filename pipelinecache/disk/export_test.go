@@ -18,6 +18,6 @@ func OpenFS(f vfs.FS, o Options) (*Store, error) {
 
 type noTimes struct{}
 
-func (noTimes) used(string) time.Time { return time.Time{} }
-func (noTimes) touch(string)          {}
-func (noTimes) Close() error          { return nil }
+func (noTimes) used(string) time.Time     { return time.Time{} }
+func (noTimes) setUsed(string, time.Time) {}
+func (noTimes) Close() error              { return nil }

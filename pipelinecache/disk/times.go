@@ -11,8 +11,8 @@ type times interface {
 	// used returns when a file was last read, or the zero time if it is not
 	// known.
 	used(name string) time.Time
-	// touch says that a file was read now.
-	touch(name string)
+	// setUsed says when a file was last read.
+	setUsed(name string, at time.Time)
 	Close() error
 }
 
@@ -28,14 +28,14 @@ func (t fileTimes) used(name string) time.Time {
 	return accessed(info)
 }
 
-// touch leaves the time of the last change as it is. On a file system that is
+// setUsed leaves the time of the last change as it is. On a file system that is
 // not asked to keep access times this is all that sets them.
-func (t fileTimes) touch(name string) {
+func (t fileTimes) setUsed(name string, at time.Time) {
 	info, err := t.root.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	_ = t.root.Chtimes(name, time.Now(), time.Time{}) // it may be somebody else's
+	_ = t.root.Chtimes(name, at, time.Time{}) // it may be somebody else's
 }
 
 func (t fileTimes) Close() error { return t.root.Close() }
