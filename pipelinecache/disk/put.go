@@ -40,7 +40,10 @@ func (s *Store) put(ctx context.Context, f pipelinecache.Fingerprint, artifact [
 		return fmt.Errorf("the cache was opened for reading: %w", kvferry.ErrReadOnly)
 	}
 	if err := s.check(artifact); err != nil {
-		return errors.Join(err, s.reject(f))
+		if gone := s.reject(f); gone != nil {
+			return fmt.Errorf("%w; what was cached before is still there: %w", err, gone)
+		}
+		return err
 	}
 	frame, err := pipelinecache.AppendFrame(make([]byte, 0, len(artifact)+pipelinecache.MinFrameBytes), artifact)
 	if err != nil {
