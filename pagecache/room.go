@@ -1,0 +1,168 @@
+package pagecache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kvferry/kvferry"
+)
+
+// Room says what to do when the limit leaves no room and nothing can be
+// evicted, because every frame is referenced.
+type Room uint8
+
+const (
+	// Wait waits until frames are released. Who waits while holding frames
+	// that others wait for needs a context that ends.
+	Wait Room = iota
+	// Refuse returns ErrOutOfMemory.
+	Refuse
+)
+
+// room lets goroutines wait for a release.
+type room struct {
+	waiting atomic.Int32
+	mu      sync.Mutex
+	changed chan struct{} // closed by the next signal
+}
+
+// enter begins the waiting; what is signalled from now on closes the channel.
+func (r *room) enter() <-chan struct{} {
+	r.waiting.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
+func (r *room) leave() { r.waiting.Add(-1) }
+
+// signal tells everybody who waits to look again. They are few, and each has
+// to look for itself, because frames have many sizes.
+func (r *room) signal() {
+	if r.waiting.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// While releases wait for events, who waits for room asks these, at intervals
+// from one of these bounds to the other: nobody else may do it.
+const (
+	minPoll = 20 * time.Microsecond
+	maxPoll = 2 * time.Millisecond
+)
+
+// obtain takes memory for a page off the limit.
+func (p *Pool[K]) obtain(ctx context.Context, s *shard[K], n int, how Room) (Buffer, int64, error) {
+	size := RoundedBytes(n)
+	b, err := p.tryObtain(s, n, size)
+	if err == nil || how == Refuse || errors.Is(err, errNever) {
+		return b, size, p.refusal(err)
+	}
+	p.waits.Add(1)
+	for poll := minPoll; ; poll = min(2*poll, maxPoll) {
+		changed := p.room.enter()
+		if b, err = p.tryObtain(s, n, size); err == nil || errors.Is(err, errNever) {
+			p.room.leave()
+			return b, size, p.refusal(err)
+		}
+		err = p.await(ctx, changed, poll)
+		p.room.leave()
+		if err != nil {
+			return Buffer{}, 0, err
+		}
+	}
+}
+
+// errNever marks what no release will change.
+var errNever = errors.New("nothing that can be released would help")
+
+func (p *Pool[K]) refusal(err error) error {
+	if err != nil {
+		p.refused.Add(1)
+	}
+	return err
+}
+
+func (p *Pool[K]) await(ctx context.Context, changed <-chan struct{}, poll time.Duration) error {
+	var tick <-chan time.Time
+	if p.events.pending.Load() > 0 {
+		timer := time.NewTimer(poll)
+		defer timer.Stop()
+		tick = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("pagecache: wait for room: %w", context.Cause(ctx))
+	case <-p.closed:
+		return fmt.Errorf("pagecache: wait for room: %w", kvferry.ErrClosed)
+	case <-changed:
+	case <-tick:
+	}
+	return nil
+}
+
+// tryObtain evicts until there is room.
+func (p *Pool[K]) tryObtain(s *shard[K], n int, size int64) (Buffer, error) {
+	for {
+		switch used, limit := p.used.Load(), p.limit.Load(); {
+		case size > limit:
+			return Buffer{}, fmt.Errorf("pagecache: a page of %d bytes in a pool of %d: %w (%w)", n, limit, kvferry.ErrQuota, errNever)
+		case used+size > limit:
+			if !p.makeRoom(s) {
+				return Buffer{}, fmt.Errorf("pagecache: %d of %d bytes are in use, no room for %d more: %w",
+					used, limit, size, kvferry.ErrOutOfMemory)
+			}
+		case p.used.CompareAndSwap(used, used+size):
+			return p.allocate(s, n, size)
+		}
+	}
+}
+
+// allocate takes memory for which there is room by the limit. The arena may
+// have none: it is shared, or holds slabs of another size.
+func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (Buffer, error) {
+	for {
+		b, err := p.arena.Alloc(n)
+		if err == nil {
+			p.pages.Add(1)
+			return b, nil
+		}
+		if p.makeRoom(s) {
+			continue
+		}
+		if p.used.Add(-size) == 0 { // the arena's room is not in our hands
+			err = fmt.Errorf("%w (%w)", err, errNever)
+		}
+		p.room.signal()
+		return Buffer{}, err
+	}
+}
+
+// makeRoom evicts one page or releases those whose events have happened, and
+// tells whether it did.
+func (p *Pool[K]) makeRoom(s *shard[K]) bool {
+	return p.evictOne(s) || p.events.all() > 0
+}
+
+// discard frees the memory of a page that nobody can reach any more.
+func (p *Pool[K]) discard(g *page[K]) {
+	if err := p.arena.Free(g.buf); err != nil {
+		p.freeErr.CompareAndSwap(nil, &err)
+	}
+	p.pages.Add(-1)
+	p.used.Add(-g.size)
+	p.room.signal()
+}
