@@ -44,7 +44,8 @@ type Collected struct {
 }
 
 // Collect removes what the options say, and no foreign file ever. A file that
-// was replaced meanwhile stays. A failure does not stop it; it returns all.
+// was replaced meanwhile stays, and so does one that cannot be read. A failure
+// does not stop it; it returns all.
 func (s *Store) Collect(ctx context.Context, o CollectOptions) (Collected, error) {
 	var c Collected
 	switch {
@@ -60,6 +61,9 @@ func (s *Store) Collect(ctx context.Context, o CollectOptions) (Collected, error
 	var errs []error
 	var kept []Entry
 	for _, f := range findings {
+		if f.State == Unreadable {
+			errs = append(errs, f.Err)
+		}
 		reason := s.reason(f, o)
 		if reason != "" {
 			errs = append(errs, s.collect(&c, f.Entry, reason, o.DryRun))
