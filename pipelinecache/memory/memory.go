@@ -32,19 +32,18 @@ type Options struct {
 	ShardBytes int64
 }
 
-// EnsureDefaults returns the options with the defaults filled in.
-func (o Options) EnsureDefaults() Options {
+// EnsureDefaults fills in what is zero.
+func (o *Options) EnsureDefaults() {
 	if o.ShardEntries == 0 {
 		o.ShardEntries = DefaultShardEntries
 	}
 	if o.ShardBytes == 0 {
 		o.ShardBytes = DefaultShardBytes
 	}
-	return o
 }
 
 // Validate returns ErrInvalid if a limit is beyond what a shard can number.
-func (o Options) Validate() error {
+func (o *Options) Validate() error {
 	if o.ShardEntries > maxShardEntries {
 		return fmt.Errorf("pipelinecache/memory: %d entries in a shard, at most %d can be: %w", o.ShardEntries, maxShardEntries, kvferry.ErrInvalid)
 	}
@@ -67,7 +66,7 @@ var errMiss = fmt.Errorf("pipelinecache/memory: get: %w", kvferry.ErrNotFound)
 
 // New returns an empty store.
 func New(o Options) (*Store, error) {
-	o = o.EnsureDefaults()
+	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}

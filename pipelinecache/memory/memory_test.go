@@ -33,7 +33,9 @@ func TestConformance(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, memory.Options{ShardEntries: 256, ShardBytes: 16 << 20}, memory.Options{}.EnsureDefaults())
+	var o memory.Options
+	o.EnsureDefaults()
+	require.Equal(t, memory.Options{ShardEntries: 256, ShardBytes: 16 << 20}, o)
 	_, err := memory.New(memory.Options{ShardEntries: 1 << 31})
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 }
