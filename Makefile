@@ -53,7 +53,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
@@ -111,6 +111,10 @@ examples: run ## run the examples to their end
 check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (needs cargo)
 	@scripts/check-processfork $(BINARY) $(BUILD)/processfork
 
+.PHONY: check-sqlite
+check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
+	@scripts/check-sqlite $(CC) $(LINTER)
+
 ##@ Measure
 
 .PHONY: bench
@@ -120,6 +124,10 @@ bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas
 .PHONY: bench-store
 bench-store: $(PEERS)/restic $(PEERS)/kopia | toolchain ## measure the store beside fio, restic and kopia (STORE_FLAGS='-only write' STORE_PAGE=FILE)
 	@scripts/bench-store $(PEERS) $(BUILD)/bench-store $(STORE_PAGE) $(STORE_FLAGS)
+
+.PHONY: bench-sqlite
+bench-sqlite: | toolchain ## run SQLite's speedtest1 on both page caches (SPEEDTEST1=FILE.c COUNT=6)
+	@scripts/bench-sqlite $(BUILD)/bench-sqlite '$(SPEEDTEST1)' $(COUNT)
 
 $(PEERS)/%: bench/peers/%/go.mod bench/peers/%/go.sum | toolchain
 	@echo "building $*, once (a minute or two)"

@@ -6,7 +6,9 @@ import (
 	"slices"
 )
 
-// checkCgo keeps cgo where a C toolchain is expected.
+// checkCgo keeps cgo where a C toolchain is expected. Modules nested in the tree
+// are not looked at: internal/sqlitehost, which proves the page cache by SQLite
+// itself, is one, so that the product needs neither SQLite nor a C compiler.
 func checkCgo(t *Tree) []Problem {
 	var out []Problem
 	for _, f := range t.files(func(f *File) bool { return !f.Package.under("cuda", "capi") }) {

@@ -28,7 +28,7 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		{"imports", "depend on the package that the picture allows, or draw the new arrow in the block ```imports of " + drawing + " and say there why it points that way", checkImports},
-		{"cgo", "move the driver call to cuda/ or the C export to capi/: every other package builds without a C compiler", checkCgo},
+		{"cgo", "move the driver call to cuda/ or the C export to capi/: every other package builds without a C compiler; a test program that cannot do without it, like internal/sqlitehost, is a module of its own", checkCgo},
 		{"package-comment", "give the package exactly one comment, in one file, that begins `Package NAME` (`Command NAME` for a main package)", checkPackageComments},
 		{"doc-comment", "write a comment above the exported name that begins with the name and gives units, ownership and errors; or do not export it", checkDocComments},
 		{"package-name", "name the package after the thing that it holds", checkPackageNames},

@@ -1,0 +1,4 @@
+// Package glue may not: internal is no excuse.
+package glue
+
+import "C"

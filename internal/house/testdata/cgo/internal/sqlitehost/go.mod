@@ -1,0 +1,3 @@
+module example.org/bad/internal/sqlitehost
+
+go 1.26
