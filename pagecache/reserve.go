@@ -52,9 +52,13 @@ func (p *Pool[K]) reserve(ctx context.Context, key K, n int, how Room, join bool
 	if r == nil {
 		return nil, f, err
 	}
+	defer func() {
+		if r.page == nil { // an error, or a panic of OnEvict
+			r.land(nil)
+		}
+	}()
 	buf, size, err := p.obtain(ctx, r.shard, n, how)
 	if err != nil {
-		r.land(nil)
 		return nil, nil, err
 	}
 	g := &page[K]{pool: p, buf: buf, size: size, first: node[K]{key: key, hash: r.hash}}
@@ -184,6 +188,7 @@ func (r *Reservation[K]) Publish() (*Frame, error) {
 	r.landLocked(&g.Frame)
 	s.mu.Unlock()
 	r.pool.room.signal() // a frame whose release may be waited for
+	r.pool.enforce()
 	return &g.Frame, nil
 }
 

@@ -133,21 +133,21 @@ func (p *Pool[K]) tryObtain(s *shard[K], n int, size int64) (Buffer, error) {
 
 // allocate takes memory for which there is room by the limit. The arena may
 // have none: it is shared, or holds slabs of another size.
-func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (Buffer, error) {
-	for {
-		b, err := p.arena.Alloc(n)
-		if err == nil {
+func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (b Buffer, err error) {
+	defer func() {
+		if b.slab != nil {
 			p.pages.Add(1)
-			return b, nil
+			return
 		}
-		if p.makeRoom(s) {
-			continue
-		}
-		if p.used.Add(-size) == 0 { // the arena's room is not in our hands
+		if p.used.Add(-size) == 0 && err != nil { // the arena's room is not in our hands
 			err = fmt.Errorf("%w (%w)", err, errNever)
 		}
 		p.room.signal()
-		return Buffer{}, err
+	}()
+	for {
+		if b, err = p.arena.Alloc(n); err == nil || !p.makeRoom(s) {
+			return b, err
+		}
 	}
 }
 
