@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"math"
 	"testing"
 	"unsafe"
 
@@ -69,7 +70,7 @@ func TestSizesOutsideTheContract(t *testing.T) {
 	t.Parallel()
 	mem := newArena(t, 1<<20)
 	for _, size := range [][2]int{
-		{0, 208}, {-4096, 208}, {256, 208}, {511, 208}, {1000, 208}, {65537, 208}, {131072, 208}, {-1 << 63, 208},
+		{0, 208}, {-4096, 208}, {256, 208}, {511, 208}, {1000, 208}, {65537, 208}, {131072, 208}, {math.MinInt, 208},
 		{4096, -1}, {4096, 0}, {4096, 7}, {4096, 300}, {4096, 1 << 30},
 	} {
 		_, err := plugin.Create(mem, size[0], size[1], true)

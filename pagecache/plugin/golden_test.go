@@ -177,3 +177,24 @@ func granted(t *testing.T, sizes ...int) int {
 	}
 	return 5000
 }
+
+// TestGroupBound: the sizes of a group add up to 0x7fff0000 at most. What the
+// first cache has taken, the second does not get.
+func TestGroupBound(t *testing.T) {
+	t.Parallel()
+	g := plugin.NewGroup(newArena(t, 1<<20))
+	var caches []*plugin.Cache
+	for range 2 {
+		c, err := g.Create(512, 8, true)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, c.Destroy()) })
+		caches = append(caches, c)
+	}
+	require.NoError(t, caches[0].Cachesize(0x7fff0000-20))
+	require.NoError(t, caches[1].Cachesize(1<<31-1))
+	for key := uint32(1); key <= 20; key++ {
+		_, ok, err := caches[1].Fetch(key, plugin.AllocateIfConvenient)
+		require.NoError(t, err)
+		require.Equal(t, key <= 18, ok, "90 percent of the 20 pages that were left: key %d", key)
+	}
+}
