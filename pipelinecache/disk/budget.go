@@ -22,7 +22,18 @@ const (
 	scanPuts = 16
 )
 
-// noteHit puts an artifact that was read in front.
+// notePut puts an artifact in front whose file was just written.
+func (s *Store) notePut(f pipelinecache.Fingerprint, bytes int64) {
+	if s.index == nil {
+		return
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.use(f, bytes, now).touched = now
+}
+
+// noteHit puts an artifact in front whose file was read.
 func (s *Store) noteHit(f pipelinecache.Fingerprint, bytes int64) {
 	if s.index == nil {
 		return

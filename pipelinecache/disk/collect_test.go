@@ -142,18 +142,18 @@ func TestCollect(t *testing.T) {
 			before := names(t, root)
 			dry := c.o
 			dry.DryRun = true
-			want, err := open(t, root, disk.Options{ReadOnly: true}).Collect(t.Context(), dry)
+			planned, err := open(t, root, disk.Options{ReadOnly: true}).Collect(t.Context(), dry)
 			require.NoError(t, err)
 			require.Equal(t, before, names(t, root))
-			requireReasons(t, c.reason, want)
-			require.Equal(t, c.kept, want.Kept)
+			requireReasons(t, c.reason, planned)
+			require.Equal(t, c.kept, planned.Kept)
 			// Open removes what is stale, whatever is collected then.
 			s := open(t, root, disk.Options{})
 			requireGone(t, root, before, "."+key(16).String()+".bin.tmp")
 			got, err := s.Collect(t.Context(), c.o)
 			require.NoError(t, err)
-			require.Equal(t, want.Kept, got.Kept)
-			require.Equal(t, want.KeptBytes, got.KeptBytes)
+			require.Equal(t, planned.Kept, got.Kept)
+			require.Equal(t, planned.KeptBytes, got.KeptBytes)
 			var gone []string
 			for n := range c.reason {
 				gone = append(gone, n)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,6 +149,25 @@ func TestOwnArtifacts(t *testing.T) {
 	wg.Wait()
 	require.Empty(t, found.errs)
 	require.Equal(t, uint64(256), s.Metrics().Hits)
+}
+
+// TestOutlivesItsCreator: who made a store may forget it while a worker uses it.
+func TestOutlivesItsCreator(t *testing.T) {
+	t.Parallel()
+	work, done := make(chan *disk.Store), make(chan error)
+	go func() {
+		s := <-work
+		err := s.Put(t.Context(), key(1), []byte("artifact"))
+		_, miss := s.Get(t.Context(), key(1))
+		done <- errors.Join(err, miss, s.Flush(t.Context()), s.Close())
+	}()
+	func() {
+		s, err := disk.Open(t.TempDir(), disk.Options{})
+		require.NoError(t, err)
+		work <- s
+	}()
+	runtime.GC() // nothing but the worker refers to it
+	require.NoError(t, <-done)
 }
 
 // TestDamageBesideWriters keeps damaging a file that others write and read: a

@@ -1,6 +1,7 @@
 package disk_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"os"
@@ -23,8 +24,7 @@ func damages(t testing.TB) map[string][]byte {
 	sound := frame(t, noise(1, 500))
 	flipped := append([]byte(nil), sound...)
 	flipped[100] ^= 1
-	footer := append([]byte(nil), sound...)
-	footer[len(footer)-1] = 0xA5
+	footer := append(sound[:len(sound)-digest.Size:len(sound)-digest.Size], bytes.Repeat([]byte{0xA5}, digest.Size)...)
 	return map[string][]byte{
 		"empty":    {},
 		"short":    sound[:31],

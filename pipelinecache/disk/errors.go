@@ -35,5 +35,10 @@ func typed(op string, err error) error {
 // unopenable tells whether an open failed because of what has the name: a link,
 // a directory, a device.
 func unopenable(err error) bool {
-	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO)
+	for _, is := range []error{syscall.ELOOP, syscall.EMLINK, syscall.EISDIR, syscall.ENXIO} { // EMLINK: a link on FreeBSD
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }

@@ -18,7 +18,8 @@ type index struct {
 type item struct {
 	f     pipelinecache.Fingerprint
 	bytes int64
-	// used is when that was, touched what the file's times say of it.
+	// used is when that was; touched is when the file's times said so last, or
+	// zero if nobody looked.
 	used, touched time.Time
 }
 
@@ -43,7 +44,7 @@ func itemOf(e *list.Element) *item { return e.Value.(*item) } //nolint:forcetype
 func (x *index) use(f pipelinecache.Fingerprint, bytes int64, now time.Time) *item {
 	e := x.by[f]
 	if e == nil {
-		e = x.order.PushFront(&item{f: f, touched: now})
+		e = x.order.PushFront(&item{f: f})
 		x.by[f] = e
 	}
 	it := itemOf(e)

@@ -118,7 +118,7 @@ func (s *Store) publish(f pipelinecache.Fingerprint, name string, bytes int64) e
 	if err := s.fs.Rename(name, artifactName(f)); err != nil {
 		return err
 	}
-	s.noteHit(f, bytes)
+	s.notePut(f, bytes)
 	s.mu.Lock()
 	s.pending[f] = struct{}{}
 	s.mu.Unlock()

@@ -27,7 +27,7 @@
 //
 // No answer makes it allocate by what a header announces: the buffer grows with
 // what arrives, to the longest frame at most. Compressed answers are neither
-// asked for nor unpacked.
+// asked for nor unpacked. No proxy is used.
 //
 // The frame's hash tells an artifact that was damaged on its way, not one that
 // somebody made: who can answer decides which kernels run. Use https where that
