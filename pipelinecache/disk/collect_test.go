@@ -77,7 +77,12 @@ func TestListAndVerify(t *testing.T) {
 	}))
 	require.Equal(t, before, visited)
 	require.Equal(t, before, names(t, root))
-	require.Zero(t, s.Metrics(), "a look is no use")
+	require.Zero(t, s.Metrics())
+	again, err := s.List(t.Context())
+	require.NoError(t, err)
+	for i, e := range entries {
+		require.True(t, e.Used.Equal(again[i].Used), "looking at %s was a use", e.Name)
+	}
 	require.ErrorIs(t, s.Verify(t.Context(), func(disk.Finding) error { return os.ErrProcessDone }), os.ErrProcessDone)
 }
 

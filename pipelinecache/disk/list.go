@@ -101,7 +101,9 @@ func (s *Store) Verify(ctx context.Context, visit func(Finding) error) error {
 		f := Finding{Entry: e}
 		if e.Kind == Artifact {
 			f.State, f.Err = s.examine(&f.Entry, &buf)
-			s.times.setUsed(e.Name, e.Used) // looking at it is no use of it
+			if s.times.used(e.Name).After(e.Used) {
+				s.times.setUsed(e.Name, e.Used) // looking at it is no use of it
+			}
 		}
 		if err := visit(f); err != nil {
 			return err
