@@ -21,6 +21,12 @@ func (p *Pool[K]) evictFrom(s *shard[K]) bool {
 		s.mu.Unlock()
 		return false
 	}
+	p.finish(s, g, state)
+	return true
+}
+
+// finish evicts a page that is dead and ours. It unlocks the shard.
+func (p *Pool[K]) finish(s *shard[K], g *page[K], state uint64) {
 	n := g.node
 	s.bury(g, state)
 	var r *Reservation[K]
@@ -38,7 +44,6 @@ func (p *Pool[K]) evictFrom(s *shard[K]) bool {
 	if r != nil {
 		p.onEvict(n.key, g.mem)
 	}
-	return true
 }
 
 // enforce evicts what exceeds the limit: after it was lowered, frames that
@@ -53,4 +58,52 @@ func (p *Pool[K]) evictTo(bytes func() int64) {
 			return
 		}
 	}
+}
+
+// candidates is how many slabs clearSlab looks at: pages in them may be
+// referenced.
+const candidates = 4
+
+// clearSlab evicts the pages of a slab with few buffers in use, all of another
+// size than the given one, so that the slab can be used for this size. It
+// tells whether any was evicted. It looks at every page, and makes room for as
+// many as fit into the slab.
+func (p *Pool[K]) clearSlab(size int64) bool {
+	slabs := p.arena.sparse(size, candidates)
+	if len(slabs) == 0 {
+		return false
+	}
+	pages := map[*slab][]*page[K]{}
+	for _, s := range slabs {
+		pages[s] = nil
+	}
+	for i := range p.shards {
+		for n := range p.shards[i].index.table.Load().all() {
+			if in, ok := pages[n.page.buf.slab]; ok {
+				pages[n.page.buf.slab] = append(in, n.page)
+			}
+		}
+	}
+	for _, s := range slabs {
+		if p.evictAll(pages[s]) {
+			return true
+		}
+	}
+	return false
+}
+
+// evictAll evicts those of the pages that nobody references, and tells whether
+// there were any.
+func (p *Pool[K]) evictAll(pages []*page[K]) (some bool) {
+	for _, g := range pages {
+		h := g.lockHome()
+		s := g.state.Load()
+		if s&(refMask|dead) != 0 || !g.state.CompareAndSwap(s, (s|dead)+1) {
+			h.mu.Unlock()
+			continue
+		}
+		p.finish(h, g, s)
+		some = true
+	}
+	return some
 }

@@ -1,8 +1,10 @@
 package pagecache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kvferry/kvferry"
 )
@@ -80,4 +82,34 @@ func (a *Arena) release(s *slab) error {
 		return fmt.Errorf("pagecache: free a slab of %d bytes: %w", len(s.mem), err)
 	}
 	return nil
+}
+
+// sparse returns up to n slabs of other sizes with few bytes in use, fewest
+// first. Slabs that are full are not among them.
+func (a *Arena) sparse(size int64, n int) []*slab {
+	type found struct {
+		slab *slab
+		used int64
+	}
+	var all []found
+	for i := range a.classes {
+		c := a.classes[i].Load()
+		if c == nil || c.size == size {
+			continue
+		}
+		c.mu.Lock()
+		for s := c.free; s != nil; s = s.next {
+			all = append(all, found{s, int64(s.used) * c.size})
+			if s.next == c.free {
+				break
+			}
+		}
+		c.mu.Unlock()
+	}
+	slices.SortFunc(all, func(x, y found) int { return cmp.Compare(x.used, y.used) })
+	var slabs []*slab
+	for _, f := range all[:min(n, len(all))] {
+		slabs = append(slabs, f.slab)
+	}
+	return slabs
 }

@@ -52,6 +52,12 @@ func (q *queue[K]) remove(p *page[K]) {
 // buys another round. A hit only counts in the frame's own word: there is no
 // list to reorder. Pages that are referenced when their turn comes are put
 // aside until their last release, so that nothing is looked at twice in vain.
+//
+// It was chosen by the traces in bench/peers/caches: of the pages asked for it
+// has more than LRU, 2Q and W-TinyLFU by Zipf distributions with and without
+// scans. A fifth of the bytes for the small queue instead of a tenth loses 0.6
+// points of 76 there, a twentieth gains 0.2. Where all reuse is recent, LRU is
+// better (63 against 55), and a fifth would gain 4 points.
 type policy[K comparable] struct {
 	small, main queue[K]
 	ghost       ghost

@@ -16,7 +16,9 @@ type Options[K comparable] struct {
 	// published, reserved, and deleted ones that are still referenced.
 	LimitBytes int64
 	// Arena provides the memory; the pool does not close it. nil means one of
-	// the pool's own, with the same limit and Allocator.
+	// the pool's own, with the same limit and Allocator. Pages of a new size
+	// may then cost more evictions than bytes, because a slab of other pages
+	// has to go as a whole; an arena that is larger than the pool has room.
 	Arena *Arena
 	// Allocator is for the pool's own arena; nil means Anonymous.
 	Allocator Allocator
@@ -46,6 +48,10 @@ func (o Options[K]) Validate() error {
 }
 
 const maxShards = 256
+
+// slabsPerPool is about how many slabs a full pool has: where pages have
+// several sizes, a slab is what goes over from one to another.
+const slabsPerPool = 64
 
 func (o *Options[K]) ensureDefaults() {
 	if o.Shards == 0 {
@@ -103,7 +109,8 @@ func New[K comparable](o Options[K]) (*Pool[K], error) {
 		s.index.init()
 	}
 	if p.arena == nil {
-		a, err := NewArena(ArenaOptions{LimitBytes: o.LimitBytes, Allocator: o.Allocator})
+		slab := min(max(o.LimitBytes/slabsPerPool, firstSlab), DefaultSlabBytes)
+		a, err := NewArena(ArenaOptions{LimitBytes: o.LimitBytes, SlabBytes: slab, Allocator: o.Allocator})
 		if err != nil {
 			return nil, err
 		}

@@ -132,7 +132,9 @@ func (p *Pool[K]) tryObtain(s *shard[K], n int, size int64) (Buffer, error) {
 }
 
 // allocate takes memory for which there is room by the limit. The arena may
-// have none: it is shared, or holds slabs of another size.
+// have none: it holds slabs of another size, or is shared. Evicting whatever
+// is next would empty slabs only after most pages were gone, so it begins with
+// the pages of the slab that is nearly empty anyway.
 func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (b Buffer, err error) {
 	defer func() {
 		if b.slab != nil {
@@ -145,7 +147,7 @@ func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (b Buffer, err error)
 		p.room.signal()
 	}()
 	for {
-		if b, err = p.arena.Alloc(n); err == nil || !p.makeRoom(s) {
+		if b, err = p.arena.Alloc(n); err == nil || !p.clearSlab(size) && !p.makeRoom(s) {
 			return b, err
 		}
 	}

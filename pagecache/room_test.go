@@ -330,3 +330,32 @@ func TestCallbackPanic(t *testing.T) {
 	insert(t, p, 2, 512)
 	require.NoError(t, p.Close())
 }
+
+// TestSizesChange: pages of a new size do not cost the whole cache, although
+// its memory is cut into other sizes; whatever is referenced stays.
+func TestSizesChange(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 20
+	p := newPool(t, Options[uint64]{LimitBytes: limit, Allocator: &counted{}})
+	pages := uint64(limit / 8192)
+	for k := range pages {
+		insert(t, p, k, 8192)
+	}
+	require.Zero(t, p.Metrics().Evictions)
+	insert(t, p, pages, 64<<10)
+	require.Less(t, p.Metrics().Evictions, pages/16)
+	for k := range uint64(2 * limit / (64 << 10)) {
+		insert(t, p, pages+1+k, 64<<10)
+		require.LessOrEqual(t, p.arena.Stats().HeldBytes, int64(limit))
+	}
+	audit(t, p)
+	m := p.Metrics()
+	require.Greater(t, m.Bytes, int64(limit*3/4))
+	for k := range pages { // and back
+		if !p.Contains(k) {
+			insert(t, p, k, 8192)
+		}
+	}
+	audit(t, p)
+	require.NoError(t, p.Close())
+}
