@@ -70,7 +70,7 @@ func kindOf(err error) string {
 	}{
 		{context.Canceled, "cancelled"}, {context.DeadlineExceeded, "timeout"},
 		{kvferry.ErrCorrupt, "corrupt"}, {kvferry.ErrNotFound, "not-found"},
-		{kvferry.ErrReadOnly, "read-only"}, {kvferry.ErrQuota, "quota"}, {kvferry.ErrNoSpace, "no-space"},
+		{kvferry.ErrReadOnly, "read-only"}, {kvferry.ErrPoisoned, "poisoned"}, {kvferry.ErrQuota, "quota"}, {kvferry.ErrNoSpace, "no-space"},
 		{kvferry.ErrOutOfMemory, "out-of-memory"}, {kvferry.ErrNotEmpty, "not-empty"},
 		{kvferry.ErrExists, "exists"}, {kvferry.ErrLayoutMismatch, "layout-mismatch"},
 		{kvferry.ErrIdentityMismatch, "identity-mismatch"}, {kvferry.ErrUnsupported, "unsupported"},

@@ -45,6 +45,7 @@ func (l leakTested) Run() (code int) {
 //	newer FILE             make a snapshot's record one of the next version
 //	spoil DIR DIGEST       damage a blob in a store of any kind
 //	model DIR              write a small model and its tokenizer
+//	kernel DIR ARTIFACT V  keep a kernel in a directory, set V to its fingerprint
 //	untar FILE DIR         unpack a .tar.gz of the test data
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -91,6 +92,7 @@ func params(t *testing.T, folder string, env ...string) testscript.Params {
 			"newer":     newerCommand,
 			"spoil":     spoilCommand,
 			"model":     modelCommand,
+			"kernel":    kernelCommand,
 			"untar":     untarCommand,
 		},
 	}
