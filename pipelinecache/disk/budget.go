@@ -113,7 +113,7 @@ func (s *Store) mergeLocked(all []vfs.Info) {
 	for _, it := range items {
 		next.use(it.f, it.bytes, it.used).touched = it.touched
 	}
-	s.index = next
+	*s.index = *next // whether there is an index is asked without mu
 	s.scanIn = max(scanPuts, len(items)/4)
 }
 
