@@ -48,6 +48,7 @@ func BenchmarkGetSharedTopParallel(b *testing.B) {
 	ctx := b.Context()
 	var workers atomic.Int64
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		i := int(workers.Add(1)) * 997
 		for pb.Next() {

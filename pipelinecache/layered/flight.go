@@ -24,7 +24,7 @@ type shard struct {
 	hits           []uint64
 	misses, joined uint64
 
-	_ [56]byte // keep neighbours' locks on other pairs of cache lines
+	_ [64]byte // keep neighbours' locks on other pairs of cache lines
 }
 
 // busy is a fingerprint that somebody asks the lower layers for, or puts. It goes

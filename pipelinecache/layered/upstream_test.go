@@ -129,6 +129,7 @@ func replay(t *testing.T, trace pipelinetest.Trace) {
 	var layers []*memory.Store
 	var stores []pipelinecache.Store
 	for _, l := range trace.Head.Layers {
+		require.Positive(t, min(l[0], l[1]), "0 is another limit there")
 		m := mem(t, memory.Options{ShardEntries: l[0], ShardBytes: int64(l[1])})
 		layers, stores = append(layers, m), append(stores, m)
 	}

@@ -62,6 +62,7 @@ func BenchmarkGetSharedParallel(b *testing.B) {
 			ctx := b.Context()
 			var workers atomic.Int64
 			b.ReportAllocs()
+			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				i := int(workers.Add(1)) * 7919
 				for pb.Next() {
@@ -74,6 +75,23 @@ func BenchmarkGetSharedParallel(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkGetSharedContended hits one artifact from as many goroutines as -cpu
+// says: all want the same lock.
+func BenchmarkGetSharedContended(b *testing.B) {
+	s, all := filled(b, 1)
+	ctx := b.Context()
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := s.GetShared(ctx, all[0]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
 // BenchmarkGet copies each artifact.

@@ -36,7 +36,7 @@ func TestOptions(t *testing.T) {
 	var o memory.Options
 	o.EnsureDefaults()
 	require.Equal(t, memory.Options{ShardEntries: 256, ShardBytes: 16 << 20}, o)
-	_, err := memory.New(memory.Options{ShardEntries: 1 << 31})
+	_, err := memory.New(memory.Options{ShardEntries: 1 << 30})
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 }
 
