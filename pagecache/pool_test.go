@@ -51,12 +51,11 @@ func audit[K comparable](t testing.TB, p *Pool[K]) {
 		for n := range s.index.table.Load().all() {
 			g := n.page
 			state := g.state.Load()
-			require.Same(t, n, g.node)
-			require.Same(t, s, g.home.Load())
-			require.Zero(t, state&(dead|freed))
-			require.Equal(t, g.where == asideS || g.where == asideM, state&parked != 0)
-			require.NotEqual(t, uint8(nowhere), g.where)
-			require.Same(t, g, s.find(n.hash, n.key))
+			aside := g.where == asideS || g.where == asideM
+			if g.node != n || g.home.Load() != s || s.find(n.hash, n.key) != g || state&(dead|freed) != 0 ||
+				aside != (state&parked != 0) || g.where == nowhere {
+				require.Failf(t, "page is not as its shard has it", "%+v", g)
+			}
 			live++
 			count[g.where]++
 			bytes[g.where] += g.size
@@ -68,7 +67,9 @@ func audit[K comparable](t testing.TB, p *Pool[K]) {
 			require.Equal(t, bytes[where], q.bytes)
 			n := 0
 			for g := q.head; g != nil; g = g.next {
-				require.Equal(t, uint8(where), g.where)
+				if g.where != uint8(where) {
+					require.Fail(t, "page is in a queue that it does not know of")
+				}
 				n++
 			}
 			require.Equal(t, q.len, n)

@@ -161,21 +161,21 @@ func (r *Reservation[K]) Bytes() []byte {
 	return r.page.mem
 }
 
-// end makes sure that a reservation ends once.
-func (r *Reservation[K]) end() error {
+// end tells whether the caller is the one to end the reservation.
+func (r *Reservation[K]) end() bool {
 	if r.over.Swap(true) {
-		return fmt.Errorf("pagecache: a reservation that was published or abandoned before: %w", kvferry.ErrInvalid)
+		return false
 	}
 	r.pool.reserved.Add(-1)
-	return nil
+	return true
 }
 
 // Publish lets everybody find the page and returns its frame, with a reference
 // that the caller must release. Nothing may write to it any more. In a pool
 // that was closed meanwhile the page is given up: ErrClosed.
 func (r *Reservation[K]) Publish() (*Frame, error) {
-	if err := r.end(); err != nil {
-		return nil, err
+	if !r.end() {
+		return nil, fmt.Errorf("pagecache: publish what was published or abandoned before: %w", kvferry.ErrInvalid)
 	}
 	g, s := r.page, r.shard
 	s.mu.Lock()
@@ -196,7 +196,7 @@ func (r *Reservation[K]) Publish() (*Frame, error) {
 // try. Nobody may write to the memory any more. After the end of the
 // reservation it does nothing, so that it can be deferred.
 func (r *Reservation[K]) Abandon() {
-	if r.end() == nil {
+	if r.end() {
 		r.drop().Release()
 	}
 }
@@ -204,7 +204,7 @@ func (r *Reservation[K]) Abandon() {
 // AbandonAfter gives up the reservation like Abandon, and its memory once e is
 // done, because until then a copy may write to it.
 func (r *Reservation[K]) AbandonAfter(e Event) {
-	if r.end() == nil {
+	if r.end() {
 		r.drop().ReleaseAfter(e)
 	}
 }

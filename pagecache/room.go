@@ -162,9 +162,12 @@ func (p *Pool[K]) makeRoom(s *shard[K]) bool {
 // discard frees the memory of a page that nobody can reach any more.
 func (p *Pool[K]) discard(g *page[K]) {
 	if err := p.arena.Free(g.buf); err != nil {
-		p.freeErr.CompareAndSwap(nil, &err)
+		p.keep(err)
 	}
 	p.pages.Add(-1)
 	p.used.Add(-g.size)
 	p.room.signal()
 }
+
+// keep remembers the first error of the allocator for Close.
+func (p *Pool[K]) keep(err error) { p.freeErr.CompareAndSwap(nil, &err) }
