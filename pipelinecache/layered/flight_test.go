@@ -138,6 +138,45 @@ func TestCancelledFollower(t *testing.T) {
 	})
 }
 
+// TestCancelledBetweenLayers: a get that is cancelled asks no further layer.
+func TestCancelledBetweenLayers(t *testing.T) {
+	t.Parallel()
+	for at := range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var layers []pipelinecache.Store
+		asked := 0
+		for i := range 3 {
+			layers = append(layers, &double{Store: mem(t, memory.Options{}), get: func(context.Context, pipelinecache.Fingerprint) ([]byte, error) {
+				asked++
+				if i == at {
+					cancel()
+				}
+				return nil, kvferry.ErrNotFound
+			}})
+		}
+		s := layered.New(layers...)
+		_, err := s.Get(ctx, key(1))
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, kvferry.ErrNotFound)
+		require.Equal(t, at+1, asked)
+		require.Zero(t, s.Busy())
+	}
+}
+
+// TestNothingStays: fingerprints that nobody asks for or puts any more cost no
+// memory.
+func TestNothingStays(t *testing.T) {
+	t.Parallel()
+	s := layered.New(mem(t, memory.Options{ShardBytes: 4}), mem(t, memory.Options{}))
+	for k := range byte(100) {
+		_, err := s.Get(t.Context(), key(k))
+		require.ErrorIs(t, err, kvferry.ErrNotFound)
+		put(t, s, key(k), "kept")
+		require.ErrorIs(t, s.Put(t.Context(), key(k), []byte("too long")), kvferry.ErrQuota)
+	}
+	require.Zero(t, s.Busy())
+}
+
 // TestPanickingLeader: a panic in a layer is the leader's own; the others ask
 // again.
 func TestPanickingLeader(t *testing.T) {
@@ -166,6 +205,7 @@ func TestPanickingLeader(t *testing.T) {
 		require.Equal(t, "layer", <-leader)
 		require.Equal(t, answer{artifact: "artifact"}, <-follower)
 		put(t, s, key(1), "free") // nothing is left locked
+		require.Zero(t, s.Busy())
 	})
 }
 

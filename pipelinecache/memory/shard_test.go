@@ -106,3 +106,28 @@ func TestSaturation(t *testing.T) {
 	}, s.Metrics())
 	require.Equal(t, []EvictionReport{{Entries: 1, Bytes: 4, Reason: EntryLimit}}, s.EvictionReports())
 }
+
+// TestRoom: what is evicted, refused or replaced leaves its entry to the next,
+// and keeps no artifact alive.
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	const entries = 5
+	s, err := New(Options{ShardEntries: entries, ShardBytes: 100})
+	require.NoError(t, err)
+	sh, ctx := &s.shards[0], context.Background()
+	for i := range 1000 {
+		f := pipelinecache.Fingerprint{0, byte(i), byte(i >> 8)}
+		require.NoError(t, s.Put(ctx, f, make([]byte, 1+i%30)))
+		if i%3 == 0 {
+			require.Error(t, s.Put(ctx, f, make([]byte, 101)))
+		}
+		held := uint64(0)
+		for _, e := range sh.entries {
+			held += uint64(len(e.artifact))
+		}
+		require.Equal(t, sh.bytes, held)
+	}
+	require.LessOrEqual(t, len(sh.entries), 1+entries)
+	require.Len(t, sh.links, len(sh.entries))
+	require.Len(t, sh.index, 16)
+}
