@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func directories(t *testing.T) []directory {
 		if folder == "" {
 			continue
 		}
-		paths, err := filepath.Glob(filepath.Join(folder, "vyre-*.json"))
+		paths, err := filepath.Glob(filepath.Join(folder, "*.json"))
 		require.NoError(t, err)
 		for _, p := range paths {
 			text, err := os.ReadFile(p)
@@ -82,7 +83,7 @@ func TestGolden(t *testing.T) {
 	legacies := 0
 	for _, d := range directories(t) {
 		t.Run(d.Name, func(t *testing.T) {
-			legacy := d.Producer == "vyre-runtime 0.6.5"
+			legacy := strings.HasPrefix(d.Producer, "vyre-runtime 0.6.")
 			files := d.files(t)
 			require.Len(t, files, len(d.Write.Entries))
 			for _, e := range d.Write.Entries {

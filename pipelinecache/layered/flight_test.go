@@ -143,6 +143,7 @@ func TestCancelledBetweenLayers(t *testing.T) {
 	t.Parallel()
 	for at := range 2 {
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		var layers []pipelinecache.Store
 		asked := 0
 		for i := range 3 {

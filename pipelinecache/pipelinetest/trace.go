@@ -6,8 +6,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -131,8 +133,9 @@ func (x *Text) UnmarshalText(b []byte) error {
 }
 
 // Traces returns the traces of a kind ("memory", "layered" or "disk") in the
-// folders, each of which has some; a folder without a name is left out. The
-// files are vyre-trace-KIND-*.jsonl.gz.
+// folders. The first has some; the others may have none, and one without a name
+// is left out. The files are *.jsonl.gz, or *.jsonl; what their first line does
+// not call a trace is not looked at.
 func Traces(t testing.TB, kind string, folders ...string) []Trace {
 	t.Helper()
 	var all []Trace
@@ -140,30 +143,55 @@ func Traces(t testing.TB, kind string, folders ...string) []Trace {
 		if folder == "" {
 			continue
 		}
-		paths, err := filepath.Glob(filepath.Join(folder, "vyre-trace-"+kind+"-*.jsonl.gz"))
+		entries, err := os.ReadDir(folder)
 		require.NoError(t, err)
-		require.NotEmpty(t, paths, "no traces of kind %s in %s", kind, folder)
-		for _, p := range paths {
-			all = append(all, readTrace(t, kind, p))
+		for _, e := range entries {
+			path := filepath.Join(folder, e.Name())
+			if !strings.HasSuffix(strings.TrimSuffix(path, ".gz"), ".jsonl") {
+				continue
+			}
+			if text := unpack(t, path); kindOf(text) == kind {
+				all = append(all, readTrace(t, path, text))
+			}
 		}
+		require.NotEmpty(t, all, "no traces of kind %s in %s", kind, folder)
 	}
 	return all
 }
 
-func readTrace(t testing.TB, kind, path string) Trace {
+func unpack(t testing.TB, path string) []byte {
 	t.Helper()
-	packed, err := os.ReadFile(path)
+	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	require.NoError(t, err)
+	if filepath.Ext(path) == ".gz" {
+		r, err := gzip.NewReader(bytes.NewReader(b))
+		require.NoError(t, err)
+		b, err = io.ReadAll(r)
+		require.NoError(t, err)
+	}
+	return b
+}
+
+// kindOf returns what the first line says; nothing if it is another's.
+func kindOf(text []byte) string {
+	var h Head
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	if json.Unmarshal(first, &h) != nil {
+		return ""
+	}
+	return h.Trace
+}
+
+func readTrace(t testing.TB, path string, text []byte) Trace {
+	t.Helper()
 	trace := Trace{Name: filepath.Base(path)}
-	lines := bufio.NewScanner(r)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, 1<<20)
 	next := func(to any) {
 		require.True(t, lines.Scan(), "%s ends early", path)
 		require.NoError(t, json.Unmarshal(lines.Bytes(), to), "%s: %s", path, lines.Text())
 	}
 	next(&trace.Head)
-	require.Equal(t, kind, trace.Head.Trace)
 	for i := range trace.Head.Ops {
 		var s Step
 		next(&s)
