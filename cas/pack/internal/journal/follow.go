@@ -30,7 +30,7 @@ func (j *Journal) followLocked(ctx context.Context, apply func(Tx) error) error 
 		if err != nil {
 			return err
 		}
-		if err := j.applyLocked(ctx, j.limitLocked(word, w), apply); err != nil {
+		if err := j.applyLocked(ctx, word, w, apply); err != nil {
 			return closing(next, err)
 		}
 		switch {
@@ -101,27 +101,44 @@ func (j *Journal) limitLocked(word uint64, w words) int64 {
 	return max(w.committed, j.cur.off)
 }
 
-// applyLocked applies the transactions up to limit.
-func (j *Journal) applyLocked(ctx context.Context, limit int64, apply func(Tx) error) error {
+// applyLocked applies the transactions that count.
+func (j *Journal) applyLocked(ctx context.Context, word uint64, now words, apply func(Tx) error) error {
+	limit := j.limitLocked(word, now)
 	w := &walker{scanner: j.scan, generation: j.g.generation, intact: limit, skip: j.lenient()}
 	w.r, w.salt, w.end = j.g.f, j.g.salt(), limit
 	w.lost = func(l *LostError, _ bool) { j.noteLocked(l) }
-	if j.tail.loose && limit != j.tail.end && limit > j.cur.off {
-		// Somebody appended behind a tail that nobody had confirmed.
-		w.forget()
-		var flaw formatError
-		if _, err := w.next(j.cur); errors.As(err, &flaw) {
-			return ErrRebased
-		}
-		j.tail = tail{dropped: j.tail.dropped}
+	err := j.confirmLocked(w, now.committed)
+	if err != nil {
+		return err
 	}
-	var err error
 	if j.cur.off < limit {
 		j.cur, err = w.walk(ctx, j.cur, func(c cursor, f found) error { return j.takeLocked(c, f, apply) })
 	}
 	j.scan = w.scanner
 	j.bytes.Store(limit - firstTx)
 	return err
+}
+
+// confirmLocked looks at a tail that nobody had confirmed once more was committed
+// than before: what was applied of it may be what was committed then, or have
+// been taken back.
+func (j *Journal) confirmLocked(w *walker, committed int64) error {
+	from := j.tail.confirmed
+	if !j.tail.loose || committed <= from.off {
+		return nil
+	}
+	if j.cur.off > from.off {
+		w.forget()
+		same, err := w.passes(from, j.cur, committed)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return ErrRebased
+		}
+	}
+	j.tail = tail{dropped: j.tail.dropped}
+	return nil
 }
 
 // takeLocked applies one transaction, unless it is known: a successor begins

@@ -116,10 +116,11 @@ type view struct {
 // tail is what a journal open for reading knows without the words: where the
 // log ended when it was opened. Nobody has confirmed that end yet.
 type tail struct {
-	loose   bool
-	word    uint64 // while this is the word, end is the end
-	end     int64
-	dropped map[int64]bool
+	loose     bool
+	confirmed cursor // what was committed then
+	word      uint64 // while this is the word, end is the end
+	end       int64
+	dropped   map[int64]bool
 }
 
 // lenient tells whether damage is skipped.

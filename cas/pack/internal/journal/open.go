@@ -190,7 +190,7 @@ func (j *Journal) openTail(ctx context.Context, g *generation) error {
 	defer j.mu.Unlock()
 	j.enterLocked(g)
 	j.noteLocked(s.lost...)
-	j.tail = tail{loose: s.end.off > s.words.committed, word: word, end: s.end.off, dropped: s.dropped}
+	j.tail = tail{loose: s.end.off > s.words.committed, confirmed: s.confirmed, word: word, end: s.end.off, dropped: s.dropped}
 	j.applied = g.first - 1
 	return nil
 }

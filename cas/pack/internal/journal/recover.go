@@ -10,11 +10,14 @@ import (
 
 // survey is what a whole generation was found to hold.
 type survey struct {
-	end     cursor
-	words   words
-	dropped map[int64]bool // transactions that Verify does not vouch for
-	lost    []error
-	tidy    bool // nothing but the durable word, or a successor that was not made, is wrong
+	end   cursor
+	words words
+	// confirmed is where the words say that it ended, or the place before.
+	confirmed cursor
+	dropped   map[int64]bool // transactions that Verify does not vouch for
+	cut       bool           // the log goes on behind end with what nobody had confirmed
+	lost      []error
+	tidy      bool // nothing but the durable word, or a successor that was not made, is wrong
 }
 
 // survey reads all transactions of a generation.
@@ -33,7 +36,11 @@ func (j *Journal) survey(ctx context.Context, f vfs.File, h header) (*survey, er
 	var open []cursor // unordered ones that may be the last before a crash
 	w := j.walker(f, h, info.Size, s.words.durable)
 	w.lost = func(l *LostError, _ bool) { s.lost = append(s.lost, l) }
+	s.confirmed = h.start()
 	s.end, err = w.walk(ctx, h.start(), func(c cursor, f found) error {
+		if f.next.off <= s.words.committed {
+			s.confirmed = f.next
+		}
 		for len(open) > 0 && open[0].off < f.durable {
 			open = open[1:]
 		}
@@ -58,7 +65,7 @@ func (j *Journal) survey(ctx context.Context, f vfs.File, h header) (*survey, er
 		return nil, err
 	}
 	s.tidy = whole && zeros && !s.words.suspect && s.words.committed == s.end.off &&
-		s.words.durable <= s.end.off && len(s.dropped) == 0 && len(s.lost) == 0
+		s.words.durable <= s.end.off && len(s.dropped) == 0 && !s.cut && len(s.lost) == 0
 	return &s, nil
 }
 
@@ -85,7 +92,10 @@ func (j *Journal) walker(f vfs.File, h header, end, intact int64) *walker {
 		intact: intact, skip: j.lenient(), lost: func(*LostError, bool) {}}
 }
 
-// verify asks about the transactions at open.
+// verify asks about the transactions at open. One behind the committed ones that
+// Verify does not vouch for was never confirmed, and so was nothing after it: the
+// log ends before it. It may also be one that a living process is about to
+// complete; then who only reads comes to it once it is.
 func (j *Journal) verify(ctx context.Context, w *walker, open []cursor, s *survey) error {
 	if j.o.Verify == nil {
 		return nil
@@ -98,6 +108,10 @@ func (j *Journal) verify(ctx context.Context, w *walker, open []cursor, s *surve
 		good, err := j.o.Verify(ctx, Tx{Seq: f.seq, Flags: f.flags, Payload: f.payload})
 		if err != nil {
 			return fmt.Errorf("journal: verify transaction %d: %w", f.seq, err)
+		}
+		if !good && c.off >= s.words.committed {
+			s.end, s.cut = c, true
+			return nil
 		}
 		if !good {
 			if s.dropped == nil {
@@ -161,7 +175,11 @@ func (j *Journal) salvage(ctx context.Context, b *builder, f vfs.File, h header,
 	if err != nil {
 		return err
 	}
-	w := j.walker(f, h, info.Size, s.words.durable)
+	end := info.Size
+	if s.cut {
+		end = s.end.off
+	}
+	w := j.walker(f, h, end, s.words.durable)
 	w.lost = func(l *LostError, _ bool) {
 		if l.Last >= l.First && failed == nil {
 			failed = b.add(txHead{seq: l.Last, flags: void}, nil)

@@ -74,6 +74,22 @@ func (w *walker) walk(ctx context.Context, c cursor, visit func(c cursor, f foun
 	}
 }
 
+// passes tells whether the transactions from c up to end lead to the place to.
+func (w *walker) passes(c, to cursor, end int64) (bool, error) {
+	for c.off < end && c != to {
+		f, err := w.next(c)
+		var flaw formatError
+		if errors.As(err, &flaw) {
+			return false, nil
+		}
+		if err != nil {
+			return false, w.unreadable(c.off, err)
+		}
+		c = f.next
+	}
+	return c == to, nil
+}
+
 func (w *walker) unreadable(off int64, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("journal: %w: log %016x was cut off before %d", kvferry.ErrCorrupt, w.generation, w.end)
