@@ -230,6 +230,25 @@ func TestRekey(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
+// TestHits: hits are counted exactly, also beyond what a frame's word holds, and
+// cost no memory.
+func TestHits(t *testing.T) {
+	p := newPool(t, Options[int]{LimitBytes: 1 << 20})
+	f, err := p.Insert(t.Context(), 1, []byte("x"), Wait)
+	require.NoError(t, err)
+	defer f.Release()
+	const many = 1<<31 - 500
+	f.state.Add(many * hitOne)
+	require.Zero(t, testing.AllocsPerRun(999, func() {
+		if g, ok := p.Get(1); ok {
+			g.Release()
+		}
+	}))
+	require.EqualValues(t, many+1000, p.Metrics().Hits)
+	require.True(t, p.Delete(1))
+	require.EqualValues(t, many+1000, p.Metrics().Hits)
+}
+
 // TestRange: every page comes once, referenced, and looking is no use.
 func TestRange(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,8 @@ const (
 	// Wait waits until frames are released. Who waits while holding frames
 	// that others wait for needs a context that ends.
 	Wait Room = iota
-	// Refuse returns ErrOutOfMemory.
+	// Refuse returns ErrOutOfMemory. By then everything that could be evicted
+	// was; memory that others are just freeing is not waited for.
 	Refuse
 )
 
