@@ -136,6 +136,21 @@ func TestBudgetNoticesOthers(t *testing.T) {
 	require.Equal(t, uint64(5*fileBytes), s.Metrics().CachedBytes)
 }
 
+// TestBudgetKeepsWhatWasPut, even if others used everything else since.
+func TestBudgetKeepsWhatWasPut(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	s := open(t, root, disk.Options{BudgetBytes: 2 * fileBytes})
+	put100(t, s, 0)
+	put100(t, s, 1)
+	for i := range 2 {
+		require.NoError(t, os.Chtimes(file(root, key(i)), time.Now().Add(time.Duration(i+1)*time.Minute), time.Time{}))
+	}
+	put100(t, s, 2)
+	requireKept(t, root, 1, 2)
+	require.Equal(t, uint64(2), s.Metrics().Entries)
+}
+
 // TestBudgetPassesOver: what cannot be removed stays, and others go instead.
 func TestBudgetPassesOver(t *testing.T) {
 	t.Parallel()
