@@ -108,7 +108,7 @@ func TestModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, uint64(c.entries)))
 		s := open(t, memory.Options{ShardEntries: c.entries, ShardBytes: int64(c.bytes)})
 		m := &model{entries: c.entries, bytes: c.bytes}
-		for i := range 1500 {
+		for i := range 1000 {
 			f := key(0, byte(r.IntN(c.keys)))
 			if r.IntN(2) == 0 {
 				size, hit := m.get(f)

@@ -60,7 +60,9 @@ func (sh *shard) latest() EvictionReport {
 func (s *Store) Metrics() pipelinecache.Metrics {
 	var sum pipelinecache.Metrics
 	for i := range s.shards {
-		sum = sum.Add(s.shards[i].metrics())
+		if m := s.shards[i].metrics(); m != (pipelinecache.Metrics{}) { // most of a small cache
+			sum = sum.Add(m)
+		}
 	}
 	return sum
 }
