@@ -5,7 +5,8 @@
 //
 // SQLite calls C, and C calls Go: a cache is a number there, a page is an index
 // that lies in the page's header. The C side keeps no pages; it holds back
-// unpins until the next call, which carries them along.
+// unpins until the cache's next call, which carries them along. A cache at rest
+// may so keep up to 64 pages longer than SQLite needs them.
 package sqlitehost
 
 // #cgo darwin LDFLAGS: -Wl,-undefined,dynamic_lookup
