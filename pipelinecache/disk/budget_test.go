@@ -101,6 +101,36 @@ func TestBudgetOrderOutlivesProcess(t *testing.T) {
 	requireKept(t, root, 0, 3, 4)
 }
 
+// TestHitsRenewAccessTime once an hour, for file systems that do not; a put does
+// not need it.
+func TestHitsRenewAccessTime(t *testing.T) {
+	t.Parallel()
+	d := vfs.NewDisk()
+	times := &disk.Times{Used: map[string]time.Time{}}
+	s, err := disk.OpenFSTimes(d.Process(), disk.Options{BudgetBytes: 4 * fileBytes}, times)
+	require.NoError(t, err)
+	put100(t, s, 0)
+	put100(t, s, 1)
+	requireHas(t, s, key(0), noise(0, 100))
+	require.Zero(t, times.Sets, "their files are new")
+
+	name := key(1).String() + ".bin"
+	times.Used[name] = time.Now().Add(time.Hour) // what the system says is later than the change
+	later, err := disk.OpenFSTimes(d.Process(), disk.Options{BudgetBytes: 4 * fileBytes}, times)
+	require.NoError(t, err)
+	requireHas(t, later, key(1), noise(1, 100))
+	require.Zero(t, times.Sets, "it was renewed within the hour")
+
+	plain, err := disk.OpenFS(d.Process(), disk.Options{})
+	require.NoError(t, err)
+	put100(t, plain, 2) // behind the back of the other two
+	for range 3 {
+		requireHas(t, later, key(2), noise(2, 100))
+	}
+	require.Equal(t, 1, times.Sets)
+	require.Less(t, time.Since(times.Used[key(2).String()+".bin"]), time.Hour)
+}
+
 // TestBudgetNoticesOthers: files that other processes put count, those that they
 // used stay, those that they removed are forgotten.
 func TestBudgetNoticesOthers(t *testing.T) {

@@ -13,11 +13,29 @@ func OpenFS(f vfs.FS, o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return open(f, noTimes{}, o)
+	return open(f, &Times{}, o)
 }
 
-type noTimes struct{}
+// OpenFSTimes is OpenFS with access times.
+func OpenFSTimes(f vfs.FS, o Options, t *Times) (*Store, error) {
+	o.EnsureDefaults()
+	return open(f, t, o)
+}
 
-func (noTimes) used(string) time.Time     { return time.Time{} }
-func (noTimes) setUsed(string, time.Time) {}
-func (noTimes) Close() error              { return nil }
+// Times are access times that only the store sets.
+type Times struct {
+	Used map[string]time.Time
+	Sets int
+}
+
+func (t *Times) used(name string) time.Time { return t.Used[name] }
+
+func (t *Times) setUsed(name string, at time.Time) {
+	if t.Used != nil {
+		t.Used[name] = at
+	}
+	t.Sets++
+}
+
+// Close does nothing.
+func (t *Times) Close() error { return nil }
