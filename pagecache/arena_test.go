@@ -303,7 +303,7 @@ func TestArenaConcurrent(t *testing.T) {
 
 func BenchmarkArena(b *testing.B) {
 	a := newArena(b, ArenaOptions{LimitBytes: 64 << 20})
-	b.Run("op=alloc+free/size=4KiB", func(b *testing.B) {
+	b.Run("op=alloc+free/size=4KiB/goroutines=1", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			buf, err := a.Alloc(4096)
@@ -312,7 +312,7 @@ func BenchmarkArena(b *testing.B) {
 			}
 		}
 	})
-	b.Run("op=alloc+free/size=4KiB/parallel", func(b *testing.B) {
+	b.Run("op=alloc+free/size=4KiB/goroutines=GOMAXPROCS", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {

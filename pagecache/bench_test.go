@@ -49,7 +49,7 @@ func BenchmarkHit(b *testing.B) {
 		hash func(key) uint64
 	}{{"own", hashOf}, {"maphash", nil}} {
 		p, keys := filledPool(b, c.hash)
-		b.Run("hash="+c.name, func(b *testing.B) {
+		b.Run("hash="+c.name+"/goroutines=1", func(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
@@ -61,7 +61,7 @@ func BenchmarkHit(b *testing.B) {
 				i += 7
 			}
 		})
-		b.Run("hash="+c.name+"/parallel", func(b *testing.B) {
+		b.Run("hash="+c.name+"/goroutines=GOMAXPROCS", func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := 0; pb.Next(); i += 7 {
@@ -73,7 +73,7 @@ func BenchmarkHit(b *testing.B) {
 				}
 			})
 		})
-		b.Run("hash="+c.name+"/parallel/same", func(b *testing.B) {
+		b.Run("hash="+c.name+"/goroutines=GOMAXPROCS/keys=1", func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

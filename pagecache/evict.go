@@ -62,7 +62,7 @@ func (p *Pool[K]) evictTo(bytes func() int64) {
 
 // candidates is how many slabs clearSlab looks at: pages in them may be
 // referenced.
-const candidates = 4
+const candidates = 16
 
 // clearSlab evicts the pages of a slab with few buffers in use, all of another
 // size than the given one, so that the slab can be used for this size. It

@@ -127,12 +127,12 @@ func TestGhost(t *testing.T) {
 // event, a deletion or a higher limit, and lets go with its context.
 func TestWaitForRoom(t *testing.T) {
 	t.Parallel()
-	happened := make(chan struct{})
+	event := &flag{}
 	for name, free := range map[string]func(p *Pool[uint64], f *Frame, r *Reservation[uint64]){
 		"release":  func(_ *Pool[uint64], f *Frame, _ *Reservation[uint64]) { f.Release() },
 		"abandon":  func(_ *Pool[uint64], _ *Frame, r *Reservation[uint64]) { r.Abandon() },
 		"resize":   func(p *Pool[uint64], _ *Frame, _ *Reservation[uint64]) { _ = p.Resize(3 * 512) },
-		"event":    func(_ *Pool[uint64], f *Frame, _ *Reservation[uint64]) { f.ReleaseAfter(Closed(happened)) },
+		"event":    func(_ *Pool[uint64], f *Frame, _ *Reservation[uint64]) { f.ReleaseAfter(event) },
 		"deletion": func(p *Pool[uint64], f *Frame, _ *Reservation[uint64]) { p.Delete(1); f.Release() },
 		"publish": func(_ *Pool[uint64], _ *Frame, r *Reservation[uint64]) {
 			if f, err := r.Publish(); err == nil {
@@ -170,8 +170,10 @@ func TestWaitForRoom(t *testing.T) {
 			})
 			until(t, func() bool { return p.room.waiting.Load() == 1 })
 			free(p, f, r)
-			if name == "event" {
-				close(happened)
+			if name == "event" { // asked again and again, by nobody but who waits
+				asked := event.asked.Load()
+				until(t, func() bool { return event.asked.Load() > asked+5 })
+				event.done.Store(true)
 			}
 			wg.Wait()
 			require.EqualValues(t, 2, p.Metrics().Waits)
@@ -349,6 +351,13 @@ func TestSizesChange(t *testing.T) {
 		insert(k, 8192)
 	}
 	require.Zero(t, p.Metrics().Evictions)
+	var held []*Frame
+	for k := range uint64(100) { // more than a slab of them
+		f, ok := p.Get(k)
+		require.True(t, ok)
+		pattern(f.Bytes(), k)
+		held = append(held, f)
+	}
 	insert(pages, 64<<10)
 	require.Less(t, p.Metrics().Evictions, pages/16)
 	for k := range uint64(2 * limit / (64 << 10)) {
@@ -358,6 +367,11 @@ func TestSizesChange(t *testing.T) {
 	audit(t, p)
 	m := p.Metrics()
 	require.Greater(t, m.Bytes, int64(limit*3/4))
+	for k, f := range held {
+		require.True(t, p.Contains(uint64(k)))
+		require.True(t, patterned(f.Bytes(), uint64(k)))
+		f.Release()
+	}
 	for k := range pages { // and back
 		if !p.Contains(k) {
 			insert(k, 8192)
