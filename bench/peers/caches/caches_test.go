@@ -79,25 +79,27 @@ func content() page {
 func BenchmarkHit(b *testing.B) {
 	trace := zipf(1, pages/2, 1.01)
 	for _, c := range subjects {
-		cache := c.make(b, pages)
-		fill(cache)
-		b.Run("cache="+c.name+"/goroutines=1", func(b *testing.B) {
-			b.ReportAllocs()
-			i, missed := 0, 0
-			for b.Loop() {
-				if !cache.get(trace[i&(length-1)]) {
-					missed++
+		b.Run("cache="+c.name, func(b *testing.B) {
+			cache := c.make(b, pages)
+			fill(cache)
+			b.Run("goroutines=1", func(b *testing.B) {
+				b.ReportAllocs()
+				i, missed := 0, 0
+				for b.Loop() {
+					if !cache.get(trace[i&(length-1)]) {
+						missed++
+					}
+					i++
 				}
-				i++
-			}
-			require.LessOrEqual(b, missed, i/100)
-		})
-		b.Run("cache="+c.name+"/goroutines=GOMAXPROCS", func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := rand.IntN(length); pb.Next(); i++ {
-					cache.get(trace[i&(length-1)])
-				}
+				require.LessOrEqual(b, missed, i/100)
+			})
+			b.Run("goroutines=GOMAXPROCS", func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					for i := rand.IntN(length); pb.Next(); i++ {
+						cache.get(trace[i&(length-1)])
+					}
+				})
 			})
 		})
 	}
@@ -120,9 +122,9 @@ func fill(cache subject) {
 // BenchmarkMiss asks for pages that are not there.
 func BenchmarkMiss(b *testing.B) {
 	for _, c := range subjects {
-		cache := c.make(b, pages)
-		fill(cache)
-		b.Run("cache="+c.name, func(b *testing.B) {
+		b.Run("cache="+c.name+"/goroutines=1", func(b *testing.B) {
+			cache := c.make(b, pages)
+			fill(cache)
 			b.ReportAllocs()
 			i := uint64(1 << 50)
 			for b.Loop() {
@@ -140,29 +142,31 @@ func BenchmarkMiss(b *testing.B) {
 func BenchmarkMixed(b *testing.B) {
 	trace := zipf(2, 16*pages, 1.01)
 	for _, c := range subjects {
-		cache, one := c.make(b, pages), content()
-		use(cache, trace, one)
-		b.Run("cache="+c.name+"/goroutines=1", func(b *testing.B) {
-			b.ReportAllocs()
-			i, hit := 0, 0
-			for b.Loop() {
-				if k := trace[i&(length-1)]; cache.get(k) {
-					hit++
-				} else {
-					cache.put(k, one)
-				}
-				i++
-			}
-			b.ReportMetric(100*float64(hit)/float64(i), "hit%")
-		})
-		b.Run("cache="+c.name+"/goroutines=GOMAXPROCS", func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := rand.IntN(length); pb.Next(); i++ {
-					if k := trace[i&(length-1)]; !cache.get(k) {
+		b.Run("cache="+c.name, func(b *testing.B) {
+			cache, one := c.make(b, pages), content()
+			use(cache, trace, one)
+			b.Run("goroutines=1", func(b *testing.B) {
+				b.ReportAllocs()
+				i, hit := 0, 0
+				for b.Loop() {
+					if k := trace[i&(length-1)]; cache.get(k) {
+						hit++
+					} else {
 						cache.put(k, one)
 					}
+					i++
 				}
+				b.ReportMetric(100*float64(hit)/float64(i), "hit%")
+			})
+			b.Run("goroutines=GOMAXPROCS", func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					for i := rand.IntN(length); pb.Next(); i++ {
+						if k := trace[i&(length-1)]; !cache.get(k) {
+							cache.put(k, one)
+						}
+					}
+				})
 			})
 		})
 	}
