@@ -123,6 +123,24 @@ func TestGhost(t *testing.T) {
 	require.True(t, g.take(8<<8))
 }
 
+// TestReturn: a page that comes back soon after its eviction is past probation.
+func TestReturn(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, Options[uint64]{LimitBytes: 8 * 64, Shards: 1})
+	for k := range uint64(9) {
+		insert(t, p, k, 64)
+	}
+	require.False(t, p.Contains(0))
+	insert(t, p, 0, 64)
+	s, h := p.locate(0)
+	require.EqualValues(t, inMain, s.find(h, 0).where)
+	require.False(t, p.Contains(1))
+	insert(t, p, 100, 64)
+	s, h = p.locate(100)
+	require.EqualValues(t, inSmall, s.find(h, 100).where)
+	require.NoError(t, p.Close())
+}
+
 // TestWaitForRoom: who waits gets room from a release, an abandonment, an
 // event, a deletion or a higher limit, and lets go with its context.
 func TestWaitForRoom(t *testing.T) {
