@@ -92,13 +92,22 @@ func (s *Store) makeRoom(ctx context.Context, class cas.Class, n int64) error {
 	if quota == 0 || s.taken(cas.Snapshot)+s.taken(cas.Cache) <= quota {
 		return nil
 	}
-	if s.taken(cas.Snapshot) <= quota && s.taken(cas.Cache) > 0 {
-		return s.evict(ctx, quota-s.taken(cas.Snapshot))
-	}
 	if s.review() {
 		return s.makeRoom(ctx, class, n)
 	}
-	dead := s.tails.bytes[cas.Snapshot].Load()
+	if s.taken(cas.Snapshot) > quota && s.pending[cas.Snapshot].count.Load() > 0 {
+		// What a step of the log is at just now counts twice.
+		if err := s.commits.submit(ctx, &request{lazy: true}); err != nil {
+			return err
+		}
+	}
+	if s.taken(cas.Snapshot)+s.taken(cas.Cache) <= quota {
+		return nil
+	}
+	if s.taken(cas.Snapshot) <= quota && s.taken(cas.Cache) > 0 {
+		return s.evict(ctx, quota-s.taken(cas.Snapshot))
+	}
+	dead := s.tails.bytes.Load()
 	for _, p := range s.st().packs.all() {
 		dead += p.dead()
 	}
@@ -108,7 +117,11 @@ func (s *Store) makeRoom(ctx context.Context, class cas.Class, n int64) error {
 
 // taken is what a class takes, what is pending or never came to the log included.
 func (s *Store) taken(class cas.Class) int64 {
-	return s.st().used[class].Load() + s.pending[class].bytes.Load() + s.tails.bytes[class].Load()
+	n := s.st().used[class].Load() + s.pending[class].bytes.Load()
+	if class == cas.Snapshot {
+		n += s.tails.bytes.Load()
+	}
+	return n
 }
 
 // evict drops packs of the cache until it takes no more than the limit, and a
@@ -298,6 +311,7 @@ func (s *Store) removePack(p *packInfo) error {
 	if err := s.fs.Remove(path); err != nil && !missing(err) {
 		return unwritten("remove", path, err)
 	}
+	s.tails.cut(p.id, 0, 0)
 	return nil
 }
 

@@ -119,9 +119,7 @@ func (s *Store) Stats(ctx context.Context) (cas.Stats, error) {
 			st.CacheBytes += p.live.Load()
 		}
 	}
-	for class := range s.tails.bytes {
-		st.DeadBytes += s.tails.bytes[class].Load()
-	}
+	st.DeadBytes += s.tails.bytes.Load()
 	s.st().mu.RLock()
 	st.Quarantined = int64(len(s.st().quarantined))
 	s.st().mu.RUnlock()

@@ -44,7 +44,10 @@ func (c *collection) repack(ctx context.Context) (err error) {
 			err := c.repackOne(ctx, p, lists[p])
 			if errors.Is(err, kvferry.ErrNoSpace) && !errors.Is(err, kvferry.ErrPoisoned) && c.removing != nil {
 				tried = true
-				if err = c.removed(); err == nil { // that made some
+				if err = c.removed(); err == nil { // that made some, and so does what was copied in vain
+					err = c.s.cutTails(ctx)
+				}
+				if err == nil {
 					err = c.repackOne(ctx, p, c.s.contents([]*packInfo{p})[p])
 				}
 			}
@@ -251,7 +254,7 @@ func (s *Store) copyRecords(ctx context.Context, p *packInfo, list []stored) ([]
 		failure = lane.Check(out[i].to) // a Sync that was not waited for may have told
 	}
 	if failure != nil {
-		s.tails.add(cas.Snapshot, spotsOf(out))
+		s.tails.add(spotsOf(out))
 		lane.ReleaseAll(spotsOf(out))
 		return nil, failure
 	}

@@ -220,12 +220,17 @@ func (s *Store) shut() error {
 		}
 		s.commits.stop()
 		s.background.Wait()
+		s.pending[cas.Snapshot].take() // nobody needs it: all sessions have ended
+		s.settle(cas.Snapshot, s.pending[cas.Snapshot].dismiss(nil))
 		errs = append(errs, s.lastCheckpoint())
 	}
 	for _, l := range s.lanes {
 		if l != nil {
 			errs = append(errs, l.Close(context.Background()))
 		}
+	}
+	if s.journal != nil {
+		s.leaveTails(context.Background())
 	}
 	errs = append(errs, s.streams.close())
 	if s.reader != nil {

@@ -3,6 +3,7 @@ package pack
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,57 +12,54 @@ import (
 	"github.com/kvferry/kvferry/cas/pack/internal/packfile"
 )
 
-// tails are records that this process wrote and that never came to the log,
-// since their sessions ended before: what lies before the last record that the
-// log knows of a pack is dead there, and what lies behind it is told only here.
-// It counts for the quota until a collection cuts it off.
+// tails are records that this process wrote into packs of snapshots and that
+// never came to the log, since their sessions ended before: what lies before the
+// last record that the log knows of a pack is dead there, and what lies behind it
+// is told only here. It counts for the quota of this process until a collection,
+// or Close, cuts it off. In the cache, which goes on whatever happens, nobody
+// counts it.
 type tails struct {
-	bytes [2]atomic.Int64 // by class
+	bytes atomic.Int64
 
 	mu    sync.Mutex
-	packs map[uint64]*tail
-}
-
-// tail is that of one pack.
-type tail struct {
-	class cas.Class
-	parts []extent // by offset, none touches another
+	packs map[uint64][]extent // by offset, none touches another
 }
 
 type extent struct{ off, end int64 }
 
-// add notes records of a class that nobody needs and that the log does not know.
-func (t *tails) add(class cas.Class, spots []packfile.Spot) {
+// add notes records that nobody needs and that the log does not know.
+func (t *tails) add(spots []packfile.Spot) {
 	if len(spots) == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.packs == nil {
-		t.packs = map[uint64]*tail{}
+		t.packs = map[uint64][]extent{}
 	}
+	more := map[uint64]bool{}
 	for _, s := range spots {
-		x := t.packs[s.Pack]
-		if x == nil {
-			x = &tail{class: class}
-			t.packs[s.Pack] = x
-		}
-		x.parts = append(x.parts, extent{s.Off, s.Off + s.Bytes})
+		t.packs[s.Pack] = append(t.packs[s.Pack], extent{s.Off, s.Off + s.Bytes})
+		more[s.Pack] = true
 	}
-	for _, s := range spots {
-		x := t.packs[s.Pack]
-		slices.SortFunc(x.parts, func(a, b extent) int { return cmp.Compare(a.off, b.off) })
-		joined := x.parts[:1]
-		for _, e := range x.parts[1:] {
-			if last := &joined[len(joined)-1]; e.off <= last.end {
-				last.end = max(last.end, e.end)
-			} else {
-				joined = append(joined, e)
-			}
-		}
-		x.parts = joined
+	for pack := range more {
+		t.packs[pack] = joined(t.packs[pack])
 	}
 	t.countLocked()
+}
+
+// joined sorts extents and joins those that touch.
+func joined(parts []extent) []extent {
+	slices.SortFunc(parts, func(a, b extent) int { return cmp.Compare(a.off, b.off) })
+	out := parts[:1]
+	for _, e := range parts[1:] {
+		if last := &out[len(out)-1]; e.off <= last.end {
+			last.end = max(last.end, e.end)
+		} else {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // cut forgets what lies in a pack before or behind some place: the log tells of
@@ -69,41 +67,35 @@ func (t *tails) add(class cas.Class, spots []packfile.Spot) {
 func (t *tails) cut(pack uint64, from, to int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	x := t.packs[pack]
-	if x == nil {
+	parts, ok := t.packs[pack]
+	if !ok {
 		return
 	}
-	x.parts = slices.DeleteFunc(x.parts, func(e extent) bool { return e.off < from || e.end > to })
-	if len(x.parts) == 0 {
+	parts = slices.DeleteFunc(parts, func(e extent) bool { return e.off < from || e.end > to })
+	if t.packs[pack] = parts; len(parts) == 0 {
 		delete(t.packs, pack)
 	}
 	t.countLocked()
 }
 
 func (t *tails) countLocked() {
-	var sums [2]int64
-	for _, x := range t.packs {
-		for _, e := range x.parts {
-			sums[x.class] += e.end - e.off
+	sum := int64(0)
+	for _, parts := range t.packs {
+		for _, e := range parts {
+			sum += e.end - e.off
 		}
 	}
-	for class, n := range sums {
-		t.bytes[class].Store(n)
-	}
+	t.bytes.Store(sum)
 }
 
 // ids returns the packs that have a tail.
 func (t *tails) ids() []uint64 {
-	if t.bytes[cas.Snapshot].Load()+t.bytes[cas.Cache].Load() == 0 {
+	if t.bytes.Load() == 0 {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]uint64, 0, len(t.packs))
-	for id := range t.packs {
-		out = append(out, id)
-	}
-	return out
+	return slices.Collect(maps.Keys(t.packs))
 }
 
 func (t *tails) has(pack uint64) bool { return slices.Contains(t.ids(), pack) }
@@ -111,6 +103,9 @@ func (t *tails) has(pack uint64) bool { return slices.Contains(t.ids(), pack) }
 // settle notes which of the places that a step gave up the log does not know,
 // and forgets those before what it came to know.
 func (s *Store) settle(class cas.Class, spots []packfile.Spot) {
+	if class == cas.Cache {
+		return
+	}
 	st := s.st()
 	var lost []packfile.Spot
 	for _, at := range spots {
@@ -118,7 +113,7 @@ func (s *Store) settle(class cas.Class, spots []packfile.Spot) {
 			lost = append(lost, at)
 		}
 	}
-	s.tails.add(class, lost)
+	s.tails.add(lost)
 	for _, id := range s.tails.ids() {
 		if p := st.packs.get(id); p != nil {
 			s.tails.cut(id, p.end.Load(), 1<<62)
@@ -129,7 +124,7 @@ func (s *Store) settle(class cas.Class, spots []packfile.Spot) {
 // review forgets the tails that are no longer there, since a collector of
 // another process cut them off. It reports whether there were any.
 func (s *Store) review() bool {
-	before := s.tails.bytes[cas.Snapshot].Load() + s.tails.bytes[cas.Cache].Load()
+	before := s.tails.bytes.Load()
 	for _, id := range s.tails.ids() {
 		size := int64(0)
 		if info, err := s.fs.Stat(packfile.Path(id)); err == nil {
@@ -139,13 +134,16 @@ func (s *Store) review() bool {
 		}
 		s.tails.cut(id, 0, size)
 	}
-	return s.tails.bytes[cas.Snapshot].Load()+s.tails.bytes[cas.Cache].Load() < before
+	return s.tails.bytes.Load() < before
 }
 
 // endTails lets go of the packs that this process writes to and that have a
 // tail, and of full ones, so that a collection can cut it off.
 func (s *Store) endTails(ctx context.Context) error {
 	for _, lane := range s.openLanes() {
+		if err := lane.LeavePoisoned(ctx); err != nil { // nothing else would ever end it
+			return err
+		}
 		if id, _, ok := lane.Active(); ok && s.tails.has(id) {
 			if err := lane.Seal(ctx); err != nil {
 				return err
@@ -171,4 +169,12 @@ func (s *Store) cutTails(ctx context.Context) error {
 	}
 	_, err := s.tidyPacks(ctx, false)
 	return err
+}
+
+// leaveTails cuts off the tails of a store that is being closed, whose lanes are
+// closed. What fails here is left to a collection.
+func (s *Store) leaveTails(ctx context.Context) {
+	for _, id := range s.tails.ids() {
+		_, _ = s.tidyPack(ctx, packfile.Path(id), id, false) // see above
+	}
 }

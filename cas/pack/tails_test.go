@@ -3,7 +3,9 @@ package pack
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -177,4 +179,98 @@ func noise(seed uint64, n int) []byte {
 	out := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 32), 1}).Read(out) // it cannot fail
 	return out
+}
+
+// A pack whose synchronisation failed is let go by a collection, though nobody
+// puts anything any more.
+func TestTailOfAPoisonedPack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var broken atomic.Bool
+	s := tailStore(t, vfs.WithFaults(vfs.NewDisk().Process(), func(op, path string) error {
+		if broken.Load() && op == "fsync" && strings.HasPrefix(path, packsDir) {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	s.o.PackBytes = 4 << 20 // one pack for all
+	x, err := putMany(ctx, t, s, 1)
+	require.NoError(t, err)
+	broken.Store(true)
+	require.ErrorIs(t, x.Flush(ctx), kvferry.ErrPoisoned)
+	broken.Store(false)
+	require.NoError(t, x.Abort(ctx))
+	_, err = s.Collect(ctx, cas.CollectOptions{References: noReferences})
+	require.NoError(t, err)
+	require.Zero(t, s.taken(cas.Snapshot))
+	for seed := range uint64(2) {
+		_, err = putMany(ctx, t, s, 2+seed)
+		require.Equal(t, seed > 0, err != nil, "the quota has room for one")
+	}
+}
+
+// Close leaves no tails behind, also those of what was never flushed.
+func TestClosedStoresLeaveNoTails(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	d := vfs.NewDisk()
+	for seed := range uint64(4) {
+		s := tailStore(t, d.Process())
+		x, err := putMany(ctx, t, s, seed)
+		require.NoError(t, err)
+		if seed%2 == 0 {
+			require.NoError(t, x.Abort(ctx))
+		}
+		require.NoError(t, s.Close())
+		require.Empty(t, files(d, packsDir+"/*"))
+	}
+}
+
+// On a disk with room for one copy a collection makes the next one after it
+// removed what the last one came from.
+func TestRepackOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	d := vfs.NewDisk()
+	o := ruinOptions(d.Process())
+	o.MustExist, o.PackBytes, o.BufferBytes = false, 1<<20, 64<<10
+	s, err := Open("full", o)
+	require.NoError(t, err)
+	x, err := s.Begin(ctx, cas.SessionOptions{})
+	require.NoError(t, err)
+	var kept []digest.Digest
+	fill := func(seed uint64, n, keep int) {
+		for i := range uint64(n) {
+			plain := noise(seed+i<<32, tailBytes)
+			_, err := x.Put(ctx, modelSum(plain), plain)
+			require.NoError(t, err)
+			if int(i) < keep {
+				kept = append(kept, modelSum(plain))
+			}
+		}
+		require.NoError(t, x.Flush(ctx))
+		lane, err := s.lane(cas.Snapshot)
+		require.NoError(t, err)
+		require.NoError(t, lane.Seal(ctx))
+	}
+	fill(1, 10, 1)
+	fill(100, 60, 52)
+	require.NoError(t, x.Commit(ctx, cas.Entry{Root: kept[0], Format: cas.FormatNative, Created: ruinTime}))
+	require.NoError(t, s.checkpoint(ctx)) // room in the log
+	const plenty = 1 << 40
+	d.SetCapacity(plenty)
+	free, err := s.fs.(interface{ FreeBytes() (int64, error) }).FreeBytes()
+	require.NoError(t, err)
+	d.SetCapacity(plenty - free + 860<<10)
+	r, err := s.Collect(ctx, cas.CollectOptions{References: func(_ context.Context, _ cas.Entry, visit func(digest.Digest) error) error {
+		for _, d := range kept {
+			if err := visit(d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	require.NoError(t, err)
+	require.Greater(t, r.MovedBytes, int64(53*tailBytes))
+	require.NoError(t, s.Close())
 }

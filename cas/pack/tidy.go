@@ -282,10 +282,10 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 		return true, nil
 	case p == nil:
 		s.reader.Forget(id)
-		s.tails.cut(id, 0, 0)
 		if err := s.fs.Remove(path); err != nil && !missing(err) { // who dropped it removes it, too
 			return true, unwritten("remove", path, err)
 		}
+		s.tails.cut(id, 0, 0)
 		return true, nil
 	}
 	end := blocks(p.end.Load())
@@ -295,8 +295,11 @@ func (s *Store) tidyPack(ctx context.Context, path string, id uint64, dry bool) 
 	if dry {
 		return true, nil
 	}
+	if err := f.Truncate(end); err != nil {
+		return true, unwritten("truncate", path, err)
+	}
 	s.tails.cut(id, 0, end)
-	return true, unwritten("truncate", path, f.Truncate(end))
+	return true, nil
 }
 
 // misnamed reports whether the file of a pack is another pack: a repair gives

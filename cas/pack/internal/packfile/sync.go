@@ -257,6 +257,22 @@ func (l *Lane) Seal(ctx context.Context) error {
 	return p.err
 }
 
+// LeavePoisoned lets go of the active pack if a write of it failed, which else
+// the next Append does.
+func (l *Lane) LeavePoisoned(ctx context.Context) error {
+	if err := l.enter(ctx); err != nil {
+		return fmt.Errorf("packfile: leave a poisoned pack: %w", err)
+	}
+	defer l.leave()
+	l.mu.Lock()
+	poisoned := l.active != nil && l.active.err != nil
+	l.mu.Unlock()
+	if poisoned {
+		l.rollOver(true)
+	}
+	return nil
+}
+
 // AwaitClosing waits until the packs that are full by now are closed.
 func (l *Lane) AwaitClosing(ctx context.Context) error {
 	l.mu.Lock()
