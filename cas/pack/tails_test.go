@@ -38,7 +38,7 @@ func putMany(ctx context.Context, t testing.TB, s *Store, seed uint64) (cas.Sess
 	x, err := s.Begin(ctx, cas.SessionOptions{})
 	require.NoError(t, err)
 	for i := range uint64(tailBlobs) {
-		plain := noise(seed<<32|i, tailBytes)
+		plain := noise(seed<<32|i)
 		if _, err := x.Put(ctx, modelSum(plain), plain); err != nil {
 			return x, err
 		}
@@ -101,7 +101,7 @@ func TestTailsOfFlushedPacks(t *testing.T) {
 	kept, err := s.Begin(ctx, cas.SessionOptions{})
 	require.NoError(t, err)
 	put := func(x cas.Session, seed uint64) {
-		plain := noise(seed, tailBytes)
+		plain := noise(seed)
 		_, err := x.Put(ctx, modelSum(plain), plain)
 		require.NoError(t, err)
 	}
@@ -141,7 +141,7 @@ func TestPoisonedStoreTakesNothing(t *testing.T) {
 	mu.Lock()
 	broken = false // what failed once is not tried again
 	mu.Unlock()
-	plain := noise(99, tailBytes)
+	plain := noise(99)
 	_, err = x.Put(ctx, modelSum(plain), plain)
 	require.ErrorIs(t, err, kvferry.ErrPoisoned)
 	_, err = s.Begin(ctx, cas.SessionOptions{})
@@ -175,8 +175,8 @@ func TestAbortBesideClose(t *testing.T) {
 }
 
 // noise is bytes that no codec makes smaller.
-func noise(seed uint64, n int) []byte {
-	out := make([]byte, n)
+func noise(seed uint64) []byte {
+	out := make([]byte, tailBytes)
 	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 32), 1}).Read(out) // it cannot fail
 	return out
 }
@@ -241,7 +241,7 @@ func TestRepackOnAFullDisk(t *testing.T) {
 	var kept []digest.Digest
 	fill := func(seed uint64, n, keep int) {
 		for i := range uint64(n) {
-			plain := noise(seed+i<<32, tailBytes)
+			plain := noise(seed+i<<32)
 			_, err := x.Put(ctx, modelSum(plain), plain)
 			require.NoError(t, err)
 			if int(i) < keep {

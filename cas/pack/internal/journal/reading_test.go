@@ -20,7 +20,7 @@ func TestOpenedBesideATransaction(t *testing.T) {
 		a := open(t, journal.Options{FS: fs})
 		a.commit(t, journal.Durable, "one")
 		there := false
-		verify := func(context.Context, journal.Tx) (bool, error) { return there, nil }
+		verify := func(ctx context.Context, _ journal.Tx) (bool, error) { return there, ctx.Err() }
 		var early, late, rebased *reader
 		w := a.lock(t)
 		err := w.AppendBeside([]journal.Write{{Parts: [][]byte{[]byte("beside")}}}, func() error {
