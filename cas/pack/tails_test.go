@@ -38,7 +38,7 @@ func putMany(ctx context.Context, t testing.TB, s *Store, seed uint64) (cas.Sess
 	x, err := s.Begin(ctx, cas.SessionOptions{})
 	require.NoError(t, err)
 	for i := range uint64(tailBlobs) {
-		plain := noise(seed<<32|i)
+		plain := noise(seed<<32 | i)
 		if _, err := x.Put(ctx, modelSum(plain), plain); err != nil {
 			return x, err
 		}
@@ -241,7 +241,7 @@ func TestRepackOnAFullDisk(t *testing.T) {
 	var kept []digest.Digest
 	fill := func(seed uint64, n, keep int) {
 		for i := range uint64(n) {
-			plain := noise(seed+i<<32)
+			plain := noise(seed + i<<32)
 			_, err := x.Put(ctx, modelSum(plain), plain)
 			require.NoError(t, err)
 			if int(i) < keep {
