@@ -18,7 +18,8 @@ type Options[K comparable] struct {
 	// Arena provides the memory; the pool does not close it. nil means one of
 	// the pool's own, with the same limit and Allocator. Pages of a new size
 	// may then cost more evictions than bytes, because a slab of other pages
-	// has to go as a whole; an arena that is larger than the pool has room.
+	// has to go as a whole; an arena that is larger than the pool has room. Who
+	// waits for room is not told of what others free in an arena that is shared.
 	Arena *Arena
 	// Allocator is for the pool's own arena; nil means Anonymous.
 	Allocator Allocator

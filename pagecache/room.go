@@ -142,8 +142,13 @@ func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (b Buffer, err error)
 			p.pages.Add(1)
 			return
 		}
-		if p.used.Add(-size) == 0 && err != nil { // the arena's room is not in our hands
-			err = fmt.Errorf("%w (%w)", err, errNever)
+		left := p.used.Add(-size)
+		switch {
+		case err == nil: // a panic of OnEvict
+		case left > 0:
+			return // whoever has the rest will signal; who fails would wake himself
+		default:
+			err = fmt.Errorf("%w (%w)", err, errNever) // the arena's room is not in our hands
 		}
 		p.room.signal()
 	}()
