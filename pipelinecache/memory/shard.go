@@ -28,24 +28,25 @@ func (l limits) reason(entries, bytes uint64) Reason {
 	return 0
 }
 
-// shard is one part of the cache. A get touches the first two cache lines of
-// it, and one each of the index, the entries and the three links around it.
+// shard is one part of the cache. Its first cache line has what each get changes,
+// its second what gets only read, so that cores which share a shard hand one
+// line of it to each other, and one or two of the links.
 type shard struct {
-	mu sync.Mutex
+	mu           sync.Mutex
+	clock        uint64
+	hits, misses uint64
+	bytes, count uint64
+	puts         uint64
+	rejected     uint64
+
 	// index finds entries. entries and links go together, and their first is
 	// none: links[0] closes the ring in the order of use, its next being the
 	// newest and its prev the oldest.
 	index   index
-	entries []entry
 	links   []link
-	clock   uint64
-	hits    uint64
-	misses  uint64
+	entries []entry
 
-	bytes, count uint64
 	free         uint32 // the first of unused entries, which are linked by next
-	puts         uint64
-	rejected     uint64
 	evictions    uint64
 	evictedBytes uint64
 	report       EvictionReport // the latest; without a reason there is none
@@ -53,15 +54,19 @@ type shard struct {
 	_ [56]byte // keep neighbours' locks on other pairs of cache lines
 }
 
-// entry is an artifact. It fills a cache line.
+// entry is an artifact. It fills a cache line, and gets only read it.
 type entry struct {
 	key      pipelinecache.Fingerprint
 	artifact []byte
-	lastUsed uint64 // the clock when it was put or last hit
+
+	_ [8]byte
 }
 
 // link lies beside the entries, because its neighbours' are needed without them.
-type link struct{ prev, next uint32 }
+type link struct {
+	prev, next uint32
+	lastUsed   uint64 // the clock when the entry was put or last hit
+}
 
 func (sh *shard) getLocked(f *pipelinecache.Fingerprint, hash uint32) ([]byte, bool) {
 	increment(&sh.clock)
@@ -77,7 +82,7 @@ func (sh *shard) getLocked(f *pipelinecache.Fingerprint, hash uint32) ([]byte, b
 
 // useLocked makes an entry the newest.
 func (sh *shard) useLocked(i uint32) {
-	sh.entries[i].lastUsed = sh.clock
+	sh.links[i].lastUsed = sh.clock
 	if sh.links[0].next != i {
 		sh.unlinkLocked(i)
 		sh.linkLocked(i)
@@ -92,7 +97,7 @@ func (sh *shard) unlinkLocked(i uint32) {
 
 func (sh *shard) linkLocked(i uint32) {
 	newest := sh.links[0].next
-	sh.links[i] = link{prev: 0, next: newest}
+	sh.links[i] = link{prev: 0, next: newest, lastUsed: sh.clock}
 	sh.links[newest].prev = i
 	sh.links[0].next = i
 }
@@ -112,7 +117,7 @@ func (sh *shard) putLocked(s *Store, f *pipelinecache.Fingerprint, hash uint32, 
 	}
 	sh.evictLocked(s, 1, size)
 	i := sh.takeLocked()
-	sh.entries[i] = entry{key: *f, artifact: artifact, lastUsed: sh.clock}
+	sh.entries[i] = entry{key: *f, artifact: artifact}
 	sh.linkLocked(i)
 	sh.index.add(hash, i, int(sh.count)+1)
 	sh.count++
@@ -144,7 +149,7 @@ func (sh *shard) evictLocked(s *Store, entries, bytes uint64) {
 		e := &sh.entries[oldest]
 		r.Entries++
 		r.Bytes += uint64(len(e.artifact))
-		r.MaxAgeTicks = max(r.MaxAgeTicks, sh.clock-e.lastUsed)
+		r.MaxAgeTicks = max(r.MaxAgeTicks, sh.clock-sh.links[oldest].lastUsed)
 		sh.removeLocked(oldest, s.hash(&e.key))
 	}
 	sh.evictedLocked(r)
@@ -160,7 +165,7 @@ func (sh *shard) rejectLocked(f *pipelinecache.Fingerprint, hash uint32) {
 	}
 	increment(&sh.clock)
 	e := &sh.entries[i]
-	r := EvictionReport{Entries: 1, Bytes: uint64(len(e.artifact)), MaxAgeTicks: sh.clock - e.lastUsed, Reason: RejectedPut}
+	r := EvictionReport{Entries: 1, Bytes: uint64(len(e.artifact)), MaxAgeTicks: sh.clock - sh.links[i].lastUsed, Reason: RejectedPut}
 	sh.removeLocked(i, hash)
 	sh.evictedLocked(r)
 }
