@@ -125,6 +125,11 @@ bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas
 bench-store: $(PEERS)/restic $(PEERS)/kopia | toolchain ## measure the store beside fio, restic and kopia (STORE_FLAGS='-only write' STORE_PAGE=FILE)
 	@scripts/bench-store $(PEERS) $(BUILD)/bench-store $(STORE_PAGE) $(STORE_FLAGS)
 
+.PHONY: bench-caches
+bench-caches: $(BINARY) ## measure the caches of kernels and pages, pages beside golang-lru, ristretto and otter
+	$(BINARY) bench caches --dir $(BUILD)
+	cd bench/peers/caches && $(GO) test -run '^$$' -bench . -count 3
+
 .PHONY: bench-sqlite
 bench-sqlite: | toolchain ## run SQLite's speedtest1 on both page caches (SPEEDTEST1=FILE.c COUNT=6)
 	@scripts/bench-sqlite $(BUILD)/bench-sqlite '$(SPEEDTEST1)' $(COUNT)
