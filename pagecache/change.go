@@ -30,6 +30,7 @@ func (p *Pool[K]) Delete(key K) bool {
 func (p *Pool[K]) Rekey(from, to K) error {
 	a, ha := p.locate(from)
 	b, hb := p.locate(to)
+	defer p.room.signal() // who walks the shards for a page to evict may have missed it
 	lockBoth(a, b)
 	defer unlockBoth(a, b)
 	g := a.find(ha, from)
@@ -46,6 +47,7 @@ func (p *Pool[K]) Rekey(from, to K) error {
 	g.node = &node[K]{key: to, hash: hb, page: g}
 	if a != b {
 		g.move(a, b)
+		p.moves.Add(1)
 	}
 	b.index.put(g.node)
 	return nil

@@ -3,12 +3,17 @@ package pagecache
 // evictOne evicts a page, of the given shard if it has one to spare, and tells
 // whether it did.
 func (p *Pool[K]) evictOne(near *shard[K]) bool {
-	for i := range p.shards {
-		if p.evictFrom(&p.shards[(near.number+i)%len(p.shards)]) {
-			return true
+	for {
+		moves := p.moves.Load()
+		for i := range p.shards {
+			if p.evictFrom(&p.shards[(near.number+i)%len(p.shards)]) {
+				return true
+			}
+		}
+		if p.moves.Load() == moves { // else a page may have gone behind the walk
+			return false
 		}
 	}
-	return false
 }
 
 // evictFrom evicts a page of a shard. With a callback the key has a flight

@@ -28,10 +28,9 @@ func hits(state uint64) uint64 { return state >> 32 }
 // hold it: the pool never writes, and reads only in an eviction, when nobody
 // holds it.
 //
-// A method that is called with no reference left at all panics; a Frame never
-// becomes the frame of another key, so that is the worst that comes of using
-// one after its last release. Not detected is a release too many while others
-// hold references: it takes theirs.
+// A method that is called with no reference left at all panics, and a Frame
+// never becomes the frame of another key. Not detected is a release too many
+// while others hold references, or get one at that moment: it takes theirs.
 type Frame struct {
 	state atomic.Uint64
 	mem   []byte

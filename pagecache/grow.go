@@ -73,14 +73,15 @@ func (a *Arena) makeSlab(c *class, slots int64, n int) (Buffer, error) {
 	return c.add(newSlab(c, mem, slots), n), nil
 }
 
-// release gives a slab back that is out of its class's hands.
+// release gives a slab back that is out of its class's hands. It counts until
+// it is free, and for good if it cannot be freed.
 func (a *Arena) release(s *slab) error {
-	a.held.Add(-s.slots64() * s.class.size)
-	a.mapped.Add(-int64(len(s.mem)))
-	a.frees.Add(1)
 	if err := a.alloc.Free(s.mem); err != nil {
 		return fmt.Errorf("pagecache: free a slab of %d bytes: %w", len(s.mem), err)
 	}
+	a.held.Add(-s.slots64() * s.class.size)
+	a.mapped.Add(-int64(len(s.mem)))
+	a.frees.Add(1)
 	return nil
 }
 

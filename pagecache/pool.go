@@ -90,6 +90,7 @@ type Pool[K comparable] struct {
 	evictedBytes atomic.Int64
 	waits        atomic.Uint64
 	refused      atomic.Uint64
+	moves        atomic.Uint64 // of pages from shard to shard
 	freeErr      atomic.Pointer[error]
 }
 

@@ -27,6 +27,11 @@ const (
 // room lets goroutines wait for a release.
 type room struct {
 	waiting atomic.Int32
+	// trying is how many have taken room off the limit and not yet memory, and
+	// failed how often that was given back, which wakes nobody.
+	trying atomic.Int32
+	failed atomic.Uint64
+
 	mu      sync.Mutex
 	changed chan struct{} // closed by the next signal
 }
@@ -74,18 +79,39 @@ func (p *Pool[K]) obtain(ctx context.Context, s *shard[K], n int, how Room) (Buf
 	}
 	p.waits.Add(1)
 	for poll := minPoll; ; poll = min(2*poll, maxPoll) {
-		changed := p.room.enter()
-		if b, err = p.tryObtain(s, n, size); err == nil || errors.Is(err, errNever) {
-			p.room.leave()
-			return b, size, p.refusal(err)
-		}
-		err = p.await(ctx, changed, poll)
-		p.room.leave()
-		if err != nil {
-			return Buffer{}, 0, err
+		b, ended, err := p.attempt(ctx, s, n, size, poll)
+		if ended {
+			return b, size, err
 		}
 	}
 }
+
+// attempt tries once, and waits for a change if there is no room. It tells
+// whether that was the end.
+func (p *Pool[K]) attempt(ctx context.Context, s *shard[K], n int, size int64, poll time.Duration) (b Buffer, ended bool, err error) {
+	changed := p.room.enter()
+	defer p.room.leave()
+	failed := p.room.failed.Load()
+	if b, err = p.tryObtain(s, n, size); err == nil || errors.Is(err, errNever) {
+		return b, true, p.refusal(err)
+	}
+	// Room that somebody holds who finds no memory comes back silently: he would
+	// wake himself.
+	soon := false
+	if errors.Is(err, errFull) {
+		soon = p.room.trying.Load() > 0
+		if p.room.failed.Load() != failed {
+			return Buffer{}, false, nil
+		}
+	}
+	if err = p.await(ctx, changed, poll, soon); err != nil {
+		return Buffer{}, true, err
+	}
+	return Buffer{}, false, nil
+}
+
+// errFull marks a refusal by the limit.
+var errFull = errors.New("the limit is reached")
 
 // errNever marks what no release will change.
 var errNever = errors.New("nothing that can be released would help")
@@ -97,9 +123,9 @@ func (p *Pool[K]) refusal(err error) error {
 	return err
 }
 
-func (p *Pool[K]) await(ctx context.Context, changed <-chan struct{}, poll time.Duration) error {
+func (p *Pool[K]) await(ctx context.Context, changed <-chan struct{}, poll time.Duration, soon bool) error {
 	var tick <-chan time.Time
-	if p.events.pending.Load() > 0 {
+	if soon || p.events.pending.Load() > 0 {
 		timer := time.NewTimer(poll)
 		defer timer.Stop()
 		tick = timer.C
@@ -123,11 +149,15 @@ func (p *Pool[K]) tryObtain(s *shard[K], n int, size int64) (Buffer, error) {
 			return Buffer{}, fmt.Errorf("pagecache: a page of %d bytes in a pool of %d: %w (%w)", n, limit, kvferry.ErrQuota, errNever)
 		case used+size > limit:
 			if !p.makeRoom(s) {
-				return Buffer{}, fmt.Errorf("pagecache: %d of %d bytes are in use, no room for %d more: %w",
-					used, limit, size, kvferry.ErrOutOfMemory)
+				return Buffer{}, fmt.Errorf("pagecache: %d of %d bytes are in use, no room for %d more: %w (%w)",
+					used, limit, size, kvferry.ErrOutOfMemory, errFull)
 			}
-		case p.used.CompareAndSwap(used, used+size):
-			return p.allocate(s, n, size)
+		default:
+			p.room.trying.Add(1)
+			if p.used.CompareAndSwap(used, used+size) {
+				return p.allocate(s, n, size)
+			}
+			p.room.trying.Add(-1)
 		}
 	}
 }
@@ -138,11 +168,13 @@ func (p *Pool[K]) tryObtain(s *shard[K], n int, size int64) (Buffer, error) {
 // the pages of the slab that is nearly empty anyway.
 func (p *Pool[K]) allocate(s *shard[K], n int, size int64) (b Buffer, err error) {
 	defer func() {
+		defer p.room.trying.Add(-1)
 		if b.slab != nil {
 			p.pages.Add(1)
 			return
 		}
 		left := p.used.Add(-size)
+		p.room.failed.Add(1)
 		switch {
 		case err == nil: // a panic of OnEvict
 		case left > 0:

@@ -109,6 +109,9 @@ type pipelineCheckup struct {
 	Sound int            `json:"sound"`
 	Bytes int64          `json:"bytes"` // of sound files
 	Other []pipelineFile `json:"other"` // what cannot be used, or needs a look
+
+	damaged    bool
+	unreadable error
 }
 
 func (a *app) pipelineVerifyCommand() *cobra.Command {
@@ -126,8 +129,9 @@ damage.`,
 				if err != nil {
 					return err
 				}
-				if err = a.print(out, out.write); err == nil && !out.OK {
-					err = fmt.Errorf("pipeline verify: damaged kernels; gc --corrupt removes them: %w", kvferry.ErrCorrupt)
+				err = errors.Join(a.print(out, out.write), out.unreadable)
+				if out.damaged {
+					err = errors.Join(err, fmt.Errorf("pipeline verify: damaged kernels; gc --corrupt removes them: %w", kvferry.ErrCorrupt))
 				}
 				return err
 			})
@@ -143,8 +147,10 @@ func pipelineCheckupOf(ctx context.Context, s *disk.Store) (pipelineCheckup, err
 			out.Sound++
 			out.Bytes += f.Bytes
 			return nil
-		case disk.Corrupt, disk.Unreadable:
-			out.OK = false
+		case disk.Corrupt:
+			out.OK, out.damaged = false, true
+		case disk.Unreadable:
+			out.OK, out.unreadable = false, fmt.Errorf("pipeline verify: %s: %w", f.Name, f.Err)
 		case disk.Gone:
 			return nil
 		case disk.Unread:

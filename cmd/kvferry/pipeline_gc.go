@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -79,9 +80,14 @@ func collectPipelines(ctx context.Context, dir string, o disk.CollectOptions) (r
 		return r, err
 	}
 	r, err = s.Collect(ctx, o)
-	r.Removed = append(stale.Removed, r.Removed...)
-	r.RemovedBytes += stale.RemovedBytes
-	return r, errors.Join(err, s.Close())
+	left, lerr := s.List(ctx)
+	for _, x := range stale.Removed {
+		if lerr == nil && !slices.ContainsFunc(left, func(e disk.Entry) bool { return e.Name == x.Name }) {
+			r.Removed = append(r.Removed, x)
+			r.RemovedBytes += x.Bytes
+		}
+	}
+	return r, errors.Join(err, lerr, s.Close())
 }
 
 func (c pipelineCollection) write(w io.Writer) error {

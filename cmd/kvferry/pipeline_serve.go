@@ -16,10 +16,11 @@ import (
 	"github.com/kvferry/kvferry/pipelinecache/remote"
 )
 
-// How long clients may take: to send the head of a request, until the next one
+// How long clients may take: to send the head of a request and all of it, until the next one
 // on their connection, and to take what they asked for when the server ends.
 const (
 	serveHeaderTimeout   = 10 * time.Second
+	serveReadTimeout     = 30 * time.Second
 	serveIdleTimeout     = 2 * time.Minute
 	serveShutdownTimeout = 10 * time.Second
 )
@@ -91,7 +92,7 @@ func (a *app) servePipelines(ctx context.Context, h *remote.Handler, o serving) 
 	if err != nil {
 		return served{}, fmt.Errorf("pipeline serve: %w", err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: serveHeaderTimeout, IdleTimeout: serveIdleTimeout}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: serveHeaderTimeout, ReadTimeout: serveReadTimeout, IdleTimeout: serveIdleTimeout}
 	scheme, serve := "http", func() error { return srv.Serve(l) }
 	if o.cert != "" {
 		scheme, serve = "https", func() error { return srv.ServeTLS(l, o.cert, o.key) }

@@ -33,14 +33,21 @@ func (s *Store) notePut(f pipelinecache.Fingerprint, bytes int64) {
 	s.index.use(f, bytes, now).touched = now
 }
 
-// noteHit puts an artifact in front whose file was read.
-func (s *Store) noteHit(f pipelinecache.Fingerprint, bytes int64) {
+// noteHit puts an artifact in front whose file was read. How long that is now is
+// not what was read: it may have been replaced or removed since.
+func (s *Store) noteHit(f pipelinecache.Fingerprint) {
 	if s.index == nil {
 		return
 	}
 	now := time.Now()
 	s.mu.Lock()
-	it := s.index.use(f, bytes, now)
+	it := s.index.find(f)
+	if it == nil {
+		s.mu.Unlock()
+		s.noteFound(f, now)
+		return
+	}
+	s.index.use(f, it.bytes, now)
 	touch := now.Sub(it.touched) >= touchEvery
 	if touch {
 		it.touched = now
@@ -49,6 +56,19 @@ func (s *Store) noteHit(f pipelinecache.Fingerprint, bytes int64) {
 	if touch {
 		s.times.setUsed(artifactName(f), now)
 	}
+}
+
+// noteFound puts an artifact in front that another process wrote.
+func (s *Store) noteFound(f pipelinecache.Fingerprint, now time.Time) {
+	s.names.Lock()
+	defer s.names.Unlock()
+	info, err := s.fs.Stat(artifactName(f))
+	if err != nil || !info.Regular {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.use(f, info.Size, now)
 }
 
 // noteMiss forgets an artifact that another process removed.
@@ -128,7 +148,7 @@ func (s *Store) lastUsed(i vfs.Info) time.Time {
 // shrinkLocked removes what was used least recently until the rest fits, but
 // never what was just put. What cannot be removed is passed over.
 func (s *Store) shrinkLocked(put *pipelinecache.Fingerprint) {
-	var passed pipelinecache.Fingerprint // the last of those that stay
+	var passed *pipelinecache.Fingerprint // the last of those that stay
 	for {
 		s.mu.Lock()
 		it, ok := s.index.oldest(passed)
@@ -138,7 +158,7 @@ func (s *Store) shrinkLocked(put *pipelinecache.Fingerprint) {
 			return
 		}
 		if put != nil && it.f == *put || !s.evictLocked(it) {
-			passed = it.f
+			passed = &it.f
 		}
 	}
 }

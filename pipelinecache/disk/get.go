@@ -54,7 +54,7 @@ func (s *Store) load(ctx context.Context, f pipelinecache.Fingerprint) (file, ar
 		return nil, nil, typed("get "+f.String(), err)
 	}
 	s.count.hits.Add(1)
-	s.noteHit(f, int64(len(file)))
+	s.noteHit(f)
 	return file, artifact, nil
 }
 

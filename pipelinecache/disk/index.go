@@ -68,10 +68,12 @@ func (x *index) drop(f pipelinecache.Fingerprint) int64 {
 }
 
 // oldest returns what was used least recently, or what follows after.
-func (x *index) oldest(after pipelinecache.Fingerprint) (item, bool) {
+func (x *index) oldest(after *pipelinecache.Fingerprint) (item, bool) {
 	e := x.order.Back()
-	if last := x.by[after]; last != nil {
-		e = last.Prev()
+	if after != nil {
+		if last := x.by[*after]; last != nil {
+			e = last.Prev()
+		}
 	}
 	if e == nil {
 		return item{}, false

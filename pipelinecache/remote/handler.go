@@ -142,6 +142,9 @@ func parseRequest(r *http.Request) (f pipelinecache.Fingerprint, code int) {
 	if r.Header.Get("Range") != "" {
 		return f, http.StatusRequestedRangeNotSatisfiable
 	}
+	if r.ContentLength != 0 { // the server would wait for it before it answers
+		return f, http.StatusBadRequest
+	}
 	return f, 0
 }
 
@@ -152,6 +155,8 @@ func (h *Handler) refuse(w http.ResponseWriter, code int) {
 		w.Header().Set("Allow", "GET, HEAD")
 	case http.StatusRequestedRangeNotSatisfiable:
 		w.Header().Set("Accept-Ranges", "none")
+	case http.StatusBadRequest:
+		w.Header().Set("Connection", "close")
 	}
 	say(w, code)
 }
