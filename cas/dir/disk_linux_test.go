@@ -3,6 +3,7 @@ package dir_test
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,7 +33,11 @@ func TestFullAndReadOnlyDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 
-	require.NoError(t, syscall.Mount("tmpfs", root, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	// A process that another test starts shares the files that are open, until
+	// its program runs.
+	require.Eventually(t, func() bool {
+		return syscall.Mount("tmpfs", root, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, "") == nil
+	}, time.Minute, time.Millisecond)
 	ro, err := dir.Open(root, dir.Options{ReadOnly: true})
 	require.NoError(t, err)
 	require.Len(t, wantWhole(t, ro), 2)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -76,7 +77,9 @@ func TestHostileMountReadOnly(t *testing.T) {
 	w.capture(t.Context(), s, "first", 8, nil, "one")
 	require.NoError(t, s.Close())
 	freeze := func(flag uintptr) {
-		require.NoError(t, unix.Mount("", dir, "", unix.MS_REMOUNT|flag, ""))
+		// A process that another test starts shares the files that are open, until
+		// its program runs.
+		require.Eventually(t, func() bool { return unix.Mount("", dir, "", unix.MS_REMOUNT|flag, "") == nil }, time.Minute, time.Millisecond)
 	}
 	freeze(unix.MS_RDONLY)
 	_, err := Open(root, hostileOptions(w))

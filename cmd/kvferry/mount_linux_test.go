@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,13 @@ func mounted(t *testing.T, options string) (path string, freeze func()) {
 	if err := unix.Mount("tmpfs", path, "tmpfs", 0, options); err != nil {
 		t.Skipf("mount: %v", err)
 	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, 0)) })
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(path, unix.MNT_DETACH)) })
 	return path, func() {
-		require.NoError(t, unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+		// A process that another test starts shares the files that are open,
+		// until its program runs.
+		require.Eventually(t, func() bool {
+			return unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") == nil
+		}, time.Minute, time.Millisecond)
 	}
 }
 

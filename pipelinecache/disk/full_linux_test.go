@@ -3,6 +3,7 @@ package disk_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -32,11 +33,11 @@ func TestFullDisk(t *testing.T) {
 	}
 	require.NoError(t, s.Flush(t.Context()))
 
-	require.NoError(t, unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	freeze(t, root)
 	require.ErrorIs(t, s.Put(t.Context(), key(1), nil), kvferry.ErrReadOnly)
 	require.NoError(t, unix.Mount("", root, "", unix.MS_REMOUNT, ""))
 	require.NoError(t, os.WriteFile(file(root, key(1)), []byte("damaged"), 0o600))
-	require.NoError(t, unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	freeze(t, root)
 	requireMiss(t, s, key(1), kvferry.ErrCorrupt)
 	requireMiss(t, s, key(1), kvferry.ErrReadOnly) // it cannot be set aside
 }
@@ -54,4 +55,13 @@ func TestFullDiskInMemory(t *testing.T) {
 	put(t, s, key(1), []byte("small"))
 	require.ErrorIs(t, s.Put(t.Context(), key(1), make([]byte, 100<<10)), kvferry.ErrNoSpace)
 	requireHas(t, s, key(1), []byte("small"))
+}
+
+// freeze makes a file system read-only. A process that another test starts shares
+// the files that are open, until its program runs.
+func freeze(t *testing.T, root string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return unix.Mount("", root, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") == nil
+	}, time.Minute, time.Millisecond)
 }
