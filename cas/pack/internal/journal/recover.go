@@ -32,6 +32,10 @@ func (j *Journal) survey(ctx context.Context, f vfs.File, h header) (*survey, er
 		if s.words, whole, err = readWords(f); err != nil {
 			return nil, fmt.Errorf("journal: log %016x: %w", h.generation, err)
 		}
+		// Who does not lock it may see it grow: it is as long as the words say.
+		if info, err = f.Stat(); err != nil {
+			return nil, fmt.Errorf("journal: log %016x: %w", h.generation, err)
+		}
 	}
 	var open []cursor // unordered ones that may be the last before a crash
 	w := j.walker(f, h, info.Size, s.words.durable)
