@@ -12,8 +12,9 @@ import (
 type Event interface {
 	// Query tells, without waiting, whether it has happened. An error means
 	// that this will never be known: the frame's memory is fenced then, which
-	// means that it is never used again. It may be called from any goroutine,
-	// by one at a time, until it was done or failed once.
+	// means that no other page ever gets it; a published page stays found. It
+	// may be called from any goroutine, by one at a time, until it was done or
+	// failed once.
 	Query() (done bool, err error)
 }
 

@@ -6,11 +6,12 @@ import (
 )
 
 // GetOrFill returns the frame of a page, with a reference that the caller must
-// release. A page that is not there is made of n bytes by fill, which gets the
-// memory with any content and writes all of it; it must not ask for the same
-// key. Of many who ask at once one fills and the others wait, each for as long
-// as its own context allows. What fails, or panics, publishes nothing: the
-// error goes to the one whose fill it was, and the next one tries.
+// release. A page that is there may have another length than n. One that is not
+// is made of n bytes by fill, which gets the memory with any content and writes
+// all of it; it must not ask for the same key. Of many who ask at once one fills
+// and the others wait, each for as long as its own context allows. What fails,
+// or panics, publishes nothing: the error goes to the one whose fill it was, and
+// the next one tries.
 //
 // Getting a page that is there allocates nothing here, but a closure that is
 // made for the call may; where that matters, call Get first.

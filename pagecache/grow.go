@@ -10,9 +10,9 @@ import (
 )
 
 // growClass adds a slab to c, whose grow mutex is held, and returns a buffer of
-// it. When the limit or the
-// allocator has no room for a slab of the wanted length it tries without the
-// empty slabs of other sizes, then with one slot alone.
+// it. When the limit or the allocator has no room for a slab of the wanted
+// length it tries without the empty slabs of other sizes, then with one slot
+// alone.
 func (a *Arena) growClass(c *class, n int) (Buffer, error) {
 	slots := a.reserve(c.size, c.wantedSlots())
 	if slots == 0 {

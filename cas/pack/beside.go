@@ -49,8 +49,9 @@ func (c *committer) hardenAll(ctx context.Context, group []*request, taken [2]bo
 }
 
 // harden makes the packs of a class durable, or only writes them; beside the log
-// it leaves both to the step's transaction. When a pack failed, the blobs that lay in it are lost and their sessions know; those in
-// the next pack have another chance.
+// it leaves both to the step's transaction. When a pack failed, the blobs that
+// lay in it are lost and their sessions know; those in the next pack have
+// another chance.
 func (c *committer) harden(ctx context.Context, class cas.Class, sync, beside bool) error {
 	lane, err := c.s.lane(class)
 	if err != nil {

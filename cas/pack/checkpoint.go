@@ -107,7 +107,7 @@ func (st *state) count() {
 	})
 }
 
-// writeCheckpoint writes the state, which may change meanwhile, durably to a
+// writeCheckpoint writes the state, which may change meanwhile, durably to
 // a new file.
 func (s *Store) writeCheckpoint(st *state, generation uint64, f vfs.File) error {
 	var meta ops

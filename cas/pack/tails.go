@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -116,7 +117,7 @@ func (s *Store) settle(class cas.Class, spots []packfile.Spot) {
 	s.tails.add(lost)
 	for _, id := range s.tails.ids() {
 		if p := st.packs.get(id); p != nil {
-			s.tails.cut(id, p.end.Load(), 1<<62)
+			s.tails.cut(id, p.end.Load(), math.MaxInt64)
 		}
 	}
 }

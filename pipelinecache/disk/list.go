@@ -87,7 +87,8 @@ type Finding struct {
 }
 
 // Verify reads every artifact in the directory, whatever the options, and
-// changes nothing, nor the order in which they were used. It visits all entries by name, until visit fails.
+// changes nothing, nor the order in which they were used. It visits all entries
+// by name, until visit fails.
 func (s *Store) Verify(ctx context.Context, visit func(Finding) error) error {
 	entries, err := s.List(ctx)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry/internal/anon"
 )
 
 // big is a table of so many numbered blobs.
@@ -111,5 +113,25 @@ func BenchmarkLoad(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkRandomRead reads memory as long as the table of so many blobs, each
+// place depending on what the read before found: what one access costs that no
+// cache holds.
+func BenchmarkRandomRead(b *testing.B) {
+	for _, blobs := range sizes {
+		b.Run(fmt.Sprintf("blobs=%d", blobs), func(b *testing.B) {
+			mem, err := anon.Map(blobs * 45)
+			require.NoError(b, err)
+			anon.Touch(mem)
+			x := uint64(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				x = x*spread + 1 + uint64(mem[(x>>20)%uint64(len(mem))])
+			}
+			require.NotZero(b, x)
+			require.NoError(b, anon.Unmap(mem))
+		})
 	}
 }
