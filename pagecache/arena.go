@@ -122,12 +122,21 @@ func (a *Arena) Free(b Buffer) error {
 		return fmt.Errorf("pagecache: free a buffer that is not of this arena: %w", kvferry.ErrInvalid)
 	}
 	c := b.slab.class
-	s, err := c.give(b, !a.closed.Load() && a.held.Load() <= a.limit.Load())
-	if err != nil || s == nil {
+	s, err := c.give(b, a.keeps())
+	if err != nil {
 		return err
 	}
-	return a.release(s)
+	if s != nil {
+		return a.release(s)
+	}
+	if !a.keeps() { // since a moment ago: an empty slab may have been kept
+		return a.Trim()
+	}
+	return nil
 }
+
+// keeps tells whether a slab that becomes empty is kept for the next buffers.
+func (a *Arena) keeps() bool { return !a.closed.Load() && a.held.Load() <= a.limit.Load() }
 
 // Trim gives slabs without a buffer in use back to the allocator.
 func (a *Arena) Trim() error {

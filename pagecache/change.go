@@ -89,6 +89,8 @@ func (p *Pool[K]) Resize(limitBytes int64) error {
 	if limitBytes < 1 {
 		return fmt.Errorf("pagecache: resize a pool to %d bytes: %w", limitBytes, kvferry.ErrInvalid)
 	}
+	p.resizing.Lock()
+	defer p.resizing.Unlock()
 	if p.owns && limitBytes > p.limit.Load() { // before anybody needs it
 		if err := p.arena.Resize(limitBytes); err != nil {
 			return err

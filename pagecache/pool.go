@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kvferry/kvferry"
@@ -78,6 +79,7 @@ type Pool[K comparable] struct {
 	events events
 	closed chan struct{}
 
+	resizing     sync.Mutex // two limits, the arena's and this, change together
 	limit        atomic.Int64
 	used         atomic.Int64 // bytes of all pages and of those being made
 	pages        atomic.Int64 // with memory

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/digest"
@@ -65,12 +66,19 @@ func appendField[T string | []byte](b []byte, field T) []byte {
 	return append(b, field...)
 }
 
-// sum is BLAKE3-256 without a key.
-func sum(b []byte) [digest.Size]byte {
+// hashers saves making one, which is several times as long as a small artifact.
+var hashers = sync.Pool{New: func() any {
 	h, err := digest.NewHasher(digest.BLAKE3, nil)
 	if err != nil {
 		panic(err) // without a key it cannot fail
 	}
+	return h
+}}
+
+// sum is BLAKE3-256 without a key.
+func sum(b []byte) [digest.Size]byte {
+	h := hashers.Get().(*digest.Hasher) //nolint:forcetypeassert // nothing else is put there
+	defer hashers.Put(h)
 	d := h.Sum(b)
 	return d.Sum()
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -79,6 +80,9 @@ func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(o.Dir, "kvferry-bench-")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("bench: %w: %w", kvferry.ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}

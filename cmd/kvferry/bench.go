@@ -40,7 +40,9 @@ and of its form for SQLite, each beside what it is held against, in turns. Times
 medians of the rounds; a ratio is how many times as fast as its reference a thing is.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.EnsureDefaults()
+			if o.Rounds < 1 || o.Each <= 0 {
+				return usage(fmt.Errorf("bench caches: %d rounds of %v: want 1 or more, of more than 0", o.Rounds, o.Each))
+			}
 			figures, err := caches.Run(c.Context(), o)
 			if err != nil {
 				return typed(err)

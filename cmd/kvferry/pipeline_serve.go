@@ -57,6 +57,9 @@ network that you trust, with TLS where clients have to know whose kernels they r
 			if (o.cert == "") != (o.key == "") {
 				return usage(errors.New("--tls-cert and --tls-key go together"))
 			}
+			if _, _, err := net.SplitHostPort(o.listen); err != nil {
+				return usage(fmt.Errorf("--listen %s: %w", o.listen, err))
+			}
 			return withPipelines(args[0], o.files, func(s *disk.Store) error {
 				h, err := remote.NewHandler(s, o.handler)
 				if err != nil {

@@ -75,7 +75,7 @@ func TestPipelineServeRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(junk, []byte("no key"), 0o600))
 	for want, args := range map[int][][]string{
 		exitUsage: {
-			{dir}, {dir, "--provenance", "p"}, {dir, "--provenance", "p", "--device", "d", "--tls-cert", "c"},
+			{dir}, {dir, "--provenance", "p"}, {dir, "--provenance", "p", "--device", "d", "--listen", "nonsense"}, {dir, "--provenance", "p", "--device", "d", "--tls-cert", "c"},
 		},
 		exitNotFound: {{filepath.Join(dir, "none"), "--provenance", "p", "--device", "d"}},
 		exitFailed: {

@@ -194,7 +194,6 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, f pipelinecache.F
 	to.Set("Accept-Ranges", "none")
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
-		h.count.served.Add(1)
 		return
 	}
 	// Where it cannot be set, the deadline is that of the server.
