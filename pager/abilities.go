@@ -43,6 +43,20 @@ type Digester interface {
 	DigestPages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []PageID, dst []digest.Digest) error
 }
 
+// Comparer is the optional ability of a Digester to compare pages with digests
+// that they had before, so that only the differences come back. A Pager that
+// Compose made has it by its type whenever it has a Digester; without the
+// ability its answer is ErrUnsupported.
+type Comparer interface {
+	// ComparePages appends to changed the positions in ids, ascending, of the
+	// pages of which some part has another digest than want says, and their new
+	// digests to sums, page by page in canonical part order. want is
+	// len(ids) x len(Meta().Parts) long; a page with an invalid want counts as changed.
+	// The rules of DigestPages hold.
+	ComparePages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []PageID, want []digest.Digest,
+		changed []int, sums []digest.Digest) ([]int, []digest.Digest, error)
+}
+
 // Direction is the way in which a Job's bytes go.
 type Direction uint8
 

@@ -1,5 +1,13 @@
 package pager
 
+import (
+	"context"
+	"fmt"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/digest"
+)
+
 // Abilities are the optional interfaces of a Pager, each nil where the pager
 // does not have it.
 type Abilities struct {
@@ -42,6 +50,24 @@ func Compose(p Pager, a Abilities) Pager {
 		return composeStill(p, a, set)
 	}
 	return composeMoving(p, a, set)
+}
+
+// digesting is what a composed pager with a Digester has.
+type digesting interface {
+	Digester
+	Comparer
+}
+
+// comparing adds Comparer to a Digester that may not have it.
+type comparing struct{ Digester }
+
+// ComparePages implements Comparer.
+func (c comparing) ComparePages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []PageID, want []digest.Digest, changed []int, sums []digest.Digest) ([]int, []digest.Digest, error) {
+	d, ok := c.Digester.(Comparer)
+	if !ok {
+		return changed, sums, fmt.Errorf("pager: compare pages: the engine cannot: %w", kvferry.ErrUnsupported)
+	}
+	return d.ComparePages(ctx, a, key, ids, want, changed, sums)
 }
 
 // composeStill composes without a Mover; bit 0 of set is Releaser, bit 3 Digester.
@@ -90,55 +116,55 @@ func composeStill(p Pager, a Abilities, set int) Pager {
 	case 8:
 		return struct {
 			Pager
-			Digester
-		}{p, a.Digester}
+			digesting
+		}{p, comparing{a.Digester}}
 	case 9:
 		return struct {
 			Pager
 			Releaser
-			Digester
-		}{p, a.Releaser, a.Digester}
+			digesting
+		}{p, a.Releaser, comparing{a.Digester}}
 	case 10:
 		return struct {
 			Pager
 			Reserver
-			Digester
-		}{p, a.Reserver, a.Digester}
+			digesting
+		}{p, a.Reserver, comparing{a.Digester}}
 	case 11:
 		return struct {
 			Pager
 			Releaser
 			Reserver
-			Digester
-		}{p, a.Releaser, a.Reserver, a.Digester}
+			digesting
+		}{p, a.Releaser, a.Reserver, comparing{a.Digester}}
 	case 12:
 		return struct {
 			Pager
 			ageing
-			Digester
-		}{p, a.Generations, a.Digester}
+			digesting
+		}{p, a.Generations, comparing{a.Digester}}
 	case 13:
 		return struct {
 			Pager
 			Releaser
 			ageing
-			Digester
-		}{p, a.Releaser, a.Generations, a.Digester}
+			digesting
+		}{p, a.Releaser, a.Generations, comparing{a.Digester}}
 	case 14:
 		return struct {
 			Pager
 			Reserver
 			ageing
-			Digester
-		}{p, a.Reserver, a.Generations, a.Digester}
+			digesting
+		}{p, a.Reserver, a.Generations, comparing{a.Digester}}
 	case 15:
 		return struct {
 			Pager
 			Releaser
 			Reserver
 			ageing
-			Digester
-		}{p, a.Releaser, a.Reserver, a.Generations, a.Digester}
+			digesting
+		}{p, a.Releaser, a.Reserver, a.Generations, comparing{a.Digester}}
 	}
 	return struct{ Pager }{p}
 }
@@ -201,63 +227,63 @@ func composeMoving(p Pager, a Abilities, set int) Pager {
 	case 24:
 		return struct {
 			Pager
-			Digester
+			digesting
 			Mover
-		}{p, a.Digester, a.Mover}
+		}{p, comparing{a.Digester}, a.Mover}
 	case 25:
 		return struct {
 			Pager
 			Releaser
-			Digester
+			digesting
 			Mover
-		}{p, a.Releaser, a.Digester, a.Mover}
+		}{p, a.Releaser, comparing{a.Digester}, a.Mover}
 	case 26:
 		return struct {
 			Pager
 			Reserver
-			Digester
+			digesting
 			Mover
-		}{p, a.Reserver, a.Digester, a.Mover}
+		}{p, a.Reserver, comparing{a.Digester}, a.Mover}
 	case 27:
 		return struct {
 			Pager
 			Releaser
 			Reserver
-			Digester
+			digesting
 			Mover
-		}{p, a.Releaser, a.Reserver, a.Digester, a.Mover}
+		}{p, a.Releaser, a.Reserver, comparing{a.Digester}, a.Mover}
 	case 28:
 		return struct {
 			Pager
 			ageing
-			Digester
+			digesting
 			Mover
-		}{p, a.Generations, a.Digester, a.Mover}
+		}{p, a.Generations, comparing{a.Digester}, a.Mover}
 	case 29:
 		return struct {
 			Pager
 			Releaser
 			ageing
-			Digester
+			digesting
 			Mover
-		}{p, a.Releaser, a.Generations, a.Digester, a.Mover}
+		}{p, a.Releaser, a.Generations, comparing{a.Digester}, a.Mover}
 	case 30:
 		return struct {
 			Pager
 			Reserver
 			ageing
-			Digester
+			digesting
 			Mover
-		}{p, a.Reserver, a.Generations, a.Digester, a.Mover}
+		}{p, a.Reserver, a.Generations, comparing{a.Digester}, a.Mover}
 	case 31:
 		return struct {
 			Pager
 			Releaser
 			Reserver
 			ageing
-			Digester
+			digesting
 			Mover
-		}{p, a.Releaser, a.Reserver, a.Generations, a.Digester, a.Mover}
+		}{p, a.Releaser, a.Reserver, a.Generations, comparing{a.Digester}, a.Mover}
 	}
 	return struct{ Pager }{p}
 }
