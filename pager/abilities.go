@@ -51,8 +51,9 @@ type Comparer interface {
 	// ComparePages appends to changed the positions in ids, ascending, of the
 	// pages of which some part has another digest than want says, and their new
 	// digests to sums, page by page in canonical part order. want is
-	// len(ids) x len(Meta().Parts) long; a page with an invalid want counts as changed.
-	// The rules of DigestPages hold.
+	// len(ids) x len(Meta().Parts) long; a page with a want that is invalid, or of
+	// another algorithm, counts as changed. On error both lists come back as they
+	// were given. The rules of DigestPages hold.
 	ComparePages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []PageID, want []digest.Digest,
 		changed []int, sums []digest.Digest) ([]int, []digest.Digest, error)
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kvferry/kvferry"
-	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
 )
 
@@ -117,42 +116,4 @@ func testGenerations(t *testing.T, s *suite) {
 		require.NotEqual(t, third[i], fourth[i], "allocated")
 		require.NotEqual(t, second[i], fourth[i], "released and allocated")
 	}
-}
-
-func testDigester(t *testing.T, s *suite) {
-	p := s.open(t)
-	d, has := p.(pager.Digester)
-	if lacks(t, has, "Digester") {
-		return
-	}
-	ids := filled(t, p, s.g.Pages, 1)
-	parts := s.g.Meta.Parts
-	key := digest.DeriveKey([]byte("salt"))
-	for _, a := range []digest.Algorithm{digest.BLAKE3, digest.KeyedBLAKE3, digest.SHA256} {
-		k := &key
-		if a != digest.KeyedBLAKE3 {
-			k = nil
-		}
-		require.NoError(t, p.Pause(t.Context()))
-		got := make([]digest.Digest, len(ids)*len(parts))
-		err := d.DigestPages(t.Context(), a, k, ids, got)
-		require.NoError(t, p.Resume(t.Context()))
-		if err != nil {
-			require.ErrorIs(t, err, kvferry.ErrUnsupported)
-			continue
-		}
-		h, err := digest.NewHasher(a, k)
-		require.NoError(t, err)
-		for i := range ids {
-			rest := bytesOf(s.g.Meta, 1+uint64(i))
-			for j, part := range parts {
-				require.Equal(t, h.Sum(rest[:part.Bytes]), got[i*len(parts)+j], "%v of page %d, part %d", a, i, j)
-				rest = rest[part.Bytes:]
-			}
-		}
-	}
-	require.ErrorIs(t, d.DigestPages(t.Context(), digest.BLAKE3, nil, ids, make([]digest.Digest, len(ids)*len(parts)+1)), kvferry.ErrInvalid)
-	one := make([]digest.Digest, len(parts))
-	require.ErrorIs(t, d.DigestPages(t.Context(), digest.BLAKE3, nil, []pager.PageID{pager.PageID(s.g.Pages)}, one), kvferry.ErrNotFound)
-	require.ErrorIs(t, d.DigestPages(t.Context(), 0, nil, nil, nil), kvferry.ErrUnsupported)
 }

@@ -38,6 +38,7 @@ func cases() []testCase {
 		{"reserver", testReserver},
 		{"generations", testGenerations},
 		{"digester", testDigester},
+		{"comparer", testComparer},
 		{"mover", testMover},
 		{"mover-refuses", testMoverRefuses},
 		{"mover-deadline", testMoverDeadline},

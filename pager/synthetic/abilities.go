@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/kvferry/kvferry"
-	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
 )
 
@@ -17,7 +16,7 @@ const (
 	Releaser Ability = 1 << iota
 	Reserver
 	Generations
-	Digester
+	Digester // with pager.Comparer
 	Mover
 	AllAbilities Ability = 1<<iota - 1
 	NoAbility    Ability = 0
@@ -57,6 +56,7 @@ var (
 	_ pager.Reserver    = reserver{}
 	_ pager.Generations = generations{}
 	_ pager.Digester    = digester{}
+	_ pager.Comparer    = digester{}
 )
 
 // repeats reports whether an id occurs twice.
@@ -131,34 +131,6 @@ func (g generations) Generations(ctx context.Context, ids []pager.PageID, dst []
 		dst[k] = 0
 		if c, i := e.slab.find(id); c != nil {
 			dst[k] = c.gens[i]
-		}
-	}
-	return nil
-}
-
-func (d digester) DigestPages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []pager.PageID, dst []digest.Digest) error {
-	e := d.e
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if err := e.ready(ctx, "digest pages"); err != nil {
-		return err
-	}
-	if len(dst) != len(ids)*len(e.meta.Parts) {
-		return fmt.Errorf("synthetic: digests of %d pages of %d parts into %d: %w", len(ids), len(e.meta.Parts), len(dst), kvferry.ErrInvalid)
-	}
-	h, err := digest.NewHasher(a, key)
-	if err != nil {
-		return fmt.Errorf("synthetic: digest pages: %w", err)
-	}
-	for k, id := range ids {
-		c, i := e.slab.find(id)
-		if c == nil || c.states[i] != full {
-			return fmt.Errorf("synthetic: digest page %d: %w", id, kvferry.ErrNotFound)
-		}
-		page := e.slab.page(c, i)
-		for j, p := range e.meta.Parts {
-			dst[k*len(e.meta.Parts)+j] = h.Sum(page[:p.Bytes])
-			page = page[p.Bytes:]
 		}
 	}
 	return nil
