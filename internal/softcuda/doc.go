@@ -1,0 +1,30 @@
+// Package softcuda is a CUDA driver on the CPU, and the handle by which tests
+// turn its screws. It proves the GPU path on machines without a GPU; nothing
+// that ships imports it.
+//
+// The driver is a libcuda.so.1 that scripts/softcuda builds from driver/ with a
+// C++ compiler and nothing else. A test binary that was built with the tag cuda
+// takes it for the driver when it lies in LD_LIBRARY_PATH; the same binary runs
+// on a real one. It is stricter than a GPU about what it accepts, and slower to
+// finish than a GPU ever is where work may finish late:
+//
+//   - eager: queued work runs at once, in a thread of its stream
+//   - delayed: it runs after a while that a seed draws
+//   - lazy: it runs only when something waits for it, and only what that needs
+//
+// What it watches, whatever the mode and the timing: accesses of streams, of
+// kernels and of the host that overlap with no order between them, by vector
+// clocks; host memory that is read or written while a copy may use it; device
+// memory that is read before it was written; use after free, double free, leaks;
+// objects of one context used in another; addresses out of bounds; events and
+// captured streams misused. Each breach is a violation that names both sites.
+//
+// Driver calls can be made to fail, by name or by number, the device can be
+// lost, streams can be held still. It says nothing about speed, except by its
+// logical time line.
+//
+// The environment: SOFTCUDA_MODE, SOFTCUDA_SEED, SOFTCUDA_DEVICES (0 to 8),
+// SOFTCUDA_MEMORY_MB, SOFTCUDA_DRIVER (13000), SOFTCUDA_CAPABILITY (90),
+// SOFTCUDA_TRACE=1. KVFERRY_CUDA_REQUIRED=1 turns a test that skips for want of
+// a device into one that fails.
+package softcuda
