@@ -159,8 +159,7 @@ func (p *Package) code() []*File {
 
 // under reports whether the package lies in one of the top-level directories.
 func (p *Package) under(tops ...string) bool {
-	top, _, _ := strings.Cut(p.Dir, "/")
-	return slices.Contains(tops, top)
+	return slices.ContainsFunc(tops, func(top string) bool { return p.Dir == top || strings.HasPrefix(p.Dir, top+"/") })
 }
 
 // importPath returns the unquoted path of an import.

@@ -24,13 +24,18 @@ import (
 
 // TB is what is needed of a *testing.T or *testing.B.
 type TB interface {
+	// Helper marks the caller as one whose lines say nothing.
 	Helper()
+	// Name is the test's.
 	Name() string
-	Cleanup(func())
+	// Cleanup runs f after the test, the last one first.
+	Cleanup(f func())
+	// Skip ends the test as skipped.
 	Skip(args ...any)
+	// Fatalf ends the test as failed.
 	Fatalf(format string, args ...any)
+	// Errorf marks the test as failed.
 	Errorf(format string, args ...any)
-	Logf(format string, args ...any)
 }
 
 // find returns a symbol of the driver in this process, or nil.
