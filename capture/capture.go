@@ -52,6 +52,10 @@ type Options struct {
 	// Image, if set, publishes a ProcessFork image that points at the page
 	// manifest, so that ProcessFork's own collector keeps it.
 	Image *Image
+	// Since is an earlier snapshot of the same engine in the same store, in the
+	// same format and under the same key: pages that are as they were then need
+	// not be copied out. Zero means that there is none. See Groups.
+	Since digest.Digest
 	// Lease of the store session; 0 means cas.DefaultLease.
 	Lease time.Duration
 	// Now is the snapshot's time of creation; zero means the clock.
@@ -141,11 +145,47 @@ type Report struct {
 	StoredBytes int64
 	NewBlobs    int64
 	SkippedCopy int64 // bytes not copied out because their digests were known
+	// Since is the snapshot that the capture was built on, if any, and
+	// Unchanged the number of pages that have the same digests at the same
+	// engine index as in it.
+	Since     digest.Digest
+	Unchanged int
+	// CopiedPages and CopiedBytes are what was copied out of the engine.
+	CopiedPages int
+	CopiedBytes int64
+	// Groups tells the same for each KV group, in the order of the snapshot.
+	Groups []GroupReport
 	// Omitted lists sequences that a lenient Convert left out.
 	Omitted []processfork.Omission
 	Pause   Pause
 	Elapsed time.Duration
 }
+
+// GroupReport says what a Capture did with one KV group.
+type GroupReport struct {
+	Name        string
+	Pages       int
+	Unchanged   int // as Report.Unchanged
+	CopiedPages int
+	CopiedBytes int64
+	Digests     Place
+}
+
+// Place says where the digests were made by which a capture knew which pages it
+// need not copy.
+type Place string
+
+// The places.
+const (
+	// AtHost: nowhere but here. Every page was copied out, because the engine
+	// cannot digest pages, or not with this algorithm.
+	AtHost Place = "host"
+	// AtEngine: where the pages live, and all of them were brought out.
+	AtEngine Place = "engine"
+	// Compared: where the pages live, and compared there with those of the
+	// base, so that only the ones that differ were brought out.
+	Compared Place = "engine-compared"
+)
 
 // Capture takes a snapshot of one pager into s. See Groups for the rules.
 func Capture(ctx context.Context, p pager.Pager, s cas.Store, o Options) (Report, error) {

@@ -233,3 +233,10 @@ func (p *faultPager) DigestPages(ctx context.Context, a digest.Algorithm, key *d
 	}
 	return p.has.Digester.DigestPages(ctx, a, key, ids, dst)
 }
+
+func (p *faultPager) ComparePages(ctx context.Context, a digest.Algorithm, key *digest.Key, ids []pager.PageID, want []digest.Digest, changed []int, sums []digest.Digest) ([]int, []digest.Digest, error) {
+	if err := p.calls.hit("compare"); err != nil {
+		return changed, sums, err
+	}
+	return p.has.Digester.(pager.Comparer).ComparePages(ctx, a, key, ids, want, changed, sums)
+}

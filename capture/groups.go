@@ -23,6 +23,18 @@ import (
 // the snapshot committed. Memory is bounded by Transfer.StagingBytes and the
 // page tables, whatever the size of the cache.
 //
+// With Options.Since the capture is incremental: pages are matched with those
+// of that snapshot by engine index, and an engine that can compares their
+// digests with the snapshot's where they live. Pages that did not change keep
+// the digests and blobs that they had and are not copied; a page whose blob is
+// not in the store any more is copied like one that changed. The snapshot is
+// the same, bit for bit, as without Since. What an engine calls unchanged is
+// believed: only bytes that arrive here can be held against their digests. An
+// engine that cannot digest its pages is captured in full, and the report says
+// so. A base of another geometry is ErrLayoutMismatch, of another identity
+// ErrIdentityMismatch, of another algorithm ErrInvalid, a damaged one
+// ErrCorrupt, one that is not there ErrNotFound.
+//
 // On error nothing is published: the session is aborted and the groups are
 // resumed. If only resuming fails, the snapshot is published all the same, and
 // both the report and the error are returned.
@@ -42,6 +54,9 @@ func Groups(ctx context.Context, groups []Group, s cas.Store, o Options) (Report
 		}
 	}()
 	c := &taking{opts: o, groups: groups, session: sess}
+	if err := c.open(ctx, s); err != nil {
+		return Report{}, fmt.Errorf("capture: base snapshot %v: %w", o.Since, err)
+	}
 	resumeErr, err := c.take(ctx)
 	if err != nil {
 		return Report{}, errors.Join(fmt.Errorf("capture: %w", err), resumeErr)
@@ -76,7 +91,7 @@ func (o *Options) prepare(groups []Group) error {
 			return err
 		}
 	}
-	if err := checkGroups(groups); err != nil {
+	if err := errors.Join(checkGroups(groups), o.checkSince()); err != nil {
 		return err
 	}
 	if o.Format == cas.FormatProcessFork {

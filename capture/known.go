@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
 )
@@ -18,22 +19,39 @@ const digestBatch = 1 << 14
 func (c *taking) skipKnown(ctx context.Context, spans []span) error {
 	for i := range spans {
 		sp := &spans[i]
-		d, ok := c.groups[sp.group].Pager.(pager.Digester)
-		if !ok || len(sp.ids) == 0 {
-			continue
-		}
-		err := c.digest(ctx, d, sp)
-		if errors.Is(err, kvferry.ErrUnsupported) {
-			continue // this algorithm cannot be had there
-		}
-		if err != nil {
+		var err error
+		if sp.digests, err = c.ask(ctx, sp); err != nil {
 			return fmt.Errorf("digests of group %q: %w", c.groups[sp.group].Name, err)
+		}
+		if sp.digests == AtHost {
+			continue
 		}
 		if err := c.dropStored(ctx, sp); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ask fills the group's table from the engine, by the ability that has the
+// least come out of it, and says where the digests are from.
+func (c *taking) ask(ctx context.Context, sp *span) (Place, error) {
+	p := c.groups[sp.group].Pager
+	d, ok := p.(pager.Digester)
+	if !ok {
+		return AtHost, nil
+	}
+	if cmp, ok := p.(pager.Comparer); ok && c.bases != nil {
+		err := c.compare(ctx, cmp, sp)
+		if !errors.Is(err, kvferry.ErrUnsupported) {
+			return Compared, err
+		}
+	}
+	err := c.digest(ctx, d, sp)
+	if errors.Is(err, kvferry.ErrUnsupported) {
+		return AtHost, nil // this algorithm cannot be had there
+	}
+	return AtEngine, err
 }
 
 // digest fills the group's table from the engine.
@@ -47,15 +65,23 @@ func (c *taking) digest(ctx context.Context, d pager.Digester, sp *span) error {
 		if err := d.DigestPages(ctx, c.opts.algorithm(), c.opts.Key, sp.ids[lo:hi], got); err != nil {
 			return err
 		}
-		for i, s := range got {
-			if s.Algorithm() != c.opts.algorithm() {
-				return fmt.Errorf("the engine gave no %v digest for page %d: %w",
-					c.opts.algorithm(), sp.ids[lo+i/parts], kvferry.ErrCorrupt)
+		for i := lo; i < hi; i++ {
+			if err := c.note(g, sp, i, got[(i-lo)*parts:]); err != nil {
+				return err
 			}
-			g.Table.Set(int(sp.numbers[lo+i/parts]), i%parts, s)
 		}
 	}
-	sp.known = true
+	return nil
+}
+
+// note enters the digests that the engine gave for a page of the span.
+func (c *taking) note(g *manifest.Group, sp *span, i int, sums []digest.Digest) error {
+	for p := range g.Meta.Parts {
+		if sums[p].Algorithm() != c.opts.algorithm() {
+			return fmt.Errorf("the engine gave no %v digest for page %d: %w", c.opts.algorithm(), sp.ids[i], kvferry.ErrCorrupt)
+		}
+		g.Table.Set(int(sp.numbers[i]), p, sums[p])
+	}
 	return nil
 }
 
@@ -64,29 +90,16 @@ func (c *taking) digest(ctx context.Context, d pager.Digester, sp *span) error {
 func (c *taking) dropStored(ctx context.Context, sp *span) error {
 	g := &c.snapshot.Groups[sp.group]
 	stored := make([]bool, len(sp.ids))
-	eg, gctx := newCrew(ctx)
-	eg.SetLimit(c.opts.Workers)
-	for lo := 0; lo < len(sp.ids); lo += 1024 {
-		eg.Go(func() error {
-			for i := lo; i < min(lo+1024, len(sp.ids)); i++ {
-				all := true
-				for p := range g.Meta.Parts {
-					has, err := c.session.Has(gctx, g.Table.Digest(int(sp.numbers[i]), p))
-					if err != nil {
-						return err
-					}
-					if !has {
-						all = false
-						break
-					}
-				}
-				stored[i] = all
+	if c.bases != nil { // whose pages were looked up before the pause
+		b := c.bases[sp.group]
+		for i, n := range sp.numbers {
+			if number, ok := b.unchanged(g, int(n)); ok {
+				stored[i] = b.kept[number]
 			}
-			return nil
-		})
+		}
 	}
-	if err := eg.Wait(); err != nil {
-		return fmt.Errorf("look-up of known pages: %w", err)
+	if err := c.keep(ctx, &g.Table, sp.numbers, stored); err != nil {
+		return err
 	}
 	kept := 0
 	for i := range sp.ids {

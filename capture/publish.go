@@ -24,7 +24,16 @@ func (c *taking) publish(ctx context.Context) (Report, error) {
 		Format: c.opts.Format, Names: sortedNames(c.opts.Names),
 		Pages: pages, Sequences: seqs, Bytes: bytes,
 		NewBytes: c.moved.newBytes, NewBlobs: c.moved.newBlobs,
-		SkippedCopy: c.skipped, Pause: c.pause,
+		SkippedCopy: c.skipped, Pause: c.pause, Since: c.opts.Since, Groups: c.reports,
+	}
+	for i := range rep.Groups {
+		g := &rep.Groups[i]
+		if c.bases != nil {
+			g.Unchanged = c.bases[i].count(&c.snapshot.Groups[i])
+		}
+		rep.Unchanged += g.Unchanged
+		rep.CopiedPages += g.CopiedPages
+		rep.CopiedBytes += g.CopiedBytes
 	}
 	if rep.Root, err = w.manifest(&c.snapshot, c.opts.Format); err != nil {
 		return Report{}, err

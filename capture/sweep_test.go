@@ -41,7 +41,7 @@ const (
 // engineCalls are the calls that reach an engine.
 var engineCalls = []string{
 	"meta", "pause", "resume", "occupied", "sequences", "read", "allocate", "write", "install",
-	"release", "reserve", "digest", "submit", "wait",
+	"release", "reserve", "digest", "compare", "submit", "wait",
 }
 
 // sweep runs the scenario with something happening at call 0, 1, 2, … until a

@@ -18,11 +18,13 @@ type taking struct {
 	opts    Options
 	groups  []Group
 	session cas.Session
+	bases   []*base // by group; nil if the capture has no base
 
 	snapshot manifest.Snapshot
 	pause    Pause
 	moved    tally
 	skipped  int64
+	reports  []GroupReport
 }
 
 // tally counts what went into the store.
@@ -78,6 +80,7 @@ func (c *taking) take(ctx context.Context) (resumeErr, err error) {
 	}
 	c.pause.Digest = time.Since(begin)
 	begin = time.Now()
+	c.tell(spans)
 	l.plan(spans)
 	err = l.run(ctx, func() {
 		c.pause.Copy = time.Since(begin)
@@ -87,12 +90,23 @@ func (c *taking) take(ctx context.Context) (resumeErr, err error) {
 	return resumeErr, err
 }
 
+// tell notes for the report what is to be copied.
+func (c *taking) tell(spans []span) {
+	for _, sp := range spans {
+		g := &c.snapshot.Groups[sp.group]
+		c.reports = append(c.reports, GroupReport{
+			Name: g.Name, Pages: g.Table.Pages(), CopiedPages: len(sp.ids),
+			CopiedBytes: int64(len(sp.ids)) * int64(g.Meta.PageBytes()), Digests: sp.digests,
+		})
+	}
+}
+
 // span is what is to be copied of one group.
 type span struct {
 	group   int
 	ids     []pager.PageID // pages in the order of copying
 	numbers []uint32       // their numbers within the snapshot
-	known   bool           // the table holds digests that the copies must have
+	digests Place          // if not AtHost the table holds those that the copies must have
 }
 
 // tables reads page lists and sequences of the paused groups, numbers the

@@ -116,7 +116,7 @@ func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tall
 			plain := rest[:part.Bytes]
 			rest = rest[part.Bytes:]
 			d := h.Sum(plain)
-			if sp.known && d != g.Table.Digest(number, p) {
+			if sp.digests != AtHost && d != g.Table.Digest(number, p) {
 				return fmt.Errorf("part %d of page %d arrived as %v, the engine digested it as %v: %w",
 					p, sp.ids[b.offset+i], d, g.Table.Digest(number, p), kvferry.ErrCorrupt)
 			}
