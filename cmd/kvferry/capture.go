@@ -12,6 +12,8 @@ import (
 	"github.com/kvferry/kvferry/capture"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/pager"
+	"github.com/kvferry/kvferry/pager/synthetic"
 )
 
 // writeFlags are the flags of the commands that write a snapshot.
@@ -59,18 +61,19 @@ func (f *writeFlags) parse() (writing, error) {
 
 // written is the JSON document of a command that wrote a snapshot.
 type written struct {
-	Digest      string  `json:"digest"`
-	Name        string  `json:"name"`
-	Format      string  `json:"format"`
-	Image       string  `json:"image,omitempty"` // digest of the ProcessFork image
-	Pages       int     `json:"pages"`
-	Sequences   int     `json:"sequences"`
-	Bytes       int64   `json:"bytes"`
-	StoredBytes int64   `json:"stored_bytes"`
-	NewBytes    int64   `json:"new_bytes"`
-	NewBlobs    int64   `json:"new_blobs"`
-	PauseMS     float64 `json:"pause_ms"`
-	Seconds     float64 `json:"seconds"`
+	Digest      string   `json:"digest"`
+	Name        string   `json:"name"`
+	Format      string   `json:"format"`
+	Image       string   `json:"image,omitempty"` // digest of the ProcessFork image
+	Pages       int      `json:"pages"`
+	Sequences   int      `json:"sequences"`
+	Bytes       int64    `json:"bytes"`
+	StoredBytes int64    `json:"stored_bytes"`
+	NewBytes    int64    `json:"new_bytes"`
+	NewBlobs    int64    `json:"new_blobs"`
+	PauseMS     float64  `json:"pause_ms"`
+	Seconds     float64  `json:"seconds"`
+	Since       *changes `json:"since,omitempty"` // of an incremental capture
 	// Omitted are sequences that --lenient left out.
 	Omitted []omission `json:"omitted,omitempty"`
 }
@@ -87,6 +90,7 @@ func writtenOf(r capture.Report) written {
 	if r.ImageRoot.Valid() {
 		w.Image = r.ImageRoot.String()
 	}
+	w.Since = changesOf(r)
 	return w
 }
 
@@ -106,6 +110,7 @@ func (a *app) printWritten(r capture.Report, paused bool) error {
 			"content", fmt.Sprintf("%s, %s, %s", count(r.Pages, "page"), count(r.Sequences, "sequence"), size(r.Bytes)),
 			"new", fmt.Sprintf("%s in %s, %s in the store", size(r.NewBytes), count(r.NewBlobs, "blob"), size(r.StoredBytes)),
 		)
+		pairs = append(pairs, doc.Since.facts(r)...)
 		if paused {
 			pairs = append(pairs, "pause", span(r.Pause.Total))
 		}
@@ -116,6 +121,7 @@ func (a *app) printWritten(r capture.Report, paused bool) error {
 func (a *app) captureCommand() *cobra.Command {
 	var (
 		spec  string
+		since string
 		flags writeFlags
 		move  transferFlags
 	)
@@ -127,7 +133,11 @@ and publishes a snapshot when every byte of it is stored.
 
 SPEC names the engine:
   synthetic:page-tokens=8,layers=4,kv-heads=4,head-dim=8,dtype=bf16,pages=64,seed=0,fill=seed
-Every key may be left out. fill=kv makes data like a model's keys and values.`,
+Every key may be left out. fill=kv makes data like a model's keys and values.
+
+With --since the capture is incremental: the engine compares its pages with
+those of an earlier snapshot, and copies out only what is new. The snapshot is
+the same as without.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := flags.parse()
@@ -143,24 +153,35 @@ Every key may be left out. fill=kv makes data like a model's keys and values.`,
 				return err
 			}
 			err = a.withStore(c.Context(), writeAccess, func(ctx context.Context, s cas.Store) error {
-				p := a.progress("capture")
-				defer p.done()
-				t.Progress = p.update
-				r, err := capture.Capture(ctx, engine, s, capture.Options{
-					Names: w.names, Format: w.format, Codec: w.codec, Image: w.image, Transfer: t,
-				})
-				p.done()
-				if !r.Root.Valid() {
+				o := capture.Options{Names: w.names, Format: w.format, Codec: w.codec, Image: w.image, Transfer: t}
+				if since == "" {
+					return a.capture(ctx, engine, s, o)
+				}
+				if o.Since, err = baseOf(ctx, s, since, w.format); err != nil {
 					return err
 				}
-				// A snapshot can be there although the engine did not resume.
-				return errors.Join(a.printWritten(r, true), err)
+				return a.capture(ctx, engine.With(synthetic.Digester), s, o)
 			})
 			return errors.Join(err, engine.Close())
 		},
 	}
 	c.Flags().StringVar(&spec, "pager", "", "engine to capture (`SPEC`, see above)")
+	c.Flags().StringVar(&since, "since", "", "copy out only what changed since the snapshot `REF`, of the same engine, format and store")
 	flags.add(c, string(cas.FormatNative))
 	move.add(c)
 	return c
+}
+
+// capture captures an engine and prints the report.
+func (a *app) capture(ctx context.Context, engine pager.Pager, s cas.Store, o capture.Options) error {
+	p := a.progress("capture")
+	defer p.done()
+	o.Progress = p.update
+	r, err := capture.Capture(ctx, engine, s, o)
+	p.done()
+	if !r.Root.Valid() {
+		return err
+	}
+	// A snapshot can be there although the engine did not resume.
+	return errors.Join(a.printWritten(r, true), err)
 }
