@@ -1,17 +1,11 @@
 package disk_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,77 +13,28 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/pipelinecache"
 	"github.com/kvferry/kvferry/pipelinecache/disk"
+	"github.com/kvferry/kvferry/pipelinecache/pipelinetest"
 )
 
-// folders are those with files of vyre-runtime.
+// folders are those with files of vyre-runtime; the tests of the contract have
+// the directories.
 func folders() []string {
-	return append([]string{"testdata"}, filepath.SplitList(os.Getenv("KVFERRY_GOLDEN_VYRE"))...)
-}
-
-// golden is a directory as vyre-runtime left it, and what it put there.
-type golden struct {
-	Name, Producer, Archive string
-	Write                   struct {
-		Entries []struct {
-			FP     string
-			Len    int
-			SHA256 string
-		}
-	}
-}
-
-func goldens(t *testing.T) map[string]golden {
-	t.Helper()
-	all := map[string]golden{}
-	for _, folder := range folders() {
-		paths, err := filepath.Glob(filepath.Join(folder, "*.json"))
-		require.NoError(t, err)
-		for _, p := range paths {
-			text, err := os.ReadFile(p)
-			require.NoError(t, err)
-			var g golden
-			require.NoError(t, json.Unmarshal(text, &g), p)
-			if g.Archive != "" { // else it lists traces
-				g.Archive = filepath.Join(folder, g.Archive)
-				all[p] = g
-			}
-		}
-	}
-	require.GreaterOrEqual(t, len(all), 4)
-	return all
-}
-
-func unpack(t *testing.T, archive, root string) {
-	t.Helper()
-	packed, err := os.Open(archive)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, packed.Close()) }()
-	z, err := gzip.NewReader(packed)
-	require.NoError(t, err)
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		require.NoError(t, err)
-		require.NotContains(t, h.Name, "..")
-		b, err := io.ReadAll(r)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(root, filepath.Base(h.Name)), b, 0o600))
-	}
+	return []string{"testdata", "../testdata", os.Getenv("KVFERRY_GOLDEN_VYRE")}
 }
 
 // TestGoldenDirectories reads what vyre-runtime wrote, of both generations, and
 // writes the same files.
 func TestGoldenDirectories(t *testing.T) {
 	t.Parallel()
-	for path, g := range goldens(t) {
-		t.Run(path, func(t *testing.T) {
+	for _, g := range pipelinetest.Directories(t, folders()...) {
+		t.Run(g.Name, func(t *testing.T) {
 			t.Parallel()
 			root, again := t.TempDir(), t.TempDir()
-			unpack(t, g.Archive, root)
+			for name, file := range g.Files(t) {
+				require.NoError(t, os.WriteFile(filepath.Join(root, name), file, 0o600))
+			}
 			require.NotEmpty(t, g.Write.Entries)
-			legacy := strings.HasSuffix(g.Producer, " 0.6.5")
+			legacy := g.Legacy()
 			s, plain := open(t, root, disk.Options{Unversioned: true}), open(t, root, disk.Options{})
 			ours := open(t, again, disk.Options{})
 			for _, e := range g.Write.Entries {
