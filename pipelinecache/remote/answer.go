@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/pipelinecache"
@@ -18,12 +19,14 @@ const (
 	// drainBytes is how much of an answer without use is read, so that its
 	// connection can be used again.
 	drainBytes = 64 << 10
+	// drainTime is how long that may take: nobody waits for what has no use.
+	drainTime = 100 * time.Millisecond
 )
 
 // read returns the artifact in an answer.
 func (c *Client) read(ctx context.Context, f pipelinecache.Fingerprint, answer *http.Response) ([]byte, error) {
 	if err := c.accept(f, answer); err != nil {
-		_, _ = io.CopyN(io.Discard, answer.Body, drainBytes) // a favour to the next request
+		drain(answer.Body)
 		return nil, err
 	}
 	frame, err := readFrame(answer.Body, answer.ContentLength)
@@ -34,6 +37,14 @@ func (c *Client) read(ctx context.Context, f pipelinecache.Fingerprint, answer *
 		return nil, transport(ctx, err)
 	}
 	return pipelinecache.ParseFrame(frame)
+}
+
+// drain reads what is left of an answer without use, as a favour to the next
+// request. A body that does not come is closed, and its connection with it.
+func drain(body io.ReadCloser) {
+	late := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, body, drainBytes)
 }
 
 // accept tells from its head whether an answer is an artifact.

@@ -251,6 +251,21 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// TestMissWithoutBody asks a server that says that it has none, announces a body
+// and sends nothing of it: that is a miss, and nobody waits for the body.
+func TestMissWithoutBody(t *testing.T) {
+	t.Parallel()
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(http.StatusNotFound)
+		_ = http.NewResponseController(w).Flush() // the test ends without it, too
+		<-r.Context().Done()
+	}))
+	c := newClient(t, s.URL, remote.Options{Timeout: time.Hour})
+	_, err := c.Get(t.Context(), key(1))
+	require.ErrorIs(t, err, kvferry.ErrNotFound)
+}
+
 // TestHandshakeDeadline asks a server that accepts and then says nothing.
 func TestHandshakeDeadline(t *testing.T) {
 	t.Parallel()
