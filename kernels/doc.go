@@ -4,9 +4,13 @@
 // has a reference that computes the same bytes on the host.
 //
 // The kernels travel as one PTX text that is committed beside them and made by
-// one make target. Open compiles it for the device, or takes the image from a
-// pipeline cache, where an earlier start put it.
+// `make ptx`; its first line names the sources by their hash. Open compiles it
+// for the device, or takes the image from a pipeline cache, where an earlier
+// start put it.
 //
-// Every function that takes a Submission only adds steps to it. Device memory
-// that a step names has to stay until the step has run.
+// Every function that takes a Submission only adds steps to it, or none if it
+// returns an error, and allocates nothing once the Submission's memory is
+// there. Device memory that a step names has to stay until the step has run.
+// What only the device knows is the caller's: that page numbers are pages of the
+// engine's memory, and that a scatter names no page twice.
 package kernels

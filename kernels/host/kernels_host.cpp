@@ -1,0 +1,15 @@
+// The kernels for the software driver, compiled from the sources of the PTX, and
+// what each touches: every byte that it reads or writes, and no other.
+#include "../../internal/softcuda/driver/kernel.h"
+
+#include "../all.cu"
+#include "hash_touches.h"
+#include "runs_touches.h"
+
+SOFTCUDA_KERNEL(gather, gather_touches)
+SOFTCUDA_KERNEL(scatter, scatter_touches)
+SOFTCUDA_KERNEL(blake3_chunks, chunks_touches)
+SOFTCUDA_KERNEL(blake3_in_place, in_place_touches)
+SOFTCUDA_KERNEL(blake3_merge, merge_touches)
+SOFTCUDA_KERNEL_SYNC(compare_flags, flags_touches)
+SOFTCUDA_KERNEL_SYNC(compare_list, list_touches)
