@@ -40,6 +40,9 @@ type Config struct {
 	Grain int
 	// Private turns the sharing of prompt pages off.
 	Private bool
+	// Memory, if set, opens the memory that the engine keeps its pages in; nil
+	// means host memory. The engine closes it.
+	Memory func(bytes int64) (Memory, error)
 }
 
 // Engine is a serving engine. It is safe for concurrent use; steps run one
@@ -49,6 +52,9 @@ type Engine struct {
 	model *model.Model
 	cache *model.Cache
 	pass  *model.Pass
+	// remote is nil if the pages are in host memory. Whoever has the gate may
+	// use it.
+	remote *remote
 
 	// gate holds one token, which a step or a pause takes for as long as it
 	// lasts.
@@ -74,14 +80,36 @@ func New(m *model.Model, c Config) (*Engine, error) {
 	if c.Running < 0 || c.Workers < 0 || c.Grain < 0 {
 		return nil, fmt.Errorf("engine: %d running, %d workers, grain %d: %w", c.Running, c.Workers, c.Grain, kvferry.ErrInvalid)
 	}
-	cache, err := model.NewCache(m.Config(), c.Pages, c.PageTokens)
+	cache, memory, err := c.newCache(m.Config())
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	return &Engine{
+	e := &Engine{
 		cfg: c, model: m, cache: cache, pass: model.NewPass(m, c.Workers, c.Grain),
 		gate: make(chan struct{}, 1), blocks: newBlocks(c.Pages),
-	}, nil
+	}
+	if memory != nil {
+		e.remote = &remote{memory: memory, cache: cache}
+	}
+	return e, nil
+}
+
+// Close gives the memory back that Config.Memory opened; an engine in host
+// memory has nothing to close. It waits for a step in flight; there must be no
+// pause then, and no step after it.
+func (e *Engine) Close() error {
+	if e.remote == nil {
+		return nil
+	}
+	e.gate <- struct{}{}
+	defer e.leave()
+	if e.remote.failed == nil {
+		e.remote.failed = fmt.Errorf("engine: step of a closed engine: %w", kvferry.ErrClosed)
+	}
+	if err := e.remote.memory.Close(); err != nil {
+		return fmt.Errorf("engine: close: %w", err)
+	}
+	return nil
 }
 
 // find returns the sequence named id among the live and the submitted ones.

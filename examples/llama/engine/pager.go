@@ -23,6 +23,13 @@ func (e *Engine) Pager() (pager.Pager, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.remote != nil {
+		p, err := e.remote.memory.Pager(l, adapter{e})
+		if err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
+		return p, nil
+	}
 	p, err := host.New(host.Config{Layout: l, Regions: slices.Concat(e.cache.Keys, e.cache.Values), Engine: adapter{e}})
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)

@@ -35,6 +35,11 @@ func (e *Engine) Step(ctx context.Context) (Batch, error) {
 		return Batch{}, err
 	}
 	defer e.leave()
+	if e.remote != nil {
+		if err := e.remote.settle(ctx); err != nil {
+			return Batch{}, err
+		}
+	}
 	e.mu.Lock()
 	plan := e.planLocked()
 	rows := e.rowsLocked(plan)
@@ -42,10 +47,27 @@ func (e *Engine) Step(ctx context.Context) (Batch, error) {
 	if len(rows) == 0 {
 		return Batch{}, nil
 	}
-	e.pass.Run(e.cache, rows)
+	if err := e.run(rows); err != nil {
+		return Batch{}, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return Batch{Rows: len(rows), Tokens: e.commitLocked(plan)}, nil
+}
+
+// run computes rows. What it stores may arrive later; whoever reads the memory
+// then waits for it.
+func (e *Engine) run(rows []model.Row) error {
+	if e.remote == nil {
+		e.pass.Run(e.cache, rows)
+		return nil
+	}
+	// A step that has begun is not given up: its pages are taken.
+	if err := e.remote.load(context.Background(), rows); err != nil {
+		return err
+	}
+	e.pass.Run(e.cache, rows)
+	return e.remote.store()
 }
 
 // enter takes the gate.
@@ -125,6 +147,9 @@ func (e *Engine) rowsLocked(plan []work) []model.Row {
 		if s.Written/e.cfg.PageTokens == len(s.pages) {
 			p := e.blocks.take()
 			e.cache.Clear(p)
+			if e.remote != nil {
+				e.remote.fresh = append(e.remote.fresh, p)
+			}
 			s.pages = append(s.pages, p)
 		}
 		// The generation changes before and after the write: a reader that
