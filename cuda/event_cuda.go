@@ -1,0 +1,120 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"gorgonia.org/cu"
+
+	"github.com/kvferry/kvferry/cuda/internal/driver"
+)
+
+type event struct {
+	held
+	at      uintptr
+	foreign bool
+}
+
+func (d *device) newEvent(o EventOptions) (*Event, error) {
+	flags := cu.BlockingSyncEvent
+	if !o.Timing {
+		flags |= cu.DisableTiming
+	}
+	var e cu.Event
+	err := d.do("make an event", func() error {
+		var err error
+		e, err = cu.MakeEvent(flags)
+		return wrap("cuEventCreate", err)
+	})
+	if err != nil {
+		if eventHandle(e) != 0 {
+			_, _ = d.undo(func() error { return wrap("cuEventDestroy", cu.DestroyEvent(&e)) })
+		}
+		return nil, err
+	}
+	return &Event{event{held: d.hold(events), at: eventHandle(e)}}, nil
+}
+
+func (d *device) foreignEvent(handle uintptr) (*Event, error) {
+	if err := d.usable("foreign event"); err != nil {
+		return nil, err
+	}
+	return &Event{event{held: d.hold(events), at: handle, foreign: true}}, nil
+}
+
+// handle is 0 when the event is closed, which Submit refuses.
+func (e *event) handle() uintptr {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.gone {
+		return 0
+	}
+	return e.at
+}
+
+func (e *event) done() (bool, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if err := e.usable("ask for an event"); err != nil {
+		return false, err
+	}
+	var r driver.Result
+	driver.QueryEvent(e.owner.context, e.at, &r)
+	if r.Code() != driver.Success {
+		return false, e.owner.noted(result(&r))
+	}
+	return r.Done == 1, nil
+}
+
+// Most waits end while the spinning lasts; later ones are looked at as seldom as
+// a copy of a few megabytes takes.
+const (
+	spins        = 32
+	shortestNap  = 10 * time.Microsecond
+	longestNap   = 200 * time.Microsecond
+	napsPerWider = 4
+)
+
+func (e *event) wait(ctx context.Context) error {
+	nap := shortestNap
+	for i := 1; ; i++ {
+		if done, err := e.done(); done || err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("cuda: wait for an event: %w", err)
+		}
+		if i <= spins {
+			runtime.Gosched()
+			continue
+		}
+		time.Sleep(nap)
+		if i%napsPerWider == 0 {
+			nap = min(2*nap, longestNap)
+		}
+	}
+}
+
+func (e *event) elapsed(since *Event) (time.Duration, error) {
+	var ms float64
+	err := e.owner.do("measure time", func() error {
+		var err error
+		ms, err = asEvent(since.at).Elapsed(asEvent(e.at))
+		return wrap("cuEventElapsedTime", err)
+	})
+	return time.Duration(ms * float64(time.Millisecond)), err
+}
+
+func (e *event) close() error {
+	if e.foreign {
+		return e.giveBack(nil)
+	}
+	return e.giveBack(func() error {
+		c := asEvent(e.at)
+		return wrap("cuEventDestroy", cu.DestroyEvent(&c))
+	})
+}

@@ -1,0 +1,52 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/kvferry/kvferry"
+)
+
+// held is something of the driver that has to be given back.
+type held struct {
+	owner *device
+	kind  kind
+
+	mu   sync.RWMutex
+	gone bool
+}
+
+// hold counts something that was made on the device.
+func (d *device) hold(k kind) held {
+	d.live[k].Add(1)
+	return held{owner: d, kind: k}
+}
+
+// usable returns nil, or why nothing can be done with it. The caller holds mu.
+func (h *held) usable(operation string) error {
+	if h.gone {
+		return fmt.Errorf("cuda: %s: %s: %w", operation, h.kind, kvferry.ErrClosed)
+	}
+	return h.owner.usable(operation)
+}
+
+// giveBack frees it once; a nil free has nothing to do. What could not be freed is kept, so that it can be
+// tried again; what is on a lost device counts as freed.
+func (h *held) giveBack(free func() error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone || h.owner == nil {
+		return nil
+	}
+	gone, err := true, error(nil)
+	if free != nil {
+		gone, err = h.owner.undo(free)
+	}
+	if gone {
+		h.gone = true
+		h.owner.live[h.kind].Add(-1)
+	}
+	return err
+}

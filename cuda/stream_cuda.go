@@ -1,0 +1,147 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/cuda/internal/driver"
+)
+
+// The streams that are no pointers.
+const (
+	legacyStream      = 0
+	namedLegacyStream = 1
+	perThreadStream   = 2
+)
+
+type stream struct {
+	held
+	at      uintptr
+	foreign bool
+	batch   driver.Batch
+	scratch driver.Scratch
+}
+
+func (d *device) newStream(o StreamOptions) (*Stream, error) {
+	var s cu.Stream
+	err := d.do("make a stream", func() error {
+		var err error
+		s, err = cu.MakeStreamWithPriority(o.Priority, cu.NonBlocking)
+		return wrap("cuStreamCreateWithPriority", err)
+	})
+	if err != nil {
+		if streamHandle(s) != 0 {
+			_, _ = d.undo(func() error { return wrap("cuStreamDestroy", s.Destroy()) })
+		}
+		return nil, err
+	}
+	return &Stream{stream{held: d.hold(streams), at: streamHandle(s), batch: d.batch}}, nil
+}
+
+func (d *device) foreignStream(handle uintptr) (*Stream, error) {
+	if handle == perThreadStream {
+		return nil, fmt.Errorf("cuda: foreign stream: the per-thread default stream is another one on each thread: hand in a stream of its own: %w", kvferry.ErrInvalid)
+	}
+	batch := d.batch
+	if handle == legacyStream || handle == namedLegacyStream {
+		batch = driver.NoBatch // the driver takes no batch there
+	}
+	if err := d.do("foreign stream", func() error { return d.checkStream(handle) }); err != nil {
+		return nil, err
+	}
+	return &Stream{stream{held: d.hold(streams), at: handle, foreign: true, batch: batch}}, nil
+}
+
+// checkStream refuses a stream of another device. Drivers that cannot tell are
+// believed.
+func (d *device) checkStream(handle uintptr) error {
+	if handle <= perThreadStream {
+		return nil
+	}
+	context, code := driver.StreamContext(handle)
+	switch code {
+	case driver.Success:
+	case driver.NotFound, driver.NotSupported:
+		return nil
+	default:
+		return failure("cuStreamGetCtx", code)
+	}
+	if context != d.context {
+		return fmt.Errorf("cuda: foreign stream %#x is not one of device %d's primary context: %w", handle, d.ordinal, kvferry.ErrInvalid)
+	}
+	return nil
+}
+
+func (s *stream) handle() uintptr { return s.at }
+
+func (s *stream) submit(q *Submission) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable("submit"); err != nil {
+		return 0, err
+	}
+	if len(q.steps) == 0 {
+		return 0, nil
+	}
+	l := driver.List{Context: s.owner.context, Stream: s.at, Batch: s.batch, Scratch: s.scratch}
+	l.Steps, l.Count = unsafe.Pointer(unsafe.SliceData(q.steps)), len(q.steps)
+	l.Copies = unsafe.Pointer(unsafe.SliceData(q.copies))
+	l.Params, l.Slots = unsafe.SliceData(q.params), unsafe.SliceData(q.slots)
+	if len(q.copies) > 0 && l.Batch != driver.NoBatch && l.Scratch == 0 {
+		if s.scratch = driver.NewScratch(); s.scratch == 0 {
+			l.Batch = driver.NoBatch
+		}
+		l.Scratch = s.scratch
+	}
+	var r driver.Result
+	driver.Submit(&l, &r)
+	if r.Code() != driver.Success {
+		return int(r.Done), fmt.Errorf("%w (%d of %d steps queued)", s.owner.noted(result(&r)), r.Done, len(q.steps))
+	}
+	return int(r.Done), nil
+}
+
+func (s *stream) synchronize() error {
+	return s.owner.do("synchronize a stream", func() error {
+		s.mu.RLock()
+		gone := s.gone
+		s.mu.RUnlock()
+		if gone {
+			return fmt.Errorf("cuda: synchronize a stream: %w", kvferry.ErrClosed)
+		}
+		return wrap("cuStreamSynchronize", asStream(s.at).Synchronize())
+	})
+}
+
+func (s *stream) close() error {
+	var destroy func() error
+	if !s.foreign {
+		destroy = func() error {
+			c := asStream(s.at)
+			return wrap("cuStreamDestroy", c.Destroy())
+		}
+	}
+	err := s.giveBack(destroy)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		s.scratch.Free()
+		s.scratch = 0
+	}
+	return err
+}
+
+// The types of gorgonia.org/cu are structs of one handle; their fields and C
+// types are not exported.
+
+func contextHandle(c cu.CUContext) uintptr { return *(*uintptr)(unsafe.Pointer(&c)) }
+func streamHandle(s cu.Stream) uintptr     { return *(*uintptr)(unsafe.Pointer(&s)) }
+func eventHandle(e cu.Event) uintptr       { return *(*uintptr)(unsafe.Pointer(&e)) }
+func functionHandle(f cu.Function) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
+func asStream(h uintptr) cu.Stream         { return *(*cu.Stream)(unsafe.Pointer(&h)) }
+func asEvent(h uintptr) cu.Event           { return *(*cu.Event)(unsafe.Pointer(&h)) }
