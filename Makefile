@@ -115,6 +115,10 @@ check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (n
 check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
 	@scripts/check-sqlite $(CC) $(LINTER)
 
+.PHONY: ptx
+ptx: ## make kernels/kernels.ptx from the kernels' sources (needs clang-16)
+	@scripts/ptx
+
 ##@ Measure
 
 .PHONY: bench

@@ -204,7 +204,7 @@ func (r *Runs) InPlace(parts []Part) bool {
 		if !p.within(r.pageBytes) {
 			return false
 		}
-		for i := r.holding(p.Offset); i < len(r.fragments) && r.fragments[i].canonical < p.Offset+p.Bytes; i++ {
+		for i := r.holding(p.Offset); p.Bytes > 0 && i < len(r.fragments) && r.fragments[i].canonical < p.Offset+p.Bytes; i++ {
 			f := &r.fragments[i]
 			from := max(f.canonical, p.Offset)
 			address := f.address + uint64(from-f.canonical)

@@ -89,11 +89,7 @@ func (s *Set) load(image []byte) error {
 	if err != nil {
 		return err
 	}
-	for name, f := range map[string]**cuda.Function{
-		"gather": &s.gather, "scatter": &s.scatter,
-		"blake3_chunks": &s.chunks, "blake3_in_place": &s.inPlace, "blake3_merge": &s.merge,
-		"compare_flags": &s.compareFlags, "compare_list": &s.compareList,
-	} {
+	for name, f := range s.functions() {
 		if *f, err = m.Function(name); err != nil {
 			// Not found would mean that the cache has no image.
 			err = fmt.Errorf("kernels: %s: %w: %w", name, kvferry.ErrCorrupt, err)
@@ -102,6 +98,15 @@ func (s *Set) load(image []byte) error {
 	}
 	s.module = m
 	return nil
+}
+
+// functions returns where each kernel belongs.
+func (s *Set) functions() map[string]**cuda.Function {
+	return map[string]**cuda.Function{
+		"gather": &s.gather, "scatter": &s.scatter,
+		"blake3_chunks": &s.chunks, "blake3_in_place": &s.inPlace, "blake3_merge": &s.merge,
+		"compare_flags": &s.compareFlags, "compare_list": &s.compareList,
+	}
 }
 
 // Compiled reports whether Open compiled, and did not find the image.

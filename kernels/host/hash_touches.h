@@ -1,5 +1,6 @@
 // What the kernels that hash and compare touch.
 #pragma once
+#include <vector>
 
 namespace {
 
