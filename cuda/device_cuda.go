@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -26,6 +27,7 @@ type device struct {
 	lost atomic.Pointer[Error] // the first sticky failure
 	live [kinds]atomic.Int64   // what has to be closed before the device
 	pins pinTable
+	naps nappers
 
 	// mu is held for reading while a call needs the context, for writing while
 	// it is released.
@@ -59,11 +61,11 @@ func open(ordinal int, _ Options) (*Device, error) {
 	}
 	gpu, err := cu.GetDevice(ordinal)
 	if err := wrap("cuDeviceGet", err); err != nil {
-		return nil, fmt.Errorf("cuda: open device %d: %w: %w", ordinal, kvferry.ErrNoDevice, err)
+		return nil, openError(ordinal, err)
 	}
 	context, err := gpu.RetainPrimaryCtx()
 	if err := wrap("cuDevicePrimaryCtxRetain", err); err != nil {
-		return nil, fmt.Errorf("cuda: open device %d: %w: %w", ordinal, kvferry.ErrNoDevice, err)
+		return nil, openError(ordinal, err)
 	}
 	d := &Device{device{ordinal: ordinal, gpu: gpu, context: contextHandle(context)}}
 	d.known, err = readFacts(gpu, ordinal)
@@ -73,6 +75,15 @@ func open(ordinal int, _ Options) (*Device, error) {
 	d.batch = driver.BatchOf(int(d.known.Driver))
 	d.known.BatchCopy = d.batch != driver.NoBatch
 	return d, nil
+}
+
+// openError makes failures that say nothing of the device's memory or state say
+// that there is no device to be had.
+func openError(ordinal int, err error) error {
+	if errors.Is(err, kvferry.ErrOutOfMemory) || errors.Is(err, kvferry.ErrDeviceLost) {
+		return fmt.Errorf("cuda: open device %d: %w", ordinal, err)
+	}
+	return fmt.Errorf("cuda: open device %d: %w: %w", ordinal, kvferry.ErrNoDevice, err)
 }
 
 func (d *device) close() error {
@@ -85,6 +96,7 @@ func (d *device) close() error {
 		return fmt.Errorf("cuda: close device %d: close these first: %s: %w", d.ordinal, left, kvferry.ErrInvalid)
 	}
 	d.closed.Store(true)
+	d.naps.close()
 	err := wrap("cuDevicePrimaryCtxRelease", d.gpu.ReleasePrimaryCtx())
 	if d.lost.Load() != nil {
 		return nil // told before; a lost context cannot be released any better

@@ -25,27 +25,22 @@ func (e *Error) Name() string { return codeOf(e.Code).name }
 func (e *Error) Advice() string { return codeOf(e.Code).advice }
 
 // Sticky tells that the device is lost to this process.
-func (e *Error) Sticky() bool { return codeOf(e.Code).is == kvferry.ErrDeviceLost }
+func (e *Error) Sticky() bool { return e.Unwrap() == kvferry.ErrDeviceLost } //nolint:errorlint // the root error itself
+
+// What a code means depends on the function for two of them.
+const (
+	startDriver    = "cuInit"           // whatever its failure is, there is no device
+	pushContext    = "cuCtxPushCurrent" // of our own context: an invalid one was reset by somebody
+	invalidContext = 201
+)
 
 // Unwrap returns the root error.
-func (e *Error) Unwrap() error { return codeOf(e.Code).is }
-
-// code is what is known of a CUresult.
-type code struct {
-	name, advice string
-	is           error
-}
-
-func codeOf(n int) code {
-	if c, ok := codes[n]; ok {
-		return c
+func (e *Error) Unwrap() error {
+	switch {
+	case e.Op == startDriver:
+		return kvferry.ErrNoDevice
+	case e.Op == pushContext && e.Code == invalidContext:
+		return kvferry.ErrDeviceLost
 	}
-	return code{fmt.Sprintf("CUDA_ERROR_%d", n), "an error that this version does not know: see NVIDIA's list of CUresult", kvferry.ErrUnsupported}
-}
-
-var codes = map[int]code{
-	1:   {"CUDA_ERROR_INVALID_VALUE", "an argument is out of range", kvferry.ErrInvalid},
-	2:   {"CUDA_ERROR_OUT_OF_MEMORY", "device or pinned memory is used up: free some, or use less", kvferry.ErrOutOfMemory},
-	100: {"CUDA_ERROR_NO_DEVICE", "no GPU is visible: check nvidia-smi, CUDA_VISIBLE_DEVICES and the container's --gpus", kvferry.ErrNoDevice},
-	700: {"CUDA_ERROR_ILLEGAL_ADDRESS", "a kernel touched memory that it must not: the process has to be started again", kvferry.ErrDeviceLost},
+	return codeOf(e.Code).is
 }

@@ -10,6 +10,7 @@ import (
 
 	"gorgonia.org/cu"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda/internal/driver"
 )
 
@@ -70,8 +71,8 @@ func (e *event) done() (bool, error) {
 	return r.Done == 1, nil
 }
 
-// Most waits end while the spinning lasts; later ones are looked at as seldom as
-// a copy of a few megabytes takes.
+// A wait looks often at first, for copies of kilobytes, and then as seldom as a
+// copy of some megabytes takes.
 const (
 	spins        = 32
 	shortestNap  = 10 * time.Microsecond
@@ -80,30 +81,46 @@ const (
 )
 
 func (e *event) wait(ctx context.Context) error {
-	nap := shortestNap
-	for i := 1; ; i++ {
-		if done, err := e.done(); done || err != nil {
+	for range spins {
+		if done, err := e.settled(ctx); done {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("cuda: wait for an event: %w", err)
+		runtime.Gosched()
+	}
+	n := e.owner.naps.take()
+	defer e.owner.naps.put(n)
+	pause := shortestNap
+	for i := 1; ; i++ {
+		n.nap(pause)
+		if done, err := e.settled(ctx); done {
+			return err
 		}
-		if i <= spins {
-			runtime.Gosched()
-			continue
-		}
-		time.Sleep(nap)
 		if i%napsPerWider == 0 {
-			nap = min(2*nap, longestNap)
+			pause = min(2*pause, longestNap)
 		}
 	}
 }
 
+// settled tells whether a wait is over, and how.
+func (e *event) settled(ctx context.Context) (bool, error) {
+	if done, err := e.done(); done || err != nil {
+		return true, err
+	}
+	if err := ctx.Err(); err != nil {
+		return true, fmt.Errorf("cuda: wait for an event: %w", err)
+	}
+	return false, nil
+}
+
 func (e *event) elapsed(since *Event) (time.Duration, error) {
+	first, second := since.handle(), e.handle()
+	if first == 0 || second == 0 {
+		return 0, fmt.Errorf("cuda: measure time: an event is closed: %w", kvferry.ErrClosed)
+	}
 	var ms float64
 	err := e.owner.do("measure time", func() error {
 		var err error
-		ms, err = asEvent(since.at).Elapsed(asEvent(e.at))
+		ms, err = asEvent(first).Elapsed(asEvent(second))
 		return wrap("cuEventElapsedTime", err)
 	})
 	return time.Duration(ms * float64(time.Millisecond)), err

@@ -3,10 +3,23 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda/internal/driver"
+)
+
+// Codes of a driver that does not start which say all by themselves.
+const (
+	codeStubLibrary        = 34
+	codeSystemNotReady     = 802
+	codeDriverMismatch     = 803
+	codeCompatNotSupported = 804
 )
 
 func driverStatus() error {
@@ -35,7 +48,41 @@ func noLibrary(reasons string) error {
 }
 
 func noStart(path string, code int) error {
-	return fmt.Errorf("cuda: the driver %s does not start: %w: %w", path, kvferry.ErrNoDevice, failure("cuInit", code))
+	err := &Error{startDriver, code}
+	if why := diagnose(os.DirFS("/"), mayUse, code); why != "" {
+		return fmt.Errorf("cuda: the driver %s does not start: %s: %w", path, why, err)
+	}
+	return fmt.Errorf("cuda: the driver %s does not start: %w", path, err)
+}
+
+// diagnose looks at what the driver needs of the system. "" where its code says
+// more than the system does.
+func diagnose(root fs.FS, mayUse func(name string) error, code int) string {
+	switch code {
+	case codeSystemNotReady, codeDriverMismatch, codeCompatNotSupported, codeStubLibrary:
+		return ""
+	}
+	const control = "dev/nvidiactl"
+	_, err := fs.Stat(root, control)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && line(root, "proc/driver/nvidia/version") == "" && !exists(root, "dev/dxg"):
+		return "the kernel module is not loaded, or there is no NVIDIA GPU: see nvidia-smi and lsmod"
+	case errors.Is(err, fs.ErrNotExist) && !exists(root, "dev/dxg"):
+		return "/dev/nvidiactl is missing: start the container with --gpus all, or run nvidia-modprobe"
+	case err == nil:
+		if err := mayUse("/" + control); err != nil {
+			return fmt.Sprintf("this process may not use /dev/nvidiactl (%v): check its user and groups, and the container's devices", err)
+		}
+	}
+	return ""
+}
+
+// mayUse tells whether the process has the rights that the driver needs.
+func mayUse(name string) error { return unix.Access(name, unix.R_OK|unix.W_OK) }
+
+func exists(root fs.FS, name string) bool {
+	_, err := fs.Stat(root, name)
+	return err == nil
 }
 
 func driverVersion() (Version, error) {
