@@ -6,6 +6,17 @@
 // events in both directions: nothing is read before the engine's queued work
 // wrote it, and the engine reads nothing before it has arrived. Nothing waits
 // for the engine's whole device.
+//
+// A job is cut into batches, each one submission. Those of a direction take
+// turns on two streams with a staging extent each, so that one is copied while
+// the other is gathered into or scattered from; staging is used again in the
+// order of its stream. Page sets of the two directions are compared: a copy
+// waits for an earlier one the other way only where they may share a page.
+//
+// A job ends as Done, as NotStarted, or as Unknown. NotStarted also says that a
+// job which had begun was given up, or failed, and that nothing of it moves any
+// more: what it wrote to is unspecified, and may be used again. After Unknown
+// its frames, the pages that it writes and the staging stay fenced.
 package gpu
 
 import (
@@ -24,7 +35,8 @@ import (
 //
 // An engine that also implements pager.Releaser, pager.Reserver or
 // pager.Generations passes these abilities on to the Pager, and Guard what it
-// knows of single pages.
+// knows of single pages. Its generations must only grow, and need not know of
+// pages that are written through the Pager: those are counted here.
 type Engine interface {
 	// Pause stops the engine between two steps.
 	Pause(ctx context.Context) error
@@ -61,20 +73,22 @@ type Config struct {
 	Regions []cuda.Ptr
 	Engine  Engine
 	// Streams are handles of the engine's streams that write or read pages
-	// (CUstream; 0 is the legacy stream). Copies out wait for what is queued in them,
-	// and so do copies into pages; what the engine queues in them after a copy in
+	// (CUstream; 0 is the legacy stream). A job waits for what was queued in them
+	// when it was submitted; what the engine queues in them after a copy in
 	// waits for that copy.
 	Streams []uintptr
 	// Fingerprint, if set, is what the engine believes the canonical form to
 	// be; another one is ErrLayoutMismatch.
 	Fingerprint *pager.Fingerprint
 	// StagingBytes bounds the device memory for gathered pages, in each
-	// direction, and the pinned memory for frames that are not pinned; 0 means DefaultStagingBytes.
+	// direction, and the pinned memory for frames that are not pinned; 0 means
+	// DefaultStagingBytes, or what two pages need if that is more.
 	StagingBytes int64
-	// Blocks bounds the grids, so that a running model keeps its multiprocessors; 0 leaves it
-	// to package kernels.
+	// Blocks bounds the grids, so that a running model keeps its
+	// multiprocessors; 0 leaves it to package kernels.
 	Blocks int
-	// Paths chooses how runs are copied; nil means DefaultPaths.
+	// Paths chooses how runs are copied; nil means DefaultPaths. A table that
+	// was measured on another device or driver is ErrInvalid.
 	Paths *Paths
 	// Priority of the streams, lower first.
 	Priority int
@@ -88,34 +102,3 @@ const (
 	DefaultStagingBytes = 32 << 20
 	DefaultDrainTimeout = 10 * time.Second
 )
-
-// Pager is a Pager with its optional abilities: see With. It has to be closed.
-type Pager struct{}
-
-// New checks cfg, registers the layout with the device and returns a Pager. A
-// layout that Validate refuses, regions that overlap or exceed their
-// allocation, addresses of another device or of host memory are ErrInvalid.
-func New(cfg Config) (*Pager, error) { panic("not written yet") }
-
-// View returns the pager with the abilities that it and its engine have: Mover,
-// Digester with Comparer, and the engine's own.
-func (p *Pager) View() pager.Pager { panic("not written yet") }
-
-// Close waits for copies under way and frees what New took. Copies that do not
-// end keep their memory fenced: ErrUnknownOutcome. The engine's memory is not
-// touched.
-func (p *Pager) Close() error { panic("not written yet") }
-
-// Stats are counts since New.
-type Stats struct {
-	Jobs        uint64
-	Pages       uint64 // moved
-	Bytes       uint64 // that crossed the link, digests and tables included
-	Submissions uint64 // calls of Stream.Submit
-	Launches    uint64
-	Copies      uint64 // handed to the driver, after merging
-	Fenced      uint64 // pages whose copy has no known end
-}
-
-// Stats returns the counts.
-func (p *Pager) Stats() Stats { panic("not written yet") }

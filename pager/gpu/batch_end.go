@@ -1,0 +1,81 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/kvferry/kvferry/cuda"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// mark records the end of a submission that stopped midway, so that what was
+// queued of it can be waited for. It is tried twice.
+func (w *way) mark(s *slot) error {
+	var err error
+	for range 2 {
+		w.queue.Reset()
+		w.queue.RecordEvent(s.done)
+		w.c.counts.submissions.Add(1)
+		if _, err = s.lane.stream.Submit(&w.queue); err == nil || isLost(err) {
+			break
+		}
+	}
+	return err
+}
+
+// queuedOn notes that a batch is in its lane's stream.
+func (w *way) queuedOn(s *slot) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	s.lane.ready = s.work.seq
+	s.lane.last = s.done
+	if w.direction == pager.In {
+		w.last = s.done
+	}
+}
+
+// tellEngine lets each of the engine's streams wait for a copy into pages. The
+// stream's order makes the last batch's end that of all.
+func (w *way) tellEngine(s *slot) {
+	for _, e := range w.c.engines {
+		w.queue.Reset()
+		w.queue.WaitEvent(s.done)
+		w.c.counts.submissions.Add(1)
+		if _, err := e.Submit(&w.queue); err != nil {
+			w.c.lose(err)
+			s.err = fmt.Errorf("let the engine's stream %#x wait for a copy: %w", e.Handle(), err)
+			return
+		}
+	}
+}
+
+// countCopies adds the copies that are about to be submitted to the counts.
+func (w *way) countCopies() {
+	bytes := uint64(0)
+	for _, one := range w.copies {
+		bytes += one.Bytes
+	}
+	w.c.counts.copies.Add(uint64(len(w.copies)))
+	w.c.counts.bytes.Add(bytes)
+}
+
+// fetch submits w.copies as a sequel of a batch; its event is recorded anew.
+// again tells that something is under way.
+func (w *way) fetch(s *slot) (again bool, err error) {
+	w.queue.Reset()
+	w.queue.Copies(w.copies, cuda.Batch)
+	w.queue.RecordEvent(s.done)
+	w.c.counts.submissions.Add(1)
+	issued, err := s.lane.stream.Submit(&w.queue)
+	if err == nil {
+		return true, nil
+	}
+	err = fmt.Errorf("submit: %w", err)
+	if issued == 0 {
+		return false, err
+	}
+	if failed := w.mark(s); failed != nil {
+		return false, fmt.Errorf("%w: %w: %w", errUnmarked, err, failed)
+	}
+	s.err = err
+	return true, nil
+}
