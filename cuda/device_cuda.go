@@ -29,6 +29,8 @@ type device struct {
 	pins pinTable
 	naps nappers
 
+	debts debts // what could not be given back after a failure
+
 	// mu is held for reading while a call needs the context, for writing while
 	// it is released.
 	mu     sync.RWMutex
@@ -87,6 +89,7 @@ func openError(ordinal int, err error) error {
 }
 
 func (d *device) close() error {
+	d.debts.pay()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.context == 0 || d.closed.Load() {
@@ -111,6 +114,9 @@ func (d *device) leftovers() string {
 		if n := d.live[k].Load(); n > 0 {
 			texts = append(texts, fmt.Sprintf("%d x %s", n, k))
 		}
+	}
+	if n := d.debts.count(); n > 0 {
+		texts = append(texts, fmt.Sprintf("%d that the driver would not take back", n))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -33,7 +33,7 @@ func (d *device) newEvent(o EventOptions) (*Event, error) {
 	})
 	if err != nil {
 		if eventHandle(e) != 0 {
-			_, _ = d.undo(func() error { return wrap("cuEventDestroy", cu.DestroyEvent(&e)) })
+			d.discard(func() error { return wrap("cuEventDestroy", cu.DestroyEvent(&e)) })
 		}
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/kvferry/kvferry"
@@ -49,4 +50,40 @@ func (h *held) giveBack(free func() error) error {
 		h.owner.live[h.kind].Add(-1)
 	}
 	return err
+}
+
+// discard frees what was made although a failure says otherwise. What the driver
+// does not take back is tried again when the device is closed.
+func (d *device) discard(free func() error) {
+	again := func() bool {
+		gone, _ := d.undo(free)
+		return gone
+	}
+	if !again() {
+		d.debts.add(again)
+	}
+}
+
+// debts are attempts to free what nobody else knows of.
+type debts struct {
+	mu   sync.Mutex
+	open []func() bool
+}
+
+func (ds *debts) add(attempt func() bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.open = append(ds.open, attempt)
+}
+
+func (ds *debts) pay() {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.open = slices.DeleteFunc(ds.open, func(attempt func() bool) bool { return attempt() })
+}
+
+func (ds *debts) count() int {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	return len(ds.open)
 }

@@ -49,7 +49,7 @@ func (d *device) openIPC(h IPCHandle) (*Memory, error) {
 	})
 	if err != nil {
 		if base != 0 {
-			_, _ = d.undo(func() error { return failure("cuIpcCloseMemHandle", driver.IPCClose(base)) })
+			d.discard(func() error { return failure("cuIpcCloseMemHandle", driver.IPCClose(base)) })
 		}
 		return nil, err
 	}

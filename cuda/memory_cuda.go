@@ -34,7 +34,7 @@ func (d *device) alloc(bytes int64) (*Memory, error) {
 		return &Memory{memory{held: d.hold(memories), base: Ptr(p), length: bytes}}, nil
 	}
 	if p != 0 {
-		_, _ = d.undo(func() error { return wrap("cuMemFree", cu.MemFree(p)) })
+		d.discard(func() error { return wrap("cuMemFree", cu.MemFree(p)) })
 	}
 	if errors.Is(err, kvferry.ErrOutOfMemory) {
 		return nil, fmt.Errorf("%w (%d bytes wanted, %s)", err, bytes, d.freeText())

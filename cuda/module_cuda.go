@@ -51,7 +51,7 @@ func (d *device) load(image []byte) (*Module, error) {
 	})
 	if err != nil {
 		if m != (cu.Module{}) {
-			_, _ = d.undo(func() error { return wrap("cuModuleUnload", m.Unload()) })
+			d.discard(func() error { return wrap("cuModuleUnload", m.Unload()) })
 		}
 		return nil, err
 	}

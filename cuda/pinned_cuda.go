@@ -37,26 +37,14 @@ func (d *device) pin(bytes int64, o PinOptions) (*Pinned, error) {
 		placeOnNode(mem, d.known.NUMANode)
 	}
 	touch(mem, o.Workers)
-	p, err := d.registered(mem, o)
-	switch {
-	case err == nil:
-		p.own = true
-		return p, nil
-	case p == nil:
-		return nil, firstOf(err, anon.Unmap(mem))
-	}
-	return nil, err // some of it could not be unregistered: it stays where it is
+	return d.registered(mem, true, o)
 }
 
 func (d *device) register(mem []byte, o PinOptions) (*Pinned, error) {
 	if err := checkPin(int64(len(mem)), o); err != nil {
 		return nil, err
 	}
-	p, err := d.registered(mem, o)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return d.registered(mem, false, o)
 }
 
 func checkPin(bytes int64, o PinOptions) error {
@@ -72,14 +60,14 @@ func checkPin(bytes int64, o PinOptions) error {
 	return nil
 }
 
-// registered pins mem in chunks. If that fails, all of it is undone; only if that
-// fails, too, the Pinned comes with the error, and stays in the device's books.
-func (d *device) registered(mem []byte, o PinOptions) (*Pinned, error) {
+// registered pins mem in chunks; own memory is unmapped in the end. If that
+// fails, all of it is undone.
+func (d *device) registered(mem []byte, own bool, o PinOptions) (*Pinned, error) {
 	whole := spanOf(mem)
 	if !d.pins.reserve(whole.pages()) {
 		return nil, fmt.Errorf("cuda: pin %d bytes: some of the memory is pinned already: %w", len(mem), kvferry.ErrExists)
 	}
-	p := &Pinned{pinned{held: d.hold(pinnings), mem: mem, place: whole.pages()}}
+	p := &Pinned{pinned{held: d.hold(pinnings), mem: mem, own: own, place: whole.pages()}}
 	err := d.do("pin memory", func() error { return p.registerChunks(whole, o) })
 	if err == nil {
 		d.pins.publish(p.left)
@@ -87,7 +75,8 @@ func (d *device) registered(mem []byte, o PinOptions) (*Pinned, error) {
 	}
 	err = d.pinError(err, int64(len(mem)))
 	if undone := p.close(); undone != nil {
-		return p, fmt.Errorf("%w (and it could not be unpinned again: %w)", err, undone)
+		d.debts.add(func() bool { return p.close() == nil })
+		return nil, fmt.Errorf("%w (and it could not be unpinned again: %w)", err, undone)
 	}
 	return nil, err
 }

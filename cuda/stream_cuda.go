@@ -36,7 +36,7 @@ func (d *device) newStream(o StreamOptions) (*Stream, error) {
 	})
 	if err != nil {
 		if streamHandle(s) != 0 {
-			_, _ = d.undo(func() error { return wrap("cuStreamDestroy", s.Destroy()) })
+			d.discard(func() error { return wrap("cuStreamDestroy", s.Destroy()) })
 		}
 		return nil, err
 	}
