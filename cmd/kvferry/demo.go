@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,11 +63,24 @@ with a run that nothing interrupted. It needs nothing from outside; --model and
 	f.StringVar(&o.Model, "model", "", "llama2.c checkpoint `file`")
 	f.StringVar(&o.Tokenizer, "tokenizer", "", "its tokenizer `file`")
 	f.StringVar(&o.Dir, "keep", "", "keep store and state in this `directory` instead of removing them")
+	addDevice(c, &o.Device, "keep the serving processes' cache in the memory of the GPU with this `number`")
 	f.BoolVar(&o.Sabotage, "sabotage", false, "change one expected token: the demo must fail")
 	if err := f.MarkHidden("sabotage"); err != nil {
 		panic(err) // the flag is defined above
 	}
 	return c
+}
+
+// addDevice adds the flag that names a GPU. Without it *number stays nil.
+func addDevice(c *cobra.Command, number **int, text string) {
+	c.Flags().Func("device", text, func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return errors.New("want the number of a GPU, 0 or more")
+		}
+		*number = &n
+		return nil
+	})
 }
 
 func (a *app) demoChildCommand() *cobra.Command {
@@ -84,6 +98,7 @@ func (a *app) demoChildCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Model, "model", "", "llama2.c checkpoint file")
 	c.Flags().StringVar(&o.Tokenizer, "tokenizer", "", "its tokenizer file")
 	c.Flags().BoolVar(&o.Restore, "restore", false, "go on from the snapshot")
+	addDevice(c, &o.Device, "number of the GPU that holds the cache")
 	return c
 }
 

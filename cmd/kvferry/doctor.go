@@ -35,6 +35,11 @@ func writeDoctor(w io.Writer, r doctor.Report) error {
 	pairs := []string{
 		"backend", r.Backend,
 		"gpu", r.GPU,
+	}
+	for _, g := range r.GPUs.Devices {
+		pairs = append(pairs, fmt.Sprintf("gpu %d", g.Ordinal), describeGPU(g))
+	}
+	pairs = append(pairs,
 		"go", fmt.Sprintf("%s %s/%s", r.Go, r.OS, r.Arch),
 		"processors", fmt.Sprintf("%d, Go uses %d", r.Processors, r.GoMaxProcs),
 		"cpu", r.CPU.Model,
@@ -43,8 +48,9 @@ func writeDoctor(w io.Writer, r doctor.Report) error {
 		"sha256", r.SHA256,
 		"memlock", limit(r.Memlock),
 		"cgroup memory", limit(r.CgroupMemory),
+		"pinned memory", "at most "+limit(r.Pinned)+" for copies to and from GPUs",
 		"huge pages", fmt.Sprintf("transparent: %s; %d of %d reserved ones of %s free", h.Transparent, h.Free, h.Reserved, size(h.Size)),
-	}
+	)
 	if s := r.Store; s != nil {
 		where := "in this process only"
 		if s.Path != "" {
@@ -67,6 +73,25 @@ func writeDoctor(w io.Writer, r doctor.Report) error {
 		}
 	}
 	return nil
+}
+
+// describeGPU tells a device's facts on one line; those that are not known are
+// left out.
+func describeGPU(g doctor.GPU) string {
+	if g.Problem != "" {
+		return g.Problem
+	}
+	all := []string{g.Name, g.UUID, "compute capability " + g.Capability, fmt.Sprintf("%s free of %s", size(g.FreeBytes), size(g.TotalBytes))}
+	add := func(known bool, format string, args ...any) {
+		if known {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	add(g.LinkBytesPerSec > 0, "PCI Express %d x%d (%.1f GB/s each way)", g.LinkGeneration, g.LinkWidth, float64(g.LinkBytesPerSec)/1e9)
+	add(g.PCI != "", "at %s", g.PCI)
+	add(g.NUMANode >= 0, "NUMA node %d", g.NUMANode)
+	add(g.CopyEngines > 0, "%s", count(g.CopyEngines, "copy engine"))
+	return strings.Join(all, ", ")
 }
 
 // limit returns a limit in bytes for people.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kvferry/kvferry/cmd/kvferry/internal/demo/demotest"
+	"github.com/kvferry/kvferry/cuda"
 )
 
 func TestMain(m *testing.M) {
@@ -77,6 +78,8 @@ func params(t *testing.T, folder string, env ...string) testscript.Params {
 			switch cond {
 			case "race":
 				return raceEnabled, nil
+			case "device":
+				return cuda.Status() == nil, nil
 			case "superuser":
 				return os.Geteuid() == 0, nil
 			}

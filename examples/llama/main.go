@@ -8,7 +8,9 @@
 //
 // Without -model it runs a model of random weights that follow from a seed, and
 // babbles. With -model and -tokenizer it runs a checkpoint of llama2.c. Several
-// -prompt make several sequences, which share the pages of a common prefix.
+// -prompt make several sequences, which share the pages of a common prefix. With
+// -device the cache lies in the memory of a GPU; what is generated, and what a
+// snapshot holds, is the same.
 //
 // A snapshot in the store holds the pages and the sequences that own them. What
 // the process needs beside it, tokens and the state of random numbers, goes to
@@ -23,6 +25,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 
 	"github.com/kvferry/kvferry"
 )
@@ -51,6 +54,7 @@ type options struct {
 	stop             bool
 	restore          string
 	json             bool
+	device           *int // nil: in host memory
 }
 
 // run is the command; it returns its exit code: 0 done, 1 failed, 2 usage.
@@ -99,6 +103,14 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.name, "name", "llama", "name of the snapshot to capture")
 	f.BoolVar(&o.stop, "stop", false, "end after the capture, as if killed")
 	f.StringVar(&o.restore, "restore", "", "go on from the snapshot `name` in -store")
+	f.Func("device", "keep the cache in the memory of the GPU with this `number`", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is no number of a GPU: %w", s, kvferry.ErrInvalid)
+		}
+		o.device = &n
+		return nil
+	})
 	f.BoolVar(&o.json, "json", false, "print the final states of the sequences as JSON")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

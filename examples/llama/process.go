@@ -12,6 +12,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/examples/llama/device"
 	"github.com/kvferry/kvferry/examples/llama/engine"
 	"github.com/kvferry/kvferry/examples/llama/model"
 	"github.com/kvferry/kvferry/identity"
@@ -41,7 +42,11 @@ func (o *options) load() (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.engine, err = engine.New(m, engine.Config{Pages: o.pages, PageTokens: o.pageTokens})
+	c := engine.Config{Pages: o.pages, PageTokens: o.pageTokens}
+	if o.device != nil {
+		c.Memory = device.Opener(*o.device)
+	}
+	p.engine, err = engine.New(m, c)
 	return p, err
 }
 
@@ -59,11 +64,12 @@ func fileDigest(path string) (string, error) {
 }
 
 // serve runs the command.
-func (o *options) serve(ctx context.Context, stdout, stderr io.Writer) error {
+func (o *options) serve(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	p, err := o.load()
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.engine.Close()) }()
 	if o.restore != "" {
 		if err := p.restore(ctx, o.store, o.restore, stderr); err != nil {
 			return err

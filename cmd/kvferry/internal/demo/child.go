@@ -21,6 +21,7 @@ type ChildOptions struct {
 	Dir              string // as the parent's
 	Model, Tokenizer string
 	Restore          bool // go on from the snapshot instead of from the prompts
+	Device           *int // as the parent's
 }
 
 // child is a serving process.
@@ -49,9 +50,10 @@ func (c *child) serve(ctx context.Context, in io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.engine, err = w.engine(); err != nil {
+	if c.engine, err = w.engine(c.o.Device); err != nil {
 		return err
 	}
+	defer func() { err = closing(err, c.engine.Close()) }()
 	if c.store, err = pack.Open(filepath.Join(c.o.Dir, "store"), pack.Options{}); err != nil {
 		return err
 	}

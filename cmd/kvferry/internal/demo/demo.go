@@ -35,6 +35,10 @@ type Options struct {
 	// Dir is where the store and the state are kept; empty means a temporary
 	// directory that is removed.
 	Dir string
+	// Device is the number of the GPU on which the serving processes keep their
+	// cache; nil means host memory. The uninterrupted run that they are held
+	// against is in host memory in any case.
+	Device *int
 	// Sabotage changes one expected token, to show that the demo can fail.
 	Sabotage bool
 	// Log receives the children's standard error; nil discards it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strconv"
 )
 
 // process is a child as its parent sees it.
@@ -27,6 +28,9 @@ func (o Options) start(ctx context.Context, dir string, restore bool) (*process,
 	args := append(append([]string{}, o.ChildArgs...), "--dir", dir)
 	if o.Model != "" {
 		args = append(args, "--model", o.Model, "--tokenizer", o.Tokenizer)
+	}
+	if o.Device != nil {
+		args = append(args, "--device", strconv.Itoa(*o.Device))
 	}
 	if restore {
 		args = append(args, "--restore")

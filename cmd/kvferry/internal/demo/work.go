@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/examples/llama/device"
 	"github.com/kvferry/kvferry/examples/llama/engine"
 	"github.com/kvferry/kvferry/examples/llama/model"
 )
@@ -95,13 +96,18 @@ func (w *work) common() int {
 	return len(first)
 }
 
-// engine returns an engine with room for the work.
-func (w *work) engine() (*engine.Engine, error) {
+// engine returns an engine with room for the work, its cache on a GPU or, if
+// there is no number of one, in host memory.
+func (w *work) engine(gpu *int) (*engine.Engine, error) {
 	pages := 0
 	for _, r := range w.requests {
 		pages += (len(r.Prompt)+r.MaxTokens)/pageTokens + 1
 	}
-	return engine.New(w.model, engine.Config{PageTokens: pageTokens, Pages: pages})
+	c := engine.Config{PageTokens: pageTokens, Pages: pages}
+	if gpu != nil {
+		c.Memory = device.Opener(*gpu)
+	}
+	return engine.New(w.model, c)
 }
 
 // submit hands all requests to an engine.
@@ -117,7 +123,7 @@ func (w *work) submit(e *engine.Engine) error {
 // uninterrupted runs the work from start to end in this process and returns
 // the generated tokens by sequence.
 func (w *work) uninterrupted(ctx context.Context) (map[string][]int32, error) {
-	e, err := w.engine()
+	e, err := w.engine(nil)
 	if err != nil {
 		return nil, err
 	}

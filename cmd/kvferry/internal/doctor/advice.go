@@ -10,15 +10,19 @@ const lowSpace = 1 << 30
 
 // advise tells what of a report keeps kvferry slower than it could be.
 func advise(r Report) []Advice {
-	all := []Advice{{
-		"pages of GPU memory copied out, hashed and compared on the GPU",
-		r.GPU + "; pages are read from host memory",
-	}}
+	all := []Advice{}
 	add := func(when bool, faster, why string) {
 		if when {
 			all = append(all, Advice{faster, why})
 		}
 	}
+	add(!r.GPUs.usable(), "pages of GPU memory copied out, hashed and compared on the GPU",
+		r.GPU+"; pages are read from host memory")
+	for _, g := range r.GPUs.Devices {
+		all = append(all, g.advise(r.GPUs.Driver)...)
+	}
+	add(r.GPUs.usable() && r.Memlock != Unlimited && r.Memlock > 0 && r.Memlock < r.Pinned, "large pinned memory",
+		"the limit of locked memory is low, and a driver may hold to it: raise it with ulimit -l, or --ulimit memlock=-1 for a container")
 	amd64 := runtime.GOARCH == "amd64"
 	add(!amd64, "native digests in vector code", "the BLAKE3 library has none for "+r.Arch)
 	add(amd64 && !r.CPU.AVX2, "native digests with AVX2", "the processor (or the hypervisor) does not offer AVX2")
@@ -32,6 +36,26 @@ func advise(r Report) []Advice {
 		"a dir: store keeps one file per blob")
 	add(r.Store != nil && r.Store.Path != "" && r.Store.Error == "" && r.Store.Free < lowSpace,
 		"a store with room", "less than 1 GiB is free on its file system")
+	return all
+}
+
+// advise tells what of a device keeps its copies slower than they could be.
+func (g GPU) advise(driver string) []Advice {
+	if g.Problem != "" {
+		return []Advice{{fmt.Sprintf("use of GPU %d", g.Ordinal), g.Problem}}
+	}
+	var all []Advice
+	if !g.BatchCopy {
+		all = append(all, Advice{
+			fmt.Sprintf("copies of many small pieces to and from GPU %d in one call", g.Ordinal),
+			"the driver serves CUDA " + driver + ", which has no cuMemcpyBatchAsync: it came with 12.8",
+		})
+	}
+	if !g.HostRegister {
+		all = append(all, Advice{
+			fmt.Sprintf("copies between GPU %d and the process's own memory", g.Ordinal), "the driver cannot pin memory that the process has",
+		})
+	}
 	return all
 }
 

@@ -14,7 +14,8 @@ const Unlimited int64 = -1
 // Report is what Examine found. Sizes are bytes.
 type Report struct {
 	Backend    string `json:"backend"` // how engines are reached
-	GPU        string `json:"gpu"`     // why there is or is no GPU path
+	GPU        string `json:"gpu"`     // which GPUs there are, or why there is none
+	GPUs       GPUs   `json:"gpus"`
 	Go         string `json:"go"`
 	OS         string `json:"os"`
 	Arch       string `json:"arch"`
@@ -27,10 +28,13 @@ type Report struct {
 	// does not tell.
 	Memlock int64 `json:"memlock_bytes"`
 	// CgroupMemory is the control group's memory limit, or Unlimited.
-	CgroupMemory int64     `json:"cgroup_memory_bytes"`
-	HugePages    HugePages `json:"huge_pages"`
-	Store        *Store    `json:"store,omitempty"` // nil: none was named
-	Advice       []Advice  `json:"advice"`
+	CgroupMemory int64 `json:"cgroup_memory_bytes"`
+	// Pinned is about how much host memory can be pinned for copies to and from
+	// GPUs, if Memlock does not bound it; 0 means that nobody tells.
+	Pinned    int64     `json:"pinned_bytes"`
+	HugePages HugePages `json:"huge_pages"`
+	Store     *Store    `json:"store,omitempty"` // nil: none was named
+	Advice    []Advice  `json:"advice"`
 }
 
 // Advice is one thing that would be faster, and why it is not.
@@ -65,7 +69,7 @@ func Examine(o Options) Report {
 	}
 	r := Report{
 		Backend: "host (pages in host memory, synthetic engines)",
-		GPU:     "cuda is not in this build",
+		GPUs:    examineGPUs(),
 		Go:      runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
 		Processors: runtime.NumCPU(), GoMaxProcs: runtime.GOMAXPROCS(0),
 		CPU:          detectCPU(),
@@ -73,6 +77,11 @@ func Examine(o Options) Report {
 		CgroupMemory: cgroupMemory(o.Root),
 		HugePages:    hugePages(o.Root),
 	}
+	r.GPU = r.GPUs.summary()
+	if r.GPUs.usable() {
+		r.Backend = "host (pages in host memory, synthetic engines) and cuda (pages in GPU memory)"
+	}
+	r.Pinned = max(Available(o.Root), 0)
 	r.BLAKE3, r.SHA256 = r.CPU.blake3(), r.CPU.sha256()
 	if o.StoreURL != "" {
 		r.Store = examineStore(o)

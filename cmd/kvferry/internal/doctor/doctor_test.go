@@ -159,3 +159,38 @@ func TestAdviceNamesTheReason(t *testing.T) {
 		require.Contains(t, faster(r), tc.want, tc.name)
 	}
 }
+
+func TestGPUsAreSummed(t *testing.T) {
+	t.Parallel()
+	one := GPU{Name: "Model X", BatchCopy: true, HostRegister: true}
+	broken := GPU{Ordinal: 1, Problem: "it is busy"}
+	for want, g := range map[string]GPUs{
+		"no driver":                       {Problem: "no driver"},
+		"no device can be opened":         {Driver: "12.8", Devices: []GPU{broken}},
+		"Model X, driver for CUDA 12.8":   {Driver: "12.8", Devices: []GPU{one}},
+		"2 devices, driver for CUDA 12.8": {Driver: "12.8", Devices: []GPU{one, broken}},
+	} {
+		require.Equal(t, want, g.summary())
+	}
+	require.Empty(t, one.advise("12.8"))
+	require.Equal(t, []Advice{{"use of GPU 1", "it is busy"}}, broken.advise("12.8"))
+	require.Len(t, GPU{}.advise("11.8"), 2, "neither batches nor registered memory")
+}
+
+func TestAdviceOfGPUs(t *testing.T) {
+	t.Parallel()
+	names := func(r Report) []string {
+		var out []string
+		for _, a := range advise(r) {
+			out = append(out, a.Faster)
+		}
+		return out
+	}
+	const onGPU, pinned = "pages of GPU memory copied out, hashed and compared on the GPU", "large pinned memory"
+	require.Contains(t, names(Report{GPU: "none"}), onGPU)
+	some := Report{GPUs: GPUs{Devices: []GPU{{BatchCopy: true, HostRegister: true}}}, Memlock: 8 << 20, Pinned: 1 << 30}
+	require.NotContains(t, names(some), onGPU)
+	require.Contains(t, names(some), pinned)
+	some.Memlock = Unlimited
+	require.NotContains(t, names(some), pinned)
+}
