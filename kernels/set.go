@@ -74,10 +74,13 @@ func (s *Set) fromCache(ctx context.Context, cache pipelinecache.Store, key pipe
 		return false
 	}
 	image, err := cache.GetShared(ctx, key)
+	if errors.Is(err, kvferry.ErrNotFound) {
+		return false
+	}
 	if err == nil {
 		err = s.load(image)
 	}
-	if err != nil && !errors.Is(err, kvferry.ErrNotFound) {
+	if err != nil {
 		s.cacheErr = fmt.Errorf("kernels: load the cached image: %w", err)
 	}
 	return err == nil
@@ -89,10 +92,8 @@ func (s *Set) load(image []byte) error {
 	if err != nil {
 		return err
 	}
-	for name, f := range s.functions() {
-		if *f, err = m.Function(name); err != nil {
-			// Not found would mean that the cache has no image.
-			err = fmt.Errorf("kernels: %s: %w: %w", name, kvferry.ErrCorrupt, err)
+	for _, k := range s.kernels() {
+		if *k.f, err = m.Function(k.name); err != nil {
 			return errors.Join(err, m.Close())
 		}
 	}
@@ -100,12 +101,17 @@ func (s *Set) load(image []byte) error {
 	return nil
 }
 
-// functions returns where each kernel belongs.
-func (s *Set) functions() map[string]**cuda.Function {
-	return map[string]**cuda.Function{
-		"gather": &s.gather, "scatter": &s.scatter,
-		"blake3_chunks": &s.chunks, "blake3_in_place": &s.inPlace, "blake3_merge": &s.merge,
-		"compare_flags": &s.compareFlags, "compare_list": &s.compareList,
+// kernel is a kernel's name, and where its function belongs.
+type kernel struct {
+	name string
+	f    **cuda.Function
+}
+
+func (s *Set) kernels() []kernel {
+	return []kernel{
+		{"gather", &s.gather}, {"scatter", &s.scatter},
+		{"blake3_chunks", &s.chunks}, {"blake3_in_place", &s.inPlace}, {"blake3_merge", &s.merge},
+		{"compare_flags", &s.compareFlags}, {"compare_list", &s.compareList},
 	}
 }
 
