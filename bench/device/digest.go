@@ -1,0 +1,272 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kvferry/kvferry/cuda"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/kernels"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// What the kernels' machine code for one 64-byte block takes on the pipe of
+// adds, logic and shifts, which does 64 lanes in a clock on each multiprocessor;
+// every kibibyte is 16 blocks and about one parent.
+const (
+	blockOperations  = 578
+	parentOperations = 600
+	lanes            = 64
+)
+
+// ceiling is the rate in bytes per second that integer instructions allow.
+func ceiling(f cuda.Facts) float64 {
+	perSecond := float64(f.Multiprocessors) * float64(f.ClockKHz) * 1e3 * lanes
+	return perSecond * 1024 / (16*blockOperations + parentOperations)
+}
+
+// hashing is what digests run on.
+type hashing struct {
+	meta    pager.Meta
+	parts   []kernels.Part
+	pages   *cuda.Memory // canonical pages, one after the other, or a cache
+	digests *cuda.Memory
+	scratch *cuda.Memory
+	numbers *cuda.Memory
+	stream  *cuda.Stream
+	count   int
+}
+
+// measureDigest hashes canonical pages of several sets, and a cache in place.
+func measureDigest(b *bench) error {
+	if err := b.kernels(); err != nil {
+		return err
+	}
+	f := b.device.Facts()
+	limit := ceiling(f)
+	if err := b.fact("ceiling", fmt.Sprintf("%s: %d multiprocessors, %d MHz, %d lanes, %d operations for 64 bytes and %d for each parent",
+		perSecond.text(limit), f.Multiprocessors, f.ClockKHz/1000, lanes, blockOperations, parentOperations)); err != nil {
+		return err
+	}
+	for i, size := range b.scale.digestBytes {
+		largest := i == len(b.scale.digestBytes)-1
+		g := goalTile
+		if largest {
+			g = goalDigest
+		}
+		err := b.measure(&row{What: "canonical pages", With: "set of " + bytesText(size), Goal: g}, func(r *row) error {
+			h, err := b.hashing(size)
+			if err != nil {
+				return err
+			}
+			return b.hash(r, h, limit, largest, func(q *cuda.Submission) error {
+				return b.set.HashPages(q, h.pages.Ptr(), int64(h.meta.PageBytes()), h.request())
+			}, func(id int) int64 { return int64(id) * int64(h.meta.PageBytes()) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return b.inPlace(b.scale.digestBytes[len(b.scale.digestBytes)-1], limit)
+}
+
+// inPlace hashes the pages of a cache where they are.
+func (b *bench) inPlace(size int64, limit float64) error {
+	return b.measure(&row{What: "in place", With: "runs of 8 KiB, set of " + bytesText(size), Goal: goalTile}, func(r *row) error {
+		h, err := b.hashing(size)
+		if err != nil {
+			return err
+		}
+		l, err := pager.KVOutermost(h.meta, h.count)
+		if err != nil {
+			return err
+		}
+		runs, err := b.runs(l, h.pages.Ptr())
+		if err != nil {
+			return err
+		}
+		return b.hash(r, h, limit, false, func(q *cuda.Submission) error {
+			return runs.HashInPlace(q, h.numbers.Ptr(), h.request())
+		}, nil)
+	})
+}
+
+// runs puts a layout whose regions follow each other from base onto the device.
+func (b *bench) runs(l *pager.Layout, base cuda.Ptr) (*kernels.Runs, error) {
+	m, err := l.Compile()
+	if err != nil {
+		return nil, err
+	}
+	places := make([]cuda.Ptr, len(l.Regions))
+	for i, at := 0, base; i < len(places); i++ {
+		places[i] = at + cuda.Ptr(l.Regions[i].Offset)
+		at += cuda.Ptr(l.Regions[i].Bytes)
+	}
+	var runs []kernels.Run
+	for _, r := range m.Runs() {
+		runs = append(runs, kernels.Run{
+			Address: places[r.Region] + cuda.Ptr(r.Local), PageStride: l.Regions[r.Region].Stride, LocalStride: r.LocalStride,
+			Canonical: r.Canonical, CanonicalStride: r.CanonicalStride, Bytes: r.Bytes, Count: r.Count,
+		})
+	}
+	on, err := b.set.NewRuns(runs, int64(l.Meta.PageBytes()))
+	if err == nil {
+		b.later(on.Close)
+	}
+	return on, err
+}
+
+// hashing takes memory for a set of pages and paints it.
+func (b *bench) hashing(size int64) (h hashing, err error) {
+	if h.meta, err = tinyLlama(); err != nil {
+		return h, err
+	}
+	at := int64(0)
+	for _, p := range h.meta.Parts {
+		h.parts = append(h.parts, kernels.Part{Offset: at, Bytes: int64(p.Bytes)})
+		at += int64(p.Bytes)
+	}
+	h.count = int(max(1, size/at))
+	for _, m := range []struct {
+		to    **cuda.Memory
+		bytes int64
+	}{
+		{&h.pages, int64(h.count) * at},
+		{&h.digests, int64(h.count*len(h.parts)) * kernels.DigestBytes},
+		{&h.scratch, max(16, kernels.ScratchBytes(h.parts, h.count))},
+		{&h.numbers, int64(h.count) * 4},
+	} {
+		if *m.to, err = b.alloc(m.bytes); err != nil {
+			return h, err
+		}
+	}
+	if h.stream, err = b.stream(); err != nil {
+		return h, err
+	}
+	if err := b.number(h); err != nil {
+		return h, err
+	}
+	return h, b.paint(h.pages)
+}
+
+// number writes 0, 1, 2 and so on.
+func (b *bench) number(h hashing) error {
+	mem, err := b.pin(h.numbers.Bytes())
+	if err != nil {
+		return err
+	}
+	for i := range h.count {
+		mem[4*i], mem[4*i+1], mem[4*i+2], mem[4*i+3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
+	}
+	_, err = contiguous(h.stream, h.numbers.Ptr(), address(mem), int64(len(mem)))()
+	return err
+}
+
+func (h *hashing) request() kernels.Hash {
+	return kernels.Hash{
+		Parts: h.parts, Count: h.count, Digests: h.digests.Ptr(),
+		Scratch: h.scratch.Ptr(), ScratchBytes: h.scratch.Bytes(),
+	}
+}
+
+// oneSample is about how many bytes are hashed while one sample is taken: a few
+// milliseconds of work, so that the end of it is no part of the figure.
+const oneSample = 8 << 30
+
+// hash fills a row with the rate of what add queues. place returns where a
+// page's canonical bytes are in the pattern; nil leaves the check to the pager's
+// own tests, that have every layout.
+func (b *bench) hash(r *row, h hashing, limit float64, clocks bool, add func(*cuda.Submission) error, place func(int) int64) error {
+	size := int64(h.count) * int64(h.meta.PageBytes())
+	times := int(min(256, max(1, oneSample/size)))
+	if b.options.small {
+		times = 1
+	}
+	var q cuda.Submission
+	once := func() error {
+		q.Reset()
+		for range times {
+			if err := add(&q); err != nil {
+				return err
+			}
+		}
+		if _, err := h.stream.Submit(&q); err != nil {
+			return err
+		}
+		return h.stream.Synchronize()
+	}
+	took, err := b.turns(clocked(once))
+	if err != nil {
+		return err
+	}
+	r.Bytes = size
+	r.Unit, r.Samples = perSecond, rates(float64(size)*float64(times), took[0])
+	if limit > 0 {
+		r.Limit, r.Ratios = "", nil
+		r.Note = fmt.Sprintf("%s of the integer ceiling", percent(median(r.Samples)/limit))
+	}
+	if clocks {
+		r.Note += "; " + b.underLoad(once)
+	}
+	if place != nil {
+		return b.compareDigests(r, h, place)
+	}
+	return nil
+}
+
+// underLoad asks for the clocks while f runs again and again.
+func (b *bench) underLoad(f func() error) string {
+	answer := make(chan string, 1)
+	go func() {
+		answer <- output(b.ctx, "nvidia-smi", "--query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu", "--format=csv,noheader")
+	}()
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+		select {
+		case text := <-answer:
+			return "under load: " + text
+		default:
+		}
+		if err := f(); err != nil {
+			break
+		}
+	}
+	return "under load: " + <-answer
+}
+
+// compareDigests holds digests of the device against the host's.
+func (b *bench) compareDigests(r *row, h hashing, place func(int) int64) error {
+	data, err := b.pool()
+	if err != nil {
+		return err
+	}
+	mem, err := b.pin(h.digests.Bytes())
+	if err != nil {
+		return err
+	}
+	if _, err := contiguous(h.stream, address(mem), h.digests.Ptr(), int64(len(mem)))(); err != nil {
+		return err
+	}
+	step := max(1, h.count/256)
+	r.checked(parallel(b.ctx, (h.count+step-1)/step, func(k int) error {
+		page := make([]byte, h.meta.PageBytes())
+		i := k * step
+		pattern(data).copy(page, place(i))
+		return matching(page, h.parts, mem[i*len(h.parts)*kernels.DigestBytes:], i)
+	}))
+	return nil
+}
+
+// matching hashes the parts of a page and compares.
+func matching(page []byte, parts []kernels.Part, sums []byte, id int) error {
+	hasher, err := digest.NewHasher(digest.BLAKE3, nil)
+	if err != nil {
+		return err
+	}
+	for i, p := range parts {
+		want := hasher.Sum(page[p.Offset:][:p.Bytes]).Sum()
+		if string(sums[i*kernels.DigestBytes:][:kernels.DigestBytes]) != string(want[:]) {
+			return fmt.Errorf("digest of part %d of page %d: %w", i, id, errWrong)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/capture"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/cas/mem"
+	"github.com/kvferry/kvferry/cuda"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/pager"
+)
+
+// percents are the shares of the pages that change between two captures.
+func percents() []int { return []int{0, 5, 50, 100} }
+
+// goalPercent is the one that a goal is about.
+const goalPercent = 5
+
+// measureIncremental finds and fetches the pages that changed, by itself and as
+// a whole capture, beside one contiguous copy of the whole cache.
+func measureIncremental(b *bench) error {
+	if err := b.kernels(); err != nil {
+		return err
+	}
+	meta, err := tinyLlama()
+	if err != nil {
+		return err
+	}
+	w, frames, host, err := b.cache(meta, b.scale.capturePages)
+	if err != nil {
+		return err
+	}
+	s, err := b.stream()
+	if err != nil {
+		return err
+	}
+	i := &incremental{bench: b, world: w, frames: frames, limit: contiguous(s, address(host), w.memory.Ptr(), int64(len(host)))}
+	if err := i.base(); err != nil {
+		return err
+	}
+	for _, p := range percents() {
+		if err := errors.Join(i.fetch(p), i.capture(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// incremental is a cache whose digests are known.
+type incremental struct {
+	bench  *bench
+	world  *world
+	frames [][]byte
+	limit  timed
+	ids    []pager.PageID
+	known  []digest.Digest
+	// compared is how long finding what changed took, at the last look.
+	compared float64
+}
+
+// base takes the digests of the cache as it is.
+func (i *incremental) base() error {
+	d, ok := i.world.view.(pager.Digester)
+	if !ok {
+		return fmt.Errorf("the pager has no Digester: %w", kvferry.ErrUnsupported)
+	}
+	i.ids = ascending(i.world.layout.Pages)
+	i.known = make([]digest.Digest, len(i.ids)*len(i.world.layout.Meta.Parts))
+	return d.DigestPages(i.bench.ctx, digest.BLAKE3, nil, i.ids, i.known)
+}
+
+// changed lists the positions of the pages that a share changes, spread evenly.
+func (i *incremental) changed(percent int) []int {
+	var out []int
+	for p := range i.ids {
+		if (p+1)*percent/100 > p*percent/100 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// change writes into pages, or back what the pattern has there.
+func (i *incremental) change(positions []int) error {
+	mark := i.bench.mark()
+	s, err := i.bench.stream()
+	if err != nil {
+		return err
+	}
+	run := i.world.layout.Runs[0][0]
+	region := i.world.layout.Regions[run.Region]
+	first := i.world.memory.Ptr() + cuda.Ptr(i.world.places[run.Region]+region.Offset+run.Local)
+	var q cuda.Submission
+	for _, p := range positions {
+		q.Fill(first+cuda.Ptr(int64(i.ids[p])*region.Stride), 0xee, 16)
+	}
+	if _, err := s.Submit(&q); err != nil {
+		return err
+	}
+	if err := s.Synchronize(); err != nil {
+		return err
+	}
+	return i.bench.closeTo(mark)
+}
+
+// fetch compares on the device and copies out what differs.
+func (i *incremental) fetch(percent int) error {
+	b := i.bench
+	size := int64(len(i.ids) * i.world.layout.Meta.PageBytes())
+	r := &row{What: "compare, then copy what differs", With: fmt.Sprintf("%d %% changed", percent), Bytes: size}
+	if percent == goalPercent {
+		r.Goal = goalIncremental
+	}
+	return b.measure(r, func(r *row) error {
+		want := i.changed(percent)
+		if err := i.change(want); err != nil {
+			return err
+		}
+		var found []int
+		took, err := b.turns(i.limit, func() (seconds float64, err error) {
+			start := time.Now()
+			found, err = i.once()
+			return time.Since(start).Seconds(), err
+		})
+		if err != nil {
+			return err
+		}
+		r.versus(took[1], took[0], "time of one contiguous copy of all")
+		r.Note = fmt.Sprintf("%d of %d pages moved; found in %s", len(found), len(i.ids), seconds.text(i.compared))
+		if !slices.Equal(found, want) {
+			r.Check = fmt.Sprintf("%d pages were found to be changed, %d are", len(found), len(want))
+			return nil
+		}
+		r.checked(b.paint(i.world.memory))
+		return nil
+	})
+}
+
+// once does it once.
+func (i *incremental) once() ([]int, error) {
+	c, ok := i.world.view.(pager.Comparer)
+	if !ok {
+		return nil, fmt.Errorf("the pager has no Comparer: %w", kvferry.ErrUnsupported)
+	}
+	start := time.Now()
+	found, _, err := c.ComparePages(i.bench.ctx, digest.BLAKE3, nil, i.ids, i.known, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	i.compared = time.Since(start).Seconds()
+	ids := make([]pager.PageID, len(found))
+	for k, p := range found {
+		ids[k] = i.ids[p]
+	}
+	return found, i.world.move(pager.Out, ids, i.frames[:len(ids)], i.world.perJob())
+}
+
+// capture captures into memory since a snapshot of the unchanged cache.
+func (i *incremental) capture(percent int) error {
+	b := i.bench
+	r := &row{What: "capture into memory", With: fmt.Sprintf("%d %% changed", percent)}
+	pause := &row{Part: b.part, What: "pause of that capture", With: r.With, Goal: goalPause, Unit: seconds}
+	err := b.measure(r, func(r *row) error {
+		store, err := mem.Open(mem.Options{})
+		if err != nil {
+			return err
+		}
+		b.later(store.Close)
+		if err := b.paint(i.world.memory); err != nil {
+			return err
+		}
+		first, err := i.take(store, digest.Digest{})
+		if err != nil {
+			return err
+		}
+		if err := i.change(i.changed(percent)); err != nil {
+			return err
+		}
+		limit, err := i.limit()
+		if err != nil {
+			return err
+		}
+		second, err := i.take(store, first.Root)
+		if err != nil {
+			return err
+		}
+		i.tell(r, pause, second, len(i.changed(percent)), limit)
+		return b.paint(i.world.memory)
+	})
+	if r.Error != "" {
+		pause.Error = r.Error
+	}
+	return errors.Join(err, b.journal.add(pause))
+}
+
+// take captures the cache through pinned memory.
+func (i *incremental) take(s cas.Store, since digest.Digest) (capture.Report, error) {
+	return capture.Capture(i.bench.ctx, i.world.view, s, capture.Options{
+		Since:    since,
+		Transfer: capture.Transfer{Allocator: i.bench.device.Allocator(cuda.PinOptions{})},
+	})
+}
+
+// tell fills the rows of a capture and its pause.
+func (i *incremental) tell(r, pause *row, c capture.Report, changed int, limit float64) {
+	share := float64(c.CopiedBytes) / float64(max(1, c.Bytes))
+	r.Bytes, r.Unit, r.Samples = c.Bytes, perSecond, []float64{float64(c.Bytes) / c.Elapsed.Seconds()}
+	r.Ratios, r.Limit = []float64{limit / c.Elapsed.Seconds()}, "time of one contiguous copy of all"
+	r.Note = fmt.Sprintf("%d of %d pages copied, %s; %d unchanged", c.CopiedPages, c.Pages, bytesText(c.CopiedBytes), c.Unchanged)
+	r.Check = checkOK
+	if c.Unchanged != c.Pages-changed || c.CopiedPages < changed {
+		r.Check = fmt.Sprintf("%d pages changed; %d were copied and %d taken for unchanged of %d", changed, c.CopiedPages, c.Unchanged, c.Pages)
+	}
+	pause.Samples = []float64{c.Pause.Total.Seconds()}
+	if at := i.compared + share*limit; at > 0 {
+		pause.Ratios, pause.Limit = []float64{c.Pause.Total.Seconds() / at}, "digest of all and a contiguous copy of what changed"
+	}
+	pause.Note = fmt.Sprintf("digest %v, copy %v, tables %v", c.Pause.Digest, c.Pause.Copy, c.Pause.Tables)
+}
