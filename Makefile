@@ -118,6 +118,12 @@ check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there
 .PHONY: ptx
 ptx: ## make kernels/kernels.ptx from the kernels' sources (needs clang-16)
 	@scripts/ptx
+	@scripts/ptxas
+
+.PHONY: check-ptx
+check-ptx: ## make the PTX anew and compare; assemble it for every device
+	@scripts/ptx --check
+	@scripts/ptxas --check
 
 ##@ Measure
 

@@ -63,3 +63,11 @@ func TestPTX(t *testing.T) {
 		require.FileExists(t, name+".cu")
 	}
 }
+
+// TestRegistersAreOfThePTX fails when the table of ptxas.md is an older one.
+func TestRegistersAreOfThePTX(t *testing.T) {
+	table, err := os.ReadFile("ptxas.md")
+	require.NoError(t, err)
+	hash := regexp.MustCompile(`[0-9a-f]{64}`)
+	require.Equal(t, hash.FindString(PTX()), hash.FindString(string(table)), "ptxas.md is of another kernels.ptx: run make ptx")
+}
