@@ -1,9 +1,27 @@
 package cuda_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/kvferry/kvferry/cuda"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// tellStatus names the variable that makes this binary tell the status and end,
+// so that a test can run it in another environment.
+const tellStatus = "KVFERRY_TEST_TELL_STATUS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(tellStatus) != "" {
+		n, err := cuda.Count()
+		fmt.Println("status:", cuda.Status())
+		fmt.Println("count:", n, err)
+		_, err = cuda.Open(0, cuda.Options{})
+		fmt.Println("open:", err)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}

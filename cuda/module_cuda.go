@@ -85,6 +85,9 @@ func (m *module) close() error {
 
 // handle is 0 when the module is closed, which Submit refuses.
 func (f *function) handle() uintptr {
+	if f.from == nil {
+		return 0
+	}
 	f.from.mu.RLock()
 	defer f.from.mu.RUnlock()
 	if f.from.gone {
@@ -95,6 +98,9 @@ func (f *function) handle() uintptr {
 
 func (f *function) facts() (FunctionFacts, error) {
 	var facts FunctionFacts
+	if f.from == nil {
+		return facts, fmt.Errorf("cuda: look at a kernel: it is of no module: %w", kvferry.ErrInvalid)
+	}
 	f.from.mu.RLock()
 	defer f.from.mu.RUnlock()
 	if err := f.from.usable("look at a kernel"); err != nil {
