@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -87,12 +87,12 @@ func narrow(ns []int64) []int {
 
 // savePaths writes the table, whole or not at all.
 func savePaths(path string, t *gpu.Paths) error {
-	b, err := json.MarshalIndent(t, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	if _, err := t.WriteTo(&b); err != nil {
 		return fmt.Errorf("--save: %w", err)
 	}
 	part := filepath.Clean(path) + ".new"
-	if err := os.WriteFile(part, append(b, '\n'), 0o666); err != nil {
+	if err := os.WriteFile(part, b.Bytes(), 0o666); err != nil {
 		return fmt.Errorf("--save: %w", err)
 	}
 	if err := os.Rename(part, path); err != nil {

@@ -179,6 +179,7 @@ func (s story) inBusy(t *testing.T, store string, want []engine.State, wantGuest
 	o := guest.options(t, "-store", store, "-restore", "cut")
 	p, err := o.load()
 	require.NoError(t, err)
+	defer func() { require.NoError(t, p.engine.Close()) }()
 	require.NoError(t, p.engine.Submit(engine.Request{
 		ID: "guest", Prompt: p.tokenizer.Encode(guest.prompts[0]), MaxTokens: guest.tokens, Temperature: guest.sampling.Temperature,
 		TopP: guest.sampling.TopP, Seed: 1, Stop: []int32{model.Begin, model.End},
@@ -237,6 +238,8 @@ func TestCommandRefuses(t *testing.T) {
 		"no cache":         {1, []string{"-prompt", "x", "-pages", "0"}},
 		"cache full":       {1, []string{"-prompt", "x", "-prompt", "y", "-n", "16", "-pages", "2", "-page-tokens", "16"}},
 		"done too early":   {1, []string{"-prompt", "x", "-n", "3", "-capture-after", "50", "-store", store}},
+		"no number":        {2, []string{"-prompt", "x", "-device", "-1"}},
+		"no such device":   {1, []string{"-prompt", "x", "-device", "999"}},
 		"no tokens wanted": {1, []string{"-prompt", "x", "-n", "0"}},
 	} {
 		var out, errs bytes.Buffer

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +45,11 @@ func serveMain(args []string) int {
 	f.StringVar(&o.Model, "model", "", "")
 	f.StringVar(&o.Tokenizer, "tokenizer", "", "")
 	f.BoolVar(&o.Restore, "restore", false, "")
+	f.Func("device", "", func(s string) error {
+		n, err := strconv.Atoi(s)
+		o.Device = &n
+		return err
+	})
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
