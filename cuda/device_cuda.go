@@ -179,16 +179,22 @@ func (d *device) undo(f func() error) (gone bool, err error) {
 	if d.closed.Load() {
 		return true, nil // it went with the context
 	}
-	before := d.lost.Load() != nil
-	err = d.inContext(func() error {
+	before, tried := d.lost.Load() != nil, false
+	free := func() error {
+		tried = true
 		err := f()
 		gone = err == nil
 		return err
-	})
+	}
+	err = d.inContext(free)
+	lost := d.lost.Load() != nil
+	if lost && !tried { // it was lost on the way to f
+		_ = d.inContext(free)
+	}
 	if before {
 		return true, nil
 	}
-	return gone || d.lost.Load() != nil, err
+	return gone || lost, err
 }
 
 func (d *device) inContext(f func() error) error {

@@ -43,7 +43,11 @@ func readFacts(gpu cu.Device, ordinal int) (Facts, error) {
 	}
 	readBus(os.DirFS("/sys/bus/pci/devices"), &f)
 	if f.NUMANode < 0 {
-		if node, err := gpu.Attribute(hostNUMAID); err == nil && node >= 0 {
+		node, err := gpu.Attribute(hostNUMAID)
+		if err := wrap("cuDeviceGetAttribute", err); err != nil && !lacks(codeIn(err)) {
+			return f, err
+		}
+		if err == nil && node >= 0 {
 			f.NUMANode = node
 		}
 	}
@@ -85,7 +89,11 @@ func uuidText(gpu cu.Device) (string, error) {
 	if code != driver.Success {
 		return "", failure("cuDeviceGetUuid", code)
 	}
-	if own, code := driver.InstanceUUID(int(gpu)); code == driver.Success && own != whole {
+	own, code := driver.InstanceUUID(int(gpu))
+	if code != driver.Success && !lacks(code) {
+		return "", failure("cuDeviceGetUuid_v2", code)
+	}
+	if code == driver.Success && own != whole {
 		return "MIG-" + uuidDigits(own), nil
 	}
 	return "GPU-" + uuidDigits(whole), nil
@@ -93,6 +101,12 @@ func uuidText(gpu cu.Device) (string, error) {
 
 func uuidDigits(u [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
+}
+
+// lacks tells whether a code is the answer of a driver that does not know a
+// function or attribute, and not a failure.
+func lacks(code int) bool {
+	return code == driver.InvalidValue || code == driver.NotFound || code == driver.NotSupported
 }
 
 // readBus reads what the system knows of the device's link and place. A

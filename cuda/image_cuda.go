@@ -19,7 +19,8 @@ func checkImage(image []byte) error {
 	if len(image) == 0 {
 		return fmt.Errorf("cuda: load a module: the image is empty: %w", kvferry.ErrInvalid)
 	}
-	if !bytes.HasPrefix(image, []byte(elf.ELFMAG)) {
+	// What does not say that it is of the format, the driver knows by its first bytes.
+	if !bytes.HasPrefix(image, []byte{elf.ELFMAG[0], elf.ELFMAG[1], elf.ELFMAG[2], elf.ELFMAG[3], byte(elf.ELFCLASS64)}) {
 		return nil
 	}
 	f, err := elf.NewFile(bytes.NewReader(image))

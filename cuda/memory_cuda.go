@@ -89,8 +89,12 @@ func lookUp(p Ptr) (Pointer, error) {
 		return at, failure("cuPointerGetAttribute", code)
 	}
 	at.Kind = Kind(kind)
-	if managed, code := driver.PointerNumber(driver.PointerIsManaged, uint64(p)); code == driver.Success && managed != 0 {
+	managed, code := driver.PointerNumber(driver.PointerIsManaged, uint64(p))
+	switch {
+	case code == driver.Success && managed != 0:
 		at.Kind = Managed
+	case code != driver.Success && !lacks(code):
+		return at, failure("cuPointerGetAttribute", code)
 	}
 	ordinal, code := driver.PointerNumber(driver.PointerDevice, uint64(p))
 	if code != driver.Success {
@@ -98,11 +102,11 @@ func lookUp(p Ptr) (Pointer, error) {
 	}
 	at.Device = int(int32(ordinal))
 	base, bytes, code := driver.AddressRange(uint64(p))
-	if code != driver.Success && at.Kind != HostMemory {
-		return at, failure("cuMemGetAddressRange", code)
-	}
-	if code == driver.Success {
+	switch {
+	case code == driver.Success:
 		at.Base, at.Bytes = Ptr(base), bytes
+	case at.Kind != HostMemory || !lacks(code): // drivers differ in what they tell of pinned memory
+		return at, failure("cuMemGetAddressRange", code)
 	}
 	return at, nil
 }

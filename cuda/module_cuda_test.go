@@ -144,7 +144,7 @@ func TestOldDriver(t *testing.T) {
 
 func TestLoadBadly(t *testing.T) {
 	d := softcuda.Device(t)
-	for _, image := range [][]byte{nil, []byte("no image"), []byte(elf.ELFMAG), append([]byte(elf.ELFMAG), make([]byte, 60)...)} {
+	for _, image := range [][]byte{nil, []byte("no image"), []byte(elf.ELFMAG + "\x02"), append([]byte(elf.ELFMAG+"\x02"), make([]byte, 60)...)} {
 		_, err := d.Load(image)
 		require.ErrorIs(t, err, kvferry.ErrInvalid)
 	}

@@ -136,16 +136,7 @@ func (p *pinned) close() error {
 		return nil
 	}
 	p.owner.pins.hide(p.left)
-	err := p.giveBack(func() error {
-		for len(p.left) > 0 {
-			last := p.left[len(p.left)-1]
-			if code := driver.HostUnregister(last.from); code != driver.Success {
-				return failure("cuMemHostUnregister", code)
-			}
-			p.left = p.left[:len(p.left)-1]
-		}
-		return nil
-	})
+	err := p.giveBack(p.unregister)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.gone || p.mem == nil {
@@ -153,10 +144,28 @@ func (p *pinned) close() error {
 	}
 	mem := p.mem
 	p.mem, p.mapped = nil, 0
+	if len(p.left) > 0 {
+		return err // a lost device may still write there: the memory is nobody's any more
+	}
 	p.owner.pins.unreserve(p.place)
 	if p.own {
 		err = firstOf(err, anon.Unmap(mem))
 	}
+	return err
+}
+
+// unregister runs in the device's context. What fails is left for another try; the
+// others go nevertheless, so that a lost device keeps as little as can be.
+func (p *pinned) unregister() error {
+	var err error
+	var left []span
+	for _, s := range p.left {
+		if code := driver.HostUnregister(s.from); code != driver.Success {
+			err = firstOf(err, failure("cuMemHostUnregister", code))
+			left = append(left, s)
+		}
+	}
+	p.left = left
 	return err
 }
 

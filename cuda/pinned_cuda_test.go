@@ -86,13 +86,13 @@ func TestPinnedLimit(t *testing.T) {
 	softcuda.Only(t)
 	softcuda.Reset(t)
 	d := softcuda.Device(t)
-	softcuda.SetPinnedLimit(1 << 20)
-	_, err := d.Pin(4<<20, cuda.PinOptions{ChunkBytes: 256 << 10}) // some chunks fit
+	softcuda.SetPinnedLimit(64 << 20) // tests before this one left some with lost devices
+	_, err := d.Pin(80<<20, cuda.PinOptions{ChunkBytes: 8 << 20}) // some chunks fit
 	require.ErrorIs(t, err, kvferry.ErrOutOfMemory)
-	require.ErrorContains(t, err, "pin 4194304 bytes")
+	require.ErrorContains(t, err, "pin 83886080 bytes")
 	require.ErrorContains(t, err, "limit of locked memory: ")
 	require.ErrorContains(t, err, "memory available: ")
-	p, err := d.Pin(1<<20, cuda.PinOptions{})
+	p, err := d.Pin(40<<20, cuda.PinOptions{})
 	require.NoError(t, err, "all of the first was undone")
 	require.NoError(t, p.Close())
 }

@@ -20,7 +20,7 @@ func scatter(n int, src, dst cuda.Ptr, bytes uint64) []cuda.Copy {
 	var cs []cuda.Copy
 	step := bytes / uint64(n)
 	for i := range uint64(n) {
-		j := (i*7 + 3) % uint64(n) // 7 and n have no common factor
+		j := (i*7 + 3) % uint64(n) // n is no multiple of 7
 		cs = append(cs, cuda.Copy{Dst: dst + cuda.Ptr(j*step), Src: src + cuda.Ptr(i*step), Bytes: step - i%3})
 	}
 	return cs
@@ -60,17 +60,18 @@ func TestBatchEqualsSingle(t *testing.T) {
 // the driver is given them.
 func TestManyCopies(t *testing.T) {
 	r := newRig(t)
-	const n, each = 20_000, 8
+	const n, each = 20_001, 8
 	src, m, out := r.pin(n*each), r.alloc(n*each), r.pin(n*each)
 	noise(src, 2)
 	var q cuda.Submission
+	q.Fill(m.Ptr(), 0xEE, n*each)
 	q.Copies(scatter(n-1, at(src), m.Ptr(), (n-1)*each), cuda.Batch)
 	q.Copy(cuda.Copy{Dst: at(out), Src: m.Ptr(), Bytes: n * each})
-	require.Equal(t, 2, q.Len())
+	require.Equal(t, 3, q.Len())
 	before := softcuda.Calls("cuCtxPushCurrent")
 	n1, err := r.stream.Submit(&q)
 	require.NoError(t, err)
-	require.Equal(t, 2, n1)
+	require.Equal(t, 3, n1)
 	if softcuda.Loaded() {
 		require.Equal(t, 1, softcuda.Calls("cuCtxPushCurrent")-before)
 		require.Equal(t, 2, softcuda.Calls("cuMemcpyBatchAsync")) // 16,384 at a time
