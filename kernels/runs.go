@@ -1,7 +1,6 @@
 package kernels
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -79,38 +78,8 @@ func planRuns(runs []Run, pageBytes int64) (*Runs, []byte, error) {
 	return &Runs{perPage: len(us), fragments: fs, pageBytes: pageBytes}, content, nil
 }
 
-// upload returns new device memory that holds content, after waiting for it.
-func (s *Set) upload(content []byte) (_ *cuda.Memory, err error) {
-	memory, err := s.device.Alloc(int64(len(content)))
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, memory.Free())
-		}
-	}()
-	pinned, err := s.device.Pin(int64(len(content)), cuda.PinOptions{Mapped: true})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, pinned.Close()) }()
-	copy(pinned.Bytes(), content)
-	stream, err := s.device.NewStream(cuda.StreamOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stream.Close()) }()
-	var q cuda.Submission
-	q.Copy(cuda.Copy{Dst: memory.Ptr(), Src: pinned.DevicePtr(), Bytes: uint64(len(content))})
-	if _, err := stream.Submit(&q); err != nil {
-		return nil, err
-	}
-	return memory, stream.Synchronize()
-}
-
-// Close frees the runs' device memory. Nothing in flight may use them. A second
-// Close does nothing.
+// Close frees the runs' device memory. Nothing in flight may use them. One that
+// failed can be tried again; after that, another Close does nothing.
 func (r *Runs) Close() error {
 	if r.memory == nil {
 		return nil

@@ -94,7 +94,7 @@ func (s *Set) load(image []byte) error {
 	}
 	for _, k := range s.kernels() {
 		if *k.f, err = m.Function(k.name); err != nil {
-			return errors.Join(err, m.Close())
+			return errors.Join(err, twice(m.Close))
 		}
 	}
 	s.module = m
@@ -122,18 +122,18 @@ func (s *Set) Compiled() bool { return s.compiled }
 // image that is not there nor one that is keeps the kernels from working.
 func (s *Set) CacheErr() error { return s.cacheErr }
 
-// Close unloads the kernels. Nothing in flight may use them. A second Close does
-// nothing.
+// Close unloads the kernels. Nothing in flight may use them. One that failed can
+// be tried again; after that, another Close does nothing.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	s.closed = true
 	if err := s.module.Close(); err != nil {
 		return fmt.Errorf("kernels: close: %w", err)
 	}
+	s.closed = true
 	return nil
 }
 
