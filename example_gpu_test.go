@@ -123,7 +123,7 @@ func TestTroubleshooting(t *testing.T) {
 		require.True(t, ok, m[3])
 		require.ErrorIs(t, e, want, m[1])
 	}
-	require.Equal(t, strings.Count(page, "`CUDA_ERROR_"), len(told), "each code is in one line of the table, with its root error")
+	require.Len(t, told, strings.Count(page, "`CUDA_ERROR_"), "each code is in one line of the table, with its root error")
 	for n := range 1000 {
 		if e := (&cuda.Error{Op: "cuX", Code: n}); errors.Is(e, kvferry.ErrNoDevice) {
 			require.True(t, told[n], "docs/gpu.md does not tell of %v", e)

@@ -68,7 +68,7 @@ func full() scale {
 		loadTokens: []int{1 << 10, 8 << 10, 32 << 10}, loads: 50,
 		digestBytes: []int64{1 << 20, 16 << 20, 64 << 20, 256 << 20, 8 << 30},
 		pinBytes:    []int64{1 << 30, 8 << 30, 64 << 30},
-		matrix:      8192, window: 2 * time.Second,
+		matrix:      8192, window: time.Second,
 		batches: []int{1, 16, 256, 4096}, torchPages: 256,
 	}
 }
@@ -78,7 +78,7 @@ func small() scale {
 		rounds: 1, linkBytes: 1 << 20, poolBytes: 256 << 10,
 		pathBytes: 64 << 10, pathCopies: 16,
 		runBytes: []int64{512, 8 << 10}, jobRuns: []int64{4},
-		cachePages: 9, capturePages: 8, jobBytes: 1 << 20,
+		cachePages: 9, capturePages: 20, jobBytes: 1 << 20,
 		loadTokens: []int{32}, loads: 2,
 		digestBytes: []int64{1 << 20}, pinBytes: []int64{1 << 20},
 		matrix: 256, window: 20 * time.Millisecond,

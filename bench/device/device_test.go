@@ -23,6 +23,7 @@ const runSelf = "DEVICE_TEST_RUN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runSelf) != "" {
+		prepare()
 		main()
 		os.Exit(0)
 	}
@@ -126,6 +127,8 @@ func TestAnswers(t *testing.T) {
 	require.Equal(t, "98.0 % (a); 90.0 % (b) / **missed**", answer(g, false, good, bad), "all rows have to reach it")
 	require.Equal(t, " / pending: ran to its end on the software driver", answer(g, true, good))
 	require.Contains(t, answer(g, false, good, &row{What: "c", Goal: "g", Error: "no nvcc"}), "pending: c: no nvcc")
+	require.Contains(t, answer(g, true, good, &row{What: "c", Goal: "g", Error: "no nvcc"}), "pending: c: no nvcc")
+	require.Equal(t, "2 of 2 right / reached", answer(goal{id: "g"}, false, &row{Goal: "g", Check: checkOK}, &row{Goal: "g", Check: checkOK}))
 	require.Contains(t, answer(g, false, &row{What: "c", Goal: "g", Ratios: []float64{2}, Check: "page 3"}), "**wrong bytes**: c: page 3")
 	most := goal{id: "g", atMost: 1.03}
 	require.Equal(t, "1.02x (a) / reached", answer(most, false, &row{What: "a", Goal: "g", Ratios: []float64{1.02}}))

@@ -80,6 +80,9 @@ func (d *duplex) move() error {
 
 // measureLoad takes the time until a prefix is in the device's memory.
 func measureLoad(b *bench) error {
+	if err := b.kernels(); err != nil {
+		return err
+	}
 	meta, err := llama8B()
 	if err != nil {
 		return err

@@ -30,13 +30,13 @@ func parts() []part {
 		{"cache", 60 * time.Second, "A whole cache of TinyLlama's shape, out and back", measureCache},
 		{"digest", 30 * time.Second, "BLAKE3 on the device", measureDigest},
 		{"incremental", 45 * time.Second, "Incremental capture", measureIncremental},
-		{"paths", 80 * time.Second, "Scattered runs by the three paths", measurePaths},
+		{"paths", 70 * time.Second, "Scattered runs by the three paths", measurePaths},
 		{"duplex", 15 * time.Second, "Both directions at once", measureDuplex},
 		{"load", 15 * time.Second, "Time to load a prefix", measureLoad},
-		{"corun", 45 * time.Second, "A matrix product beside the copies", measureCorun},
+		{"corun", 60 * time.Second, "A matrix product beside the copies", measureCorun},
 		{"costs", 15 * time.Second, "What submissions and launches cost", measureCosts},
 		{"torch", 30 * time.Second, "PyTorch's tensors, gathered, hashed and restored", measureTorch},
-		{"pinning", 35 * time.Second, "Pinning host memory", measurePinning},
+		{"pinning", 30 * time.Second, "Pinning host memory", measurePinning},
 	}
 }
 
@@ -48,6 +48,9 @@ func total() time.Duration {
 	}
 	return t
 }
+
+// wholePart is what the row of a part's own time is called.
+const wholePart = "part"
 
 // Times that a part has beyond its own: to close what it opened, and to end
 // after it was told to. A part that goes on is killed.
@@ -90,7 +93,7 @@ func runAll(ctx context.Context, o options, stderr io.Writer) error {
 func runChild(ctx context.Context, self string, o options, p part, start time.Time, j journal, stderr io.Writer) error {
 	budget := min(o.scaled(p.budget), o.budget-time.Since(start))
 	if ctx.Err() != nil || budget < time.Second {
-		return j.add(&row{Part: p.name, What: "part", Error: "not measured: time is up"})
+		return j.add(&row{Part: p.name, What: wholePart, Error: "not measured: time is up"})
 	}
 	began := time.Now()
 	child, stop := context.WithTimeout(ctx, budget+grace)
@@ -102,7 +105,7 @@ func runChild(ctx context.Context, self string, o options, p part, start time.Ti
 	err := cmd.Run()
 	took := time.Since(began)
 	_, _ = fmt.Fprintf(stderr, "device: %s: %.1f s of %v\n", p.name, took.Seconds(), budget.Round(time.Second)) // nobody can be told
-	r := &row{Part: p.name, What: "part", Unit: seconds, Samples: []float64{took.Seconds()}}
+	r := &row{Part: p.name, What: wholePart, Unit: seconds, Samples: []float64{took.Seconds()}}
 	if err != nil {
 		r.Error = fmt.Sprintf("ended early: %v", err)
 	}

@@ -100,7 +100,7 @@ func (b *bench) paths(m pathMemory, run, perJob int64, d pager.Direction) error 
 
 // path measures one path.
 func (b *bench) path(m pathMemory, r *row, l *pager.Layout, path gpu.Path, perJob int, d pager.Direction) error {
-	w, err := b.world(l, only(path))
+	w, err := b.world(l, gpu.Forced(path))
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,6 @@ func (b *bench) path(m pathMemory, r *row, l *pager.Layout, path gpu.Path, perJo
 		r.checked(b.painted(w.memory))
 	}
 	return nil
-}
-
-// only is a table that always chooses one path.
-func only(p gpu.Path) *gpu.Paths {
-	return &gpu.Paths{Out: []gpu.Rule{{Path: p}}, In: []gpu.Rule{{Path: p}}}
 }
 
 func way(d pager.Direction) string {

@@ -31,6 +31,7 @@ func measurePinning(b *bench) error {
 				}
 				r.Note = fmt.Sprintf("%s could not be pinned: %v", bytesText(r.Bytes), err)
 				r.Bytes /= 2
+				r.With, r.Goal = bytesText(r.Bytes), ""
 			}
 		})
 		if err != nil {

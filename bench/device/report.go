@@ -65,7 +65,10 @@ func (r *results) markdown() []byte {
 	}
 	fmt.Fprintf(&b, "\n## Goals\n\n%s", goalTable(r.Rows, r.Software || r.Small))
 	for _, p := range parts() {
-		mine := slices.DeleteFunc(slices.Clone(r.Rows), func(x *row) bool { return x.Part != p.name })
+		// How long a part took is in the JSON; the page tells how one failed.
+		mine := slices.DeleteFunc(slices.Clone(r.Rows), func(x *row) bool {
+			return x.Part != p.name || (x.What == wholePart && x.Error == "")
+		})
 		if len(mine) > 0 {
 			fmt.Fprintf(&b, "\n## %s\n\n", p.title)
 			writeRows(&b, mine)

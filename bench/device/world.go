@@ -138,20 +138,24 @@ func (w *world) perJob() int {
 	return max(1, int(w.bench.scale.jobBytes/int64(w.layout.Meta.PageBytes())))
 }
 
-// fill writes into dst the canonical bytes that page id has under the pattern.
-func (w *world) fill(data pattern, dst []byte, id pager.PageID) {
+// holds reports whether frame holds the canonical bytes that page id has under
+// the pattern.
+func (w *world) holds(data pattern, frame []byte, id pager.PageID) bool {
 	base := int64(0)
 	for i, runs := range w.layout.Runs {
 		for _, r := range runs {
 			region := w.layout.Regions[r.Region]
 			at := w.places[r.Region] + region.Offset + int64(id)*region.Stride + r.Local
 			for k := range r.Count {
-				to := base + r.Canonical + k*r.CanonicalStride
-				data.copy(dst[to:to+r.Bytes], at+k*r.LocalStride)
+				from := base + r.Canonical + k*r.CanonicalStride
+				if !data.equal(frame[from:from+r.Bytes], at+k*r.LocalStride) {
+					return false
+				}
 			}
 		}
 		base += int64(w.layout.Meta.Parts[i].Bytes)
 	}
+	return true
 }
 
 // right returns an error unless each frame holds its page.
@@ -161,9 +165,7 @@ func (w *world) right(ids []pager.PageID, frames [][]byte) error {
 		return err
 	}
 	return parallel(w.bench.ctx, len(ids), func(i int) error {
-		want := make([]byte, w.layout.Meta.PageBytes())
-		w.fill(data, want, ids[i])
-		if string(want) != string(frames[i]) {
+		if !w.holds(data, frames[i], ids[i]) {
 			return wrongPage(ids[i])
 		}
 		return nil

@@ -1,0 +1,154 @@
+//go:build cuda
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry/internal/softcuda"
+)
+
+// loseAt is the number of the kernel that loses the device of a part.
+const loseAt = "DEVICE_TEST_LOSE_AT"
+
+// prepare turns the driver's screws in a child.
+func prepare() {
+	if n, err := strconv.Atoi(os.Getenv(loseAt)); err == nil {
+		softcuda.Fail("op.kernel", n, 700)
+	}
+}
+
+// take reads what a run left.
+func take(t *testing.T, dir string) results {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	require.NoError(t, err)
+	var r results
+	require.NoError(t, json.Unmarshal(raw, &r))
+	page, err := os.ReadFile(filepath.Join(dir, "results.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "## Goals")
+	return r
+}
+
+// TestToItsEnd runs the whole suite on a few megabytes. On the software driver
+// that shows that every part works: bytes are right, and nothing is a figure.
+func TestToItsEnd(t *testing.T) {
+	softcuda.Device(t)
+	t.Setenv(runSelf, "1")
+	dir := t.TempDir()
+	var log bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-commit", "abc"}, os.Stdout, &log), log.String())
+	require.NotContains(t, log.String(), "VIOLATION")
+	require.NotContains(t, log.String(), "leak")
+
+	r := take(t, dir)
+	require.Equal(t, "abc", r.Commit)
+	require.True(t, r.Small)
+	require.Equal(t, softcuda.Loaded(), r.Software)
+	ended, measured, checked := 0, make(map[goalID]bool), 0
+	for _, x := range r.Rows {
+		if x.Check != "" {
+			require.Equal(t, checkOK, x.Check, x.label())
+			checked++
+		}
+		if x.What == wholePart {
+			ended++
+		}
+		if x.Error == "" {
+			measured[x.Goal] = true
+			continue
+		}
+		// What a machine may lack; everything else has to work.
+		require.Regexp(t, "nvcc|PyTorch", x.Error, x.label())
+	}
+	require.Equal(t, len(parts()), ended)
+	require.Greater(t, checked, 40)
+	for _, g := range goals() {
+		if g.elsewhere != "" || (softcuda.Loaded() && (g.id == goalCorunOne || g.id == goalCorunBoth)) {
+			continue
+		}
+		require.True(t, measured[g.id], "no row answers %s", g.id)
+	}
+}
+
+// TestStopped: a run that is told to stop leaves what it had.
+func TestStopped(t *testing.T) {
+	softcuda.Device(t)
+	dir := t.TempDir()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, "-small", "-out", dir, "-tools", ".")
+	cmd.Env = append(os.Environ(), runSelf+"=1")
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines, told := bufio.NewScanner(stderr), false
+	for lines.Scan() {
+		if !told && strings.Contains(lines.Text(), "device: link: ") {
+			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			told = true
+		}
+	}
+	require.True(t, told)
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	require.Equal(t, 1, exit.ExitCode(), "it ended by itself")
+
+	r := take(t, dir)
+	have, late := make(map[string]int), 0
+	for _, x := range r.Rows {
+		have[x.Part]++
+		if strings.Contains(x.Error, "time is up") {
+			late++
+		}
+	}
+	require.Greater(t, have["link"], 3)
+	require.Positive(t, late, "parts that were not begun are told of")
+	require.Len(t, have, len(parts()))
+}
+
+// TestLostDevice: a part whose device is lost ends, and the others are measured.
+func TestLostDevice(t *testing.T) {
+	softcuda.Device(t)
+	softcuda.Only(t)
+	t.Setenv(runSelf, "1")
+	t.Setenv(loseAt, "3")
+	dir := t.TempDir()
+	var log bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-only", "link|cache|paths|pinning"}, os.Stdout, &log), log.String())
+	failed := make(map[string]bool)
+	for _, x := range take(t, dir).Rows {
+		failed[x.Part] = failed[x.Part] || strings.Contains(x.Error, "CUDA_ERROR_ILLEGAL_ADDRESS")
+	}
+	require.Equal(t, map[string]bool{"link": false, "cache": true, "paths": true, "pinning": false}, failed)
+}
+
+// TestNoDevice: without a driver the run ends, and says in each part why.
+func TestNoDevice(t *testing.T) {
+	softcuda.Device(t)
+	softcuda.Only(t)
+	t.Setenv(runSelf, "1")
+	t.Setenv("SOFTCUDA_DEVICES", "0")
+	dir := t.TempDir()
+	var log bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-only", "link|digest"}, os.Stdout, &log), log.String())
+	why := 0
+	for _, x := range take(t, dir).Rows {
+		if strings.Contains(x.Error, "CUDA_ERROR_NO_DEVICE") {
+			why++
+		}
+	}
+	require.GreaterOrEqual(t, why, 2)
+}
