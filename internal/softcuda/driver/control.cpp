@@ -38,6 +38,21 @@ void settle(Lock& lock) {
     drain(lock);
 }
 
+// revive makes a lost context new: what was in it is gone.
+void revive(Context* c) {
+    purge_device(c);
+    purge_host(c);
+    std::vector<Object*> rest;
+    for (auto& [serial, o] : S.live)
+        if (o->ctx == c) rest.push_back(o);
+    for (auto* o : rest) end_object(o);
+    auto& all = S.all_streams;
+    all.erase(std::remove_if(all.begin(), all.end(), [&](auto& s) { return s->ctx == c && s != c->legacy; }), all.end());
+    c->references.clear();
+    c->live = false;
+    c->lost = 0;
+}
+
 void reset(Lock& lock) {
     settle(lock);
     VectorClock all;
@@ -47,8 +62,11 @@ void reset(Lock& lock) {
     for (auto& h : S.history)
         if (h->done) S.host.raise(h->clock_id, h->seq);
     S.history.clear();
-    for (auto* c : S.primary)
-        if (c) c->lost = 0;
+    for (auto* c : S.primary) {
+        if (!c || !c->lost) continue;
+        forget_lost(c);
+        c->lost = 0;
+    }
     for (auto& c : S.captures)
         for (auto* s : c->streams) s->capture = nullptr;
     S.captures.clear();

@@ -232,6 +232,7 @@ bool injected();  // the last enter of this thread failed by injection
 // ---- objects.cpp ----
 void begin_object(Object* o, const char* type, Context* c);
 void end_object(Object* o);
+void excuse(Object* o);  // of a call that failed to end it: it is no leak. With a lost context it is gone
 StreamPtr find_stream(CUstream h, int* error);
 Event* find_event(CUevent h, int* error);
 template <class T> T* find_handle(std::set<void*>& set, void* h, const char* what, int* error);
@@ -244,10 +245,13 @@ char* follow(uint64_t p);              // where kernels find an address
 Alloc* find_memory(std::map<uint64_t, Alloc*>& m, uint64_t p, uint64_t bytes);  // that holds the range whole
 std::string describe(uint64_t p);                                               // what is or was at an address
 uint64_t origin(const Alloc* a, uint64_t p);                                    // an address of an import, as its origin's
+void forget_lost(Context* c);
 void mark_known(Alloc* a, uint64_t p, uint64_t bytes);
 uint64_t first_unknown(Alloc* a, uint64_t p, uint64_t bytes);  // SIZE_MAX if there is none
 void check_red(Alloc* a, const char* when, const Site& at);
 bool device_init(int device);
+void purge_device(const Context* c);  // what a lost context took with it
+void purge_host(const Context* c);
 
 // ---- hostmem.cpp: host memory that a queued operation uses is protected from the program ----
 void guard(const OpPtr& op, uint64_t lo, uint64_t hi, bool write);

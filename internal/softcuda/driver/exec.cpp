@@ -70,15 +70,22 @@ thread_local softcuda::Dims dims;
 thread_local sigjmp_buf* fault;
 thread_local uint64_t fault_address;
 
-char* stack_of(size_t t) {  // used again from block to block
-    static thread_local auto& pool = *new std::vector<char*>;
-    while (pool.size() <= t) {
+// Stacks are used again from block to block. They end with their thread: a process maps only so many pieces of memory.
+struct Stacks {
+    std::vector<char*> all;
+    ~Stacks() {
+        for (auto* s : all) munmap(s - PAGE, PAGE + STACK);
+    }
+};
+char* stack_of(size_t t) {
+    static thread_local Stacks pool;
+    while (pool.all.size() <= t) {
         void* m = mmap(nullptr, PAGE + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (m == MAP_FAILED) abort();
         mprotect(m, PAGE, PROT_NONE);
-        pool.push_back(static_cast<char*>(m) + PAGE);
+        pool.all.push_back(static_cast<char*>(m) + PAGE);
     }
-    return pool[t];
+    return pool.all[t];
 }
 void set_thread(size_t t) {
     unsigned x = dims.bdim.x, y = dims.bdim.y;
@@ -174,7 +181,7 @@ bool exec_fault(int signal, uint64_t address) {
 
 Ran run_kernel(const softcuda::Kernel* k, void** params, softcuda::Uint3 g, softcuda::Uint3 b, uint64_t seed, uint64_t* address,
                std::string* why) {
-    static thread_local Block& one = *new Block;
+    static thread_local Block one;
     std::mt19937_64 rng(seed);
     size_t blocks = size_t(g.x) * g.y * g.z, threads = size_t(b.x) * b.y * b.z;
     std::vector<size_t> order(blocks);

@@ -43,12 +43,43 @@ static void drop_host(Alloc* a) {
     end_object(a);
 }
 
+// forget_host drops what is no longer pinned, without a look at it.
+static void forget_host(Alloc* a) {
+    unguard_range(a->base, a->base + a->mapped);
+    S.pinned -= a->bytes;
+    S.host_memory.erase(a->base);
+    S.ended_memory[a->base] = a;
+    end_object(a);
+}
+
 static void excuse_host(void* p) {
     auto it = S.host_memory.find(uint64_t(uintptr_t(p)));
     if (it == S.host_memory.end()) return;
     it->second->excused = true;
-    Context* c = current();
-    if (c && c->lost) unguard_range(it->second->base, it->second->base + it->second->mapped);
+    if (it->second->ctx->lost) forget_host(it->second);
+}
+
+// forget_excused drops registrations in a range whose end was made to fail: the program may have unmapped the memory.
+static void forget_excused(uint64_t lo, uint64_t hi) {
+    std::vector<Alloc*> all;
+    for (auto& [base, a] : S.host_memory)
+        if (a->excused && base < hi && lo < a->limit()) all.push_back(a);
+    for (auto* a : all) forget_host(a);
+}
+
+void purge_host(const Context* c) {
+    std::vector<Alloc*> all;
+    for (auto& [base, a] : S.host_memory)
+        if (a->ctx == c) all.push_back(a);
+    for (auto* a : all) forget_host(a);
+}
+
+// forget_lost drops what the program gave up in a context that was lost: it may have unmapped it long ago.
+void forget_lost(Context* c) {
+    std::vector<Alloc*> all;
+    for (auto& [base, a] : S.host_memory)
+        if (a->ctx == c && a->excused && a->kind == Alloc::REGISTERED) all.push_back(a);
+    for (auto* a : all) drop_host(a);
 }
 
 static CUresult end_host(Lock& lock, void* p, Alloc::Kind kind, int missing) {
@@ -94,6 +125,7 @@ API CUresult cuMemHostRegister_v2(void* p, size_t n, unsigned flags) {
     ENTER(cuMemHostRegister, CONTEXT | UNSAFE);
     uint64_t lo = uint64_t(uintptr_t(p));
     if (!p || !n || flags > 15 || lo + n < lo) return CUDA_ERROR_INVALID_VALUE;
+    forget_excused(lo, lo + n);
     for (auto& [base, a] : S.host_memory)
         if (base < lo + n && lo < a->limit()) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
     if (over_limit(n)) return CUDA_ERROR_OUT_OF_MEMORY;
