@@ -71,8 +71,8 @@ func ferry(t *testing.T, d *cuda.Device, s *cuda.Stream, seed uint64) {
 			t.Error("other bytes came back")
 		}
 	}
-	for _, close := range []func() error{e.Close, p.Close, m.Free} {
-		if err := close(); err != nil {
+	for _, end := range []func() error{e.Close, p.Close, m.Free} {
+		if err := end(); err != nil {
 			t.Error(err)
 		}
 	}

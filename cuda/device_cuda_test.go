@@ -136,4 +136,3 @@ func TestZeroValues(t *testing.T) {
 	_, err = f.Facts()
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 }
-

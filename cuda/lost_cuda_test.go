@@ -52,10 +52,10 @@ func makeEverything(t *testing.T) *everything {
 // first failure.
 func (e *everything) close() error {
 	var first error
-	for _, close := range []func() error{
+	for _, end := range []func() error{
 		e.module.Close, e.timer.Close, e.event.Close, e.stream.Close, e.pinned.Close, e.memory.Free, e.device.Close,
 	} {
-		if err := close(); err != nil && first == nil {
+		if err := end(); err != nil && first == nil {
 			first = err
 		}
 	}

@@ -86,7 +86,7 @@ func TestPinnedLimit(t *testing.T) {
 	softcuda.Only(t)
 	softcuda.Reset(t)
 	d := softcuda.Device(t)
-	softcuda.SetPinnedLimit(64 << 20) // tests before this one left some with lost devices
+	softcuda.SetPinnedLimit(64 << 20)                             // tests before this one left some with lost devices
 	_, err := d.Pin(80<<20, cuda.PinOptions{ChunkBytes: 8 << 20}) // some chunks fit
 	require.ErrorIs(t, err, kvferry.ErrOutOfMemory)
 	require.ErrorContains(t, err, "pin 83886080 bytes")

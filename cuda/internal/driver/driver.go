@@ -3,7 +3,7 @@
 package driver
 
 /*
-#cgo CFLAGS: -std=gnu11 -Wall -Wextra
+#cgo CFLAGS: -std=gnu11 -Wall -Wextra -fvisibility=hidden
 #cgo LDFLAGS: -L${SRCDIR} -ldl
 #include <stdlib.h>
 #include "shim.h"
