@@ -53,7 +53,9 @@ func (c *cache) digestPages(ctx context.Context, op string, key *digest.Key, ids
 	if n != len(ids)*len(c.parts) {
 		return fmt.Errorf("gpu: %s: %d digests for %d parts of each of %d pages: %w", op, n, len(c.parts), len(ids), kvferry.ErrInvalid)
 	}
-	k.key = (*[32]byte)(key)
+	if k.algorithm == digest.KeyedBLAKE3 {
+		k.key = (*[32]byte)(key)
+	}
 	w := &work{job: pager.Job{Direction: pager.Out, Pages: ids}, sums: k}
 	if err := c.submit(ctx, w); err != nil {
 		return err

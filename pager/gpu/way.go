@@ -137,7 +137,7 @@ func (w *way) more() bool {
 // The rests between looks: a copy of an extent takes some hundred microseconds,
 // and a sleeping process is woken after a millisecond or so.
 const (
-	looksAwake = 200
+	looksAwake = 100
 	firstRest  = 20 * time.Microsecond
 	longRest   = time.Millisecond
 )
