@@ -24,10 +24,11 @@ type device struct {
 	known   Facts
 	batch   driver.Batch
 
-	lost atomic.Pointer[Error] // the first sticky failure
-	live [kinds]atomic.Int64   // what has to be closed before the device
-	pins pinTable
-	naps nappers
+	lost  atomic.Pointer[Error] // the first sticky failure
+	still sync.Once             // letEnd has been called
+	live  [kinds]atomic.Int64   // what has to be closed before the device
+	pins  pinTable
+	naps  nappers
 
 	debts debts // what could not be given back after a failure
 
@@ -182,6 +183,9 @@ func (d *device) undo(f func() error) (gone bool, err error) {
 	before, tried := d.lost.Load() != nil, false
 	free := func() error {
 		tried = true
+		if d.lost.Load() != nil {
+			d.still.Do(d.letEnd)
+		}
 		err := f()
 		gone = err == nil
 		return err
@@ -196,6 +200,11 @@ func (d *device) undo(f func() error) (gone bool, err error) {
 	}
 	return gone || lost, err
 }
+
+// letEnd waits for what a lost device may still do: not every error that loses it
+// for this process stops it, and memory in use must not go. A device that really
+// stopped answers at once. It runs in the device's context.
+func (d *device) letEnd() { _ = cu.Synchronize() }
 
 func (d *device) inContext(f func() error) error {
 	runtime.LockOSThread()
