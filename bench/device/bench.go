@@ -117,7 +117,7 @@ func (b *bench) kernels() error {
 	if err := b.open(); err != nil {
 		return err
 	}
-	cache, err := disk.Open(filepath.Join(b.options.out, "pipelines"), disk.Options{})
+	cache, err := disk.Open(filepath.Join(b.options.work, "pipelines"), disk.Options{})
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func measureCosts(b *bench) error {
 
 // starts takes the time to have the kernels, without and with a cache.
 func (b *bench) starts() error {
-	dir := filepath.Join(b.options.out, "pipelines-"+time.Now().Format("150405.000"))
+	dir := filepath.Join(b.options.work, "pipelines-anew")
 	for _, what := range []string{"kernels compiled by the driver", "kernels from the cache"} {
 		err := b.measure(&row{What: what, Unit: seconds}, func(r *row) error {
 			cache, err := disk.Open(dir, disk.Options{})

@@ -62,7 +62,7 @@ func TestFlags(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-list"}, &b, os.Stderr))
 	require.Equal(t, len(parts()), strings.Count(b.String(), "\n"))
-	err := run(t.Context(), []string{"-out", t.TempDir(), "-part", "none"}, &b, &b)
+	err := run(t.Context(), []string{"-out", t.TempDir(), "-work", t.TempDir(), "-part", "none"}, &b, &b)
 	require.ErrorContains(t, err, `no part "none"`)
 }
 

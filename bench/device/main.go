@@ -43,9 +43,9 @@ func main() {
 
 // options are the flags.
 type options struct {
-	out, only, commit, tools, python, part string
-	budget                                 time.Duration
-	small, list, pending                   bool
+	out, work, only, commit, tools, python, part string
+	budget                                       time.Duration
+	small, list, pending                         bool
 }
 
 // run is main without the process around it. With -part it is the child that
@@ -72,6 +72,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f := flag.NewFlagSet("device", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.out, "out", "", "folder for the results (required)")
+	f.StringVar(&o.work, "work", "", "folder for files of the run itself; without it, one that is removed in the end")
 	f.StringVar(&o.only, "only", "", "regular expression of the parts to run (-list)")
 	f.StringVar(&o.commit, "commit", "unknown", "commit to name in the results")
 	f.StringVar(&o.tools, "tools", "bench/device", "folder of matmul.cu, matmul.py and torch_check.py")

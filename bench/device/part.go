@@ -60,13 +60,19 @@ const (
 )
 
 // runAll runs each part as a child and writes the page after each.
-func runAll(ctx context.Context, o options, stderr io.Writer) error {
+func runAll(ctx context.Context, o options, stderr io.Writer) (err error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	if o.work == "" {
+		if o.work, err = os.MkdirTemp("", "kvferry-device-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.work)) }()
 	}
 	j := journalIn(o.out)
 	if err := j.begin(); err != nil {
@@ -119,7 +125,7 @@ func (o options) scaled(d time.Duration) time.Duration {
 
 // args are the flags that a child is given.
 func (o options) args() []string {
-	a := []string{"-out", o.out, "-commit", o.commit, "-tools", o.tools, "-python", o.python}
+	a := []string{"-out", o.out, "-work", o.work, "-commit", o.commit, "-tools", o.tools, "-python", o.python}
 	if o.small {
 		a = append(a, "-small")
 	}

@@ -87,7 +87,7 @@ func (b *bench) compile() ([]byte, error) {
 		nvcc = "/usr/local/cuda/bin/nvcc"
 	}
 	f := b.device.Facts()
-	out := filepath.Join(b.options.out, "matmul.cubin")
+	out := filepath.Join(b.options.work, "matmul.cubin")
 	cmd := exec.CommandContext(b.ctx, nvcc, "-O3", "-cubin", fmt.Sprintf("-arch=sm_%d%d", f.Major, f.Minor),
 		"-o", out, filepath.Join(b.options.tools, "matmul.cu"))
 	var log bytes.Buffer

@@ -185,7 +185,7 @@ func (b *bench) gathered(r *row, t *talk, w *world, ids []pager.PageID, mem []by
 	if r.checked(sampled(w.layout.Meta, frames, sums, 1)); r.Check != checkOK {
 		return nil
 	}
-	file := filepath.Join(absolute(b.options.out), "torch.pages")
+	file := filepath.Join(absolute(b.options.work), "torch.pages")
 	if err := os.WriteFile(file, bytes.Clone(mem), 0o600); err != nil {
 		return err
 	}
