@@ -156,8 +156,7 @@ func (w *way) buildStaged(s *slot, ids []pager.PageID) error {
 	c, q, l := w.c, &w.queue, s.lane
 	w.copies = c.geometry.staged(w.copies[:0], w.direction, l.staging, s.places)
 	if w.direction == pager.In {
-		q.Copies(w.copies, cuda.Batch)
-		w.countCopies()
+		w.addCopies(cuda.Batch)
 		w.order(s)
 		return w.kernelErr(c.runs.Scatter(q, w.table(s, ids)))
 	}
@@ -165,8 +164,7 @@ func (w *way) buildStaged(s *slot, ids []pager.PageID) error {
 	if err := w.kernelErr(c.runs.Gather(q, w.table(s, ids))); err != nil {
 		return err
 	}
-	q.Copies(w.copies, cuda.Batch)
-	w.countCopies()
+	w.addCopies(cuda.Batch)
 	return nil
 }
 
@@ -198,8 +196,7 @@ func (w *way) buildDirect(s *slot, ids []pager.PageID, path Path) {
 	if path == Plain {
 		method = cuda.Single
 	}
-	w.queue.Copies(w.copies, method)
-	w.countCopies()
+	w.addCopies(method)
 }
 
 // order adds what pages must wait for before they are touched: in a lane's first

@@ -48,8 +48,13 @@ func (w *way) tellEngine(s *slot) {
 	}
 }
 
-// countCopies adds the copies that are about to be submitted to the counts.
-func (w *way) countCopies() {
+// addCopies adds w.copies to the queue and to the counts. A single one needs no
+// batch.
+func (w *way) addCopies(m cuda.Method) {
+	if len(w.copies) == 1 {
+		m = cuda.Single
+	}
+	w.queue.Copies(w.copies, m)
 	bytes := uint64(0)
 	for _, one := range w.copies {
 		bytes += one.Bytes
@@ -62,7 +67,7 @@ func (w *way) countCopies() {
 // again tells that something is under way.
 func (w *way) fetch(s *slot) (again bool, err error) {
 	w.queue.Reset()
-	w.queue.Copies(w.copies, cuda.Batch)
+	w.addCopies(cuda.Batch)
 	w.queue.RecordEvent(s.done)
 	w.c.counts.submissions.Add(1)
 	issued, err := s.lane.stream.Submit(&w.queue)

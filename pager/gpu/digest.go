@@ -230,6 +230,5 @@ func (w *way) fetchSums(s *slot, changed int) (again bool, err error) {
 		w.copies = append(w.copies, copyOf(pager.Out, d.got+cuda.Ptr(int64(at)*record), address(d.hostGot)+cuda.Ptr(int64(i)*record), record))
 	}
 	s.fetching = true
-	w.countCopies()
 	return w.fetch(s)
 }

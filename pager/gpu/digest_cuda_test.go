@@ -143,7 +143,6 @@ func TestDigestsAreRefused(t *testing.T) {
 	w := newWorld(t, ordinary(t))
 	p := w.open(nil)
 	c := p.cache
-	w.queueUpload(w.memory())
 	dst := make([]digest.Digest, 2)
 	one := []pager.PageID{0}
 	require.ErrorIs(t, c.DigestPages(t.Context(), digest.SHA256, nil, one, dst), kvferry.ErrUnsupported)
