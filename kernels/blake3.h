@@ -17,7 +17,7 @@ struct KfChunks {
     unsigned chunks, count;      // of a page; pages. Their product is below 2^31
     unsigned flags;              // of every compression: 0 or KEYED_HASH
     unsigned digest, digests;    // the first part's digest in a page; digests of a page
-    unsigned unused;
+    unsigned steps;              // 64-byte blocks of the longest chunk, 1 to 16
 };
 
 // KfLevel says which nodes of the trees are merged. Unused entries have

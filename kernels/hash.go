@@ -39,6 +39,10 @@ type Hash struct {
 	Scratch      cuda.Ptr
 	ScratchBytes int64
 	Blocks       int // bound of the grid; 0 means none
+	// Tile lets warps read through shared memory: the same digests by another
+	// kernel, of which a measurement has to tell whether it is faster. It has no part in
+	// HashInPlace.
+	Tile bool
 }
 
 // ScratchBytes returns the scratch memory that count pages of parts need: 0 if
@@ -128,6 +132,9 @@ func (s *Set) HashPages(q *cuda.Submission, staging cuda.Ptr, stride int64, h Ha
 	s.hash(q, &h, func(p *cuda.Params) *cuda.Function {
 		p.Ptr(staging)
 		p.Int64(stride)
+		if h.Tile {
+			return s.chunksTile
+		}
 		return s.chunks
 	})
 	return nil

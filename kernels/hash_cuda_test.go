@@ -61,14 +61,17 @@ func (l *lab) hashes(parts []Part, count int, lead, gap int64, key *[32]byte, bl
 	}
 	stride := page + gap
 	pages := l.random(max(lead+int64(count-1)*stride+page, 1)) // not a byte more
-	d := l.hashing(parts, count, key, blocks)
-	require.NoError(l.t, l.set.HashPages(&l.q, pages.at(lead), stride, d.h), what)
-	l.run()
 	var want []byte
 	for i := range int64(count) {
 		want = append(want, hashReference(pages.host[lead+i*stride:], parts, key)...)
 	}
-	l.checkDigests(d, want, what)
+	for _, tile := range []bool{false, true} {
+		d := l.hashing(parts, count, key, blocks)
+		d.h.Tile = tile
+		require.NoError(l.t, l.set.HashPages(&l.q, pages.at(lead), stride, d.h), what)
+		l.run()
+		l.checkDigests(d, want, what+fmt.Sprintf(", tile %v", tile))
+	}
 	l.check([]*area{pages}, "%s", what)
 }
 

@@ -133,9 +133,17 @@ func appendChunks(b []byte, h *Hash, parts []Part, digest int, l *level) []byte 
 		}
 		b = binary.LittleEndian.AppendUint32(b, first)
 	}
+	longest := int64(0)
+	for _, p := range parts {
+		longest = max(longest, p.Bytes)
+	}
 	b, flags := h.appendKey(b)
-	return appendWords(b, uint32(l.in), uint32(h.Count), flags, uint32(digest), uint32(len(h.Parts)), 0)
+	return appendWords(b, uint32(l.in), uint32(h.Count), flags, uint32(digest), uint32(len(h.Parts)), blocksOf(longest))
 }
+
+// blocksOf returns how many of BLAKE3's 64-byte blocks the longest chunk of n
+// bytes has.
+func blocksOf(n int64) uint32 { return uint32(min(max((n+63)/64, 1), chunkBytes/64)) }
 
 // appendLevel appends KfLevel of blake3.h: the trees that are not roots yet.
 func appendLevel(b []byte, h *Hash, digest int, l *level) []byte {

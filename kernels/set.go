@@ -20,7 +20,8 @@ type Set struct {
 	cacheErr        error
 
 	gather, scatter           *cuda.Function
-	chunks, inPlace, merge    *cuda.Function
+	chunks, chunksTile        *cuda.Function
+	inPlace, merge            *cuda.Function
 	compareFlags, compareList *cuda.Function
 
 	mu     sync.Mutex // of what follows
@@ -110,7 +111,8 @@ type kernel struct {
 func (s *Set) kernels() []kernel {
 	return []kernel{
 		{"gather", &s.gather}, {"scatter", &s.scatter},
-		{"blake3_chunks", &s.chunks}, {"blake3_in_place", &s.inPlace}, {"blake3_merge", &s.merge},
+		{"blake3_chunks", &s.chunks}, {"blake3_chunks_tile", &s.chunksTile},
+		{"blake3_in_place", &s.inPlace}, {"blake3_merge", &s.merge},
 		{"compare_flags", &s.compareFlags}, {"compare_list", &s.compareList},
 	}
 }
