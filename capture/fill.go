@@ -74,7 +74,7 @@ func (f *filling) run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	cerr := ring.Close()
+	cerr := closeRing(ring)
 	if f.crash != nil {
 		panic(f.crash)
 	}

@@ -1,6 +1,10 @@
 package capture
 
-import "github.com/kvferry/kvferry/staging"
+import (
+	"fmt"
+
+	"github.com/kvferry/kvferry/staging"
+)
 
 // ring takes staging memory for pages in frames of the given length: as much as
 // StagingBytes allows, but no more than all of them need. There are never fewer
@@ -61,4 +65,13 @@ func (t *Transfer) batchRing(frame, pages int) (*staging.Ring, error) {
 		Extents:     extents,
 		Allocator:   t.Allocator,
 	})
+}
+
+// closeRing gives staging memory back. What the allocator does not take stays
+// with it, which is for its owner to know.
+func closeRing(r *staging.Ring) error {
+	if err := r.Close(); err != nil {
+		return fmt.Errorf("staging memory that was not taken back: %w", err)
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func (c *taking) take(ctx context.Context) (resumeErr, err error) {
 		return nil, err
 	}
 	defer func() { // after everything: nothing may be in flight by then
-		err = errors.Join(err, l.ring.Close())
+		err = errors.Join(err, closeRing(l.ring))
 	}()
 	p := &pausing{groups: c.groups}
 	defer func() { // also on a panic of the pager
