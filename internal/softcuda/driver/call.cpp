@@ -8,7 +8,7 @@
 
 namespace sc {
 
-thread_local std::vector<Context*>& contexts_of_thread = *new std::vector<Context*>;
+thread_local std::vector<Context*> contexts_of_thread;
 static thread_local const char* function_now = "";
 static thread_local uint64_t call_now;
 static thread_local bool was_injected;

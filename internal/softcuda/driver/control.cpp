@@ -38,35 +38,30 @@ void settle(Lock& lock) {
     drain(lock);
 }
 
-// revive makes a lost context new: what was in it is gone.
+// revive makes a lost context new: what was in it is gone. References to it are still to be given back.
 void revive(Context* c) {
     purge_device(c);
     purge_host(c);
     std::vector<Object*> rest;
     for (auto& [serial, o] : S.live)
-        if (o->ctx == c) rest.push_back(o);
+        if (o->ctx == c && std::find(c->references.begin(), c->references.end(), o) == c->references.end()) rest.push_back(o);
     for (auto* o : rest) end_object(o);
     auto& all = S.all_streams;
     all.erase(std::remove_if(all.begin(), all.end(), [&](auto& s) { return s->ctx == c && s != c->legacy; }), all.end());
-    c->references.clear();
-    c->live = false;
     c->lost = 0;
 }
 
 void reset(Lock& lock) {
     settle(lock);
     VectorClock all;
-    for (auto& s : S.all_streams) all.join(s->clock);
+    for (auto& s : S.running) all.join(s->clock);
     learn(all, 0);
     unguard_range(0, UINT64_MAX);
     for (auto& h : S.history)
         if (h->done) S.host.raise(h->clock_id, h->seq);
     S.history.clear();
-    for (auto* c : S.primary) {
-        if (!c || !c->lost) continue;
-        forget_lost(c);
-        c->lost = 0;
-    }
+    for (auto* c : S.primary)
+        if (c && c->lost) revive(c);
     for (auto& c : S.captures)
         for (auto* s : c->streams) s->capture = nullptr;
     S.captures.clear();
@@ -112,7 +107,7 @@ bool set_number(const std::string& c) {
 
 int64_t pending() {
     int64_t n = 0;
-    for (auto& s : S.all_streams) n += int64_t(s->queue.size());
+    for (auto& s : S.running) n += int64_t(s->queue.size());
     return n;
 }
 

@@ -6,7 +6,7 @@
 
 namespace sc {
 
-extern thread_local std::vector<Context*>& contexts_of_thread;
+extern thread_local std::vector<Context*> contexts_of_thread;
 
 static int64_t number(const char* name, int64_t otherwise) {
     const char* v = getenv(name);
@@ -195,7 +195,7 @@ API CUresult cuDevicePrimaryCtxRetain(CUcontext* out, CUdevice d) {
     return CUDA_SUCCESS;
 }
 static void excuse_reference(int d) {
-    if (d >= 0 && d < 8 && S.primary[d] && !S.primary[d]->references.empty()) S.primary[d]->references.back()->excused = true;
+    if (d >= 0 && d < 8 && S.primary[d] && !S.primary[d]->references.empty()) excuse(S.primary[d]->references.back());
 }
 API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice d) {
     ENTER_END(cuDevicePrimaryCtxRelease, NOTHING, excuse_reference(d));
@@ -209,7 +209,7 @@ API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice d) {
     c->references.pop_back();
     if (!c->references.empty()) return CUDA_SUCCESS;
     c->live = false;  // and with it, on a real driver, all that is left in it
-    for (auto& s : S.all_streams)
+    for (auto& s : S.running)
         if (s->ctx == c && !s->queue.empty() && !c->lost)
             violation("%s ends the context of device %d while %s is queued", here().text().c_str(), d,
                       s->queue.front()->site.text().c_str());
@@ -287,7 +287,7 @@ API CUresult cuCtxSynchronize() {
     Context* c = current();
     VectorClock clock;
     int64_t end = 0;
-    for (auto& s : S.all_streams)
+    for (auto& s : S.running)
         if (s->ctx == c) {
             clock.join(s->clock);
             end = std::max(end, s->end_ns);

@@ -186,6 +186,7 @@ struct State {
     std::map<uint64_t, Object*> live;
     std::set<void*> streams, events, modules, functions, links, contexts;  // handles, also of what has ended
     std::vector<StreamPtr> all_streams;                                    // that have not ended
+    std::set<StreamPtr> running;                                           // that have a thread
     int stream_ids = 0;
     Context* primary[8] = {};
 
@@ -245,7 +246,6 @@ char* follow(uint64_t p);              // where kernels find an address
 Alloc* find_memory(std::map<uint64_t, Alloc*>& m, uint64_t p, uint64_t bytes);  // that holds the range whole
 std::string describe(uint64_t p);                                               // what is or was at an address
 uint64_t origin(const Alloc* a, uint64_t p);                                    // an address of an import, as its origin's
-void forget_lost(Context* c);
 void mark_known(Alloc* a, uint64_t p, uint64_t bytes);
 uint64_t first_unknown(Alloc* a, uint64_t p, uint64_t bytes);  // SIZE_MAX if there is none
 void check_red(Alloc* a, const char* when, const Site& at);
@@ -294,6 +294,7 @@ enum class Ran { OK, BAD_ADDRESS, BARRIER };
 Ran run_kernel(const softcuda::Kernel* k, void** params, softcuda::Uint3 grid, softcuda::Uint3 block, uint64_t seed,
                uint64_t* address, std::string* why);
 void exec_thread_init();
+void exec_thread_end();
 // exec_fault lets the kernel that this thread runs end, if one does; else false.
 bool exec_fault(int signal, uint64_t address);
 

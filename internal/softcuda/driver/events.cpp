@@ -5,7 +5,7 @@ using namespace sc;
 
 namespace {
 void excuse_event(CUevent h) {
-    if (S.events.count(h)) reinterpret_cast<Event*>(h)->excused = true;
+    if (S.events.count(h)) excuse(reinterpret_cast<Event*>(h));
 }
 // in_capture answers questions about an event whose record lies in a capture.
 int in_capture(Event* e) {
@@ -31,7 +31,7 @@ API CUresult cuEventDestroy_v2(CUevent h) {
     auto e = find_event(h, &err);
     if (!e) return CUresult(err);
     wrong_context(e);
-    for (auto& s : S.all_streams)
+    for (auto& s : S.running)
         for (auto& o : s->queue)
             if (o->waits == e)
                 violation("%s destroys an event that %s still waits for", here().text().c_str(), o->site.text().c_str());

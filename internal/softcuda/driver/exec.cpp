@@ -166,11 +166,21 @@ bool run_block(Block& b, size_t threads, std::mt19937_64& rng) {
 
 }  // namespace
 
+constexpr size_t SIGNAL_STACK = 64 << 10;
+static thread_local void* signal_stack;
+
 void exec_thread_init() {  // a stack for the handler of faults
     stack_t s = {};
-    s.ss_size = 64 << 10;
-    s.ss_sp = mmap(nullptr, s.ss_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    signal_stack = mmap(nullptr, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    s.ss_size = SIGNAL_STACK;
+    s.ss_sp = signal_stack;
     sigaltstack(&s, nullptr);
+}
+void exec_thread_end() {
+    stack_t s = {};
+    s.ss_flags = SS_DISABLE;
+    sigaltstack(&s, nullptr);
+    munmap(signal_stack, SIGNAL_STACK);
 }
 
 bool exec_fault(int signal, uint64_t address) {

@@ -209,6 +209,13 @@ static void drop_memory(Alloc* a) {
     end_object(a);
 }
 
+void purge_device(const Context* c) {
+    std::vector<Alloc*> all;
+    for (auto& [base, a] : S.device_memory)
+        if (a->ctx == c) all.push_back(a);
+    for (auto* a : all) drop_memory(a);
+}
+
 // check_unused tells of what may still use memory that is given back.
 static void check_unused(Alloc* a) {
     uint64_t lo = origin(a, a->base);
@@ -233,11 +240,15 @@ static Alloc* to_free(CUdeviceptr p, bool imported, int* error) {
     return a;
 }
 
-// excuse_memory keeps what a failing call could not free from being called a leak.
-static void excuse_memory(CUdeviceptr p) {
+// excuse_memory keeps what a failing call could not free from being called a leak. With a lost context it is gone.
+static void excuse_memory(Lock& lock, CUdeviceptr p) {
     auto it = S.device_memory.find(p);
     if (it == S.device_memory.end()) return;
-    it->second->excused = true;
+    Alloc* a = it->second;
+    a->excused = true;
+    if (!a->ctx->lost) return;
+    wait_all(lock, a->ctx);  // for what is being run
+    if (a->live) drop_memory(a);
 }
 
 static CUresult free_memory(Lock& lock, CUdeviceptr p, bool imported) {
@@ -319,7 +330,7 @@ API CUresult cuMemAllocPitch_v2(CUdeviceptr* p, size_t* pitch, size_t width, siz
     return CUresult(take_memory(p, *pitch * height));
 }
 API CUresult cuMemFree_v2(CUdeviceptr p) {
-    ENTER_END(cuMemFree, CONTEXT | UNSAFE, excuse_memory(p));
+    ENTER_END(cuMemFree, CONTEXT | UNSAFE, excuse_memory(lock, p));
     return p ? free_memory(lock, p, false) : CUDA_SUCCESS;
 }
 API CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* n, CUdeviceptr p) {
@@ -353,6 +364,6 @@ API CUresult cuIpcOpenMemHandle_v2(CUdeviceptr* p, CUipcMemHandle in, unsigned f
 }
 API CUresult cuIpcOpenMemHandle(CUdeviceptr* p, CUipcMemHandle h, unsigned f) { return cuIpcOpenMemHandle_v2(p, h, f); }
 API CUresult cuIpcCloseMemHandle(CUdeviceptr p) {
-    ENTER_END(cuIpcCloseMemHandle, CONTEXT | UNSAFE, excuse_memory(p));
+    ENTER_END(cuIpcCloseMemHandle, CONTEXT | UNSAFE, excuse_memory(lock, p));
     return free_memory(lock, p, true);
 }

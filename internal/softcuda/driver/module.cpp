@@ -180,14 +180,13 @@ int load(CUmodule* out, const char* image, const Options& options) {
     return 0;
 }
 
-// excuse keeps what a failing call could not end from being called a leak.
-void excuse(const std::set<void*>& set, void* h) {
-    if (set.count(h)) static_cast<Object*>(h)->excused = true;
+void excuse_one(const std::set<void*>& set, void* h) {
+    if (set.count(h)) excuse(static_cast<Object*>(h));
 }
 
 // busy tells of a launch of the module's that may still run.
 void check_idle(Module* m) {
-    for (auto& s : S.all_streams)
+    for (auto& s : S.running)
         for (auto& o : s->queue)
             for (auto* f : m->functions)
                 if (o->site.detail == f->kernel->name && std::string(o->kind) == "kernel" && !m->ctx->lost) {
@@ -217,7 +216,7 @@ API CUresult cuModuleLoadData(CUmodule* m, const void* image) {
     return CUresult(load(m, static_cast<const char*>(image), {0, nullptr, nullptr}));
 }
 API CUresult cuModuleUnload(CUmodule h) {
-    ENTER_END(cuModuleUnload, CONTEXT | UNSAFE, excuse(S.modules, h));
+    ENTER_END(cuModuleUnload, CONTEXT | UNSAFE, excuse_one(S.modules, h));
     int e;
     auto m = find_handle<Module>(S.modules, h, "module", &e);
     if (!m) return CUresult(e);
@@ -295,7 +294,7 @@ API CUresult cuLinkComplete(CUlinkState h, void** image, size_t* n) {
     return CUDA_SUCCESS;
 }
 API CUresult cuLinkDestroy(CUlinkState h) {
-    ENTER_END(cuLinkDestroy, CONTEXT | UNSAFE, excuse(S.links, h));
+    ENTER_END(cuLinkDestroy, CONTEXT | UNSAFE, excuse_one(S.links, h));
     if (!S.links.count(h)) return CUDA_ERROR_INVALID_HANDLE;
     auto l = reinterpret_cast<Link*>(h);
     if (!l->live) return CUDA_ERROR_INVALID_HANDLE;

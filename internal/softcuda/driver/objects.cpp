@@ -18,6 +18,11 @@ void end_object(Object* o) {
     S.live.erase(o->serial);
 }
 
+void excuse(Object* o) {
+    o->excused = true;
+    if (o->ctx && o->ctx->lost && o->live) end_object(o);
+}
+
 // Uses of what has ended, or never was, would be anything on a real driver.
 template <class T> T* find_handle(std::set<void*>& set, void* h, const char* what, int* error) {
     *error = CUDA_ERROR_INVALID_HANDLE;

@@ -52,11 +52,14 @@ static void forget_host(Alloc* a) {
     end_object(a);
 }
 
-static void excuse_host(void* p) {
+static void excuse_host(Lock& lock, void* p) {
     auto it = S.host_memory.find(uint64_t(uintptr_t(p)));
     if (it == S.host_memory.end()) return;
-    it->second->excused = true;
-    if (it->second->ctx->lost) forget_host(it->second);
+    Alloc* a = it->second;
+    a->excused = true;
+    if (!a->ctx->lost) return;
+    wait_all(lock, a->ctx);  // for what is being run
+    if (a->live) forget_host(a);
 }
 
 // forget_excused drops registrations in a range whose end was made to fail: the program may have unmapped the memory.
@@ -72,14 +75,6 @@ void purge_host(const Context* c) {
     for (auto& [base, a] : S.host_memory)
         if (a->ctx == c) all.push_back(a);
     for (auto* a : all) forget_host(a);
-}
-
-// forget_lost drops what the program gave up in a context that was lost: it may have unmapped it long ago.
-void forget_lost(Context* c) {
-    std::vector<Alloc*> all;
-    for (auto& [base, a] : S.host_memory)
-        if (a->ctx == c && a->excused && a->kind == Alloc::REGISTERED) all.push_back(a);
-    for (auto* a : all) drop_host(a);
 }
 
 static CUresult end_host(Lock& lock, void* p, Alloc::Kind kind, int missing) {
@@ -118,7 +113,7 @@ API CUresult cuMemHostAlloc(void** out, size_t n, unsigned flags) {
 }
 API CUresult cuMemAllocHost_v2(void** p, size_t n) { return cuMemHostAlloc(p, n, 0); }
 API CUresult cuMemFreeHost(void* p) {
-    ENTER_END(cuMemFreeHost, CONTEXT | UNSAFE, excuse_host(p));
+    ENTER_END(cuMemFreeHost, CONTEXT | UNSAFE, excuse_host(lock, p));
     return end_host(lock, p, Alloc::HOST, CUDA_ERROR_INVALID_VALUE);
 }
 API CUresult cuMemHostRegister_v2(void* p, size_t n, unsigned flags) {
@@ -133,7 +128,7 @@ API CUresult cuMemHostRegister_v2(void* p, size_t n, unsigned flags) {
     return CUDA_SUCCESS;
 }
 API CUresult cuMemHostUnregister(void* p) {
-    ENTER_END(cuMemHostUnregister, CONTEXT | UNSAFE, excuse_host(p));
+    ENTER_END(cuMemHostUnregister, CONTEXT | UNSAFE, excuse_host(lock, p));
     return end_host(lock, p, Alloc::REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
 }
 API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* out, void* p, unsigned flags) {

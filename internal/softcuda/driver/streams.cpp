@@ -56,8 +56,7 @@ static int execute(Lock& lock, const OpPtr& o, int64_t delay_us) {
     return 0;
 }
 
-static void run_stream(StreamPtr s) {
-    exec_thread_init();
+static void run_queue(const StreamPtr& s) {
     Lock lock(S.mu);
     std::mt19937_64 rng(S.rng() ^ uint64_t(s->id));
     for (;;) {
@@ -85,6 +84,14 @@ static void run_stream(StreamPtr s) {
     }
 }
 
+static void run_stream(StreamPtr s) {
+    exec_thread_init();
+    run_queue(s);
+    exec_thread_end();
+    Lock lock(S.mu);
+    S.running.erase(s);
+}
+
 StreamPtr new_stream(Context* c, unsigned flags, int priority) {
     auto s = std::make_shared<Stream>();
     s->id = ++S.stream_ids;
@@ -95,6 +102,7 @@ StreamPtr new_stream(Context* c, unsigned flags, int priority) {
     s->clock = S.host;
     s->end_ns = S.host_ns;
     S.all_streams.push_back(s);
+    S.running.insert(s);
     std::thread(run_stream, s).detach();
     return s;
 }
@@ -173,7 +181,7 @@ void wait_for(Lock& lock, const StreamPtr& s, uint64_t seq) {
 }
 
 void wait_all(Lock& lock, Context* c) {
-    auto all = S.all_streams;
+    auto all = S.running;
     for (auto& s : all)
         if (s->ctx == c) wait_for(lock, s, s->issued);
 }
@@ -198,9 +206,7 @@ void learn(const VectorClock& c, int64_t at_ns) {
 using namespace sc;
 
 static void excuse_stream(CUstream h) {
-    if (!S.streams.count(h)) return;
-    auto* s = static_cast<Stream*>(static_cast<void*>(h));
-    s->excused = true;
+    if (S.streams.count(h)) excuse(reinterpret_cast<Stream*>(h));
 }
 
 API CUresult cuStreamCreateWithPriority(CUstream* h, unsigned flags, int priority) {
