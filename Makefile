@@ -125,6 +125,15 @@ check-ptx: ## make the PTX anew and compare; assemble it for every device
 	@scripts/ptx --check
 	@scripts/ptxas --check
 
+.PHONY: check-device
+check-device: device ## run the device suite to its end on the software driver
+	@scripts/softcuda $(BUILD)/softcuda
+	@LD_LIBRARY_PATH=$(CURDIR)/$(BUILD)/softcuda DEVICE_FLAGS=-small scripts/device.sh $(BUILD)/device $(BUILD)/device-results bench
+
+.PHONY: check-dockerfile
+check-dockerfile: | toolchain ## lint Dockerfile.cuda and run its build stage without Docker (CUDA_INCLUDE=FOLDER)
+	@scripts/check-dockerfile $(BUILD)/dockerfile $(CUDA_INCLUDE)
+
 ##@ Measure
 
 .PHONY: bench
@@ -139,6 +148,10 @@ bench-store: $(PEERS)/restic $(PEERS)/kopia | toolchain ## measure the store bes
 bench-caches: $(BINARY) ## measure the caches of kernels and pages, pages beside golang-lru, ristretto and otter
 	$(BINARY) bench caches --dir $(BUILD)
 	cd bench/peers/caches && $(GO) test -run '^$$' -bench . -count 3
+
+.PHONY: device
+device: | toolchain ## build the tests and figures for a machine with a GPU, and print how to run them there (CUDA_INCLUDE=FOLDER)
+	@scripts/device-build $(BUILD)/device $(CUDA_INCLUDE)
 
 .PHONY: bench-sqlite
 bench-sqlite: | toolchain ## run SQLite's speedtest1 on both page caches (SPEEDTEST1=FILE.c COUNT=6)

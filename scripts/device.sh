@@ -65,7 +65,7 @@ old() {
 	[[ -n $here && $(printf '%s\n%s\n' "$here" "$(cat "$dir/glibc")" | sort -V | head -n 1) == "$here" && $here != "$(cat "$dir/glibc")" ]]
 }
 if old; then
-	echo "device: the binaries want libc $(cat "$dir/glibc"), this machine's is older: build them with another CC (docs/gpu.md)" >&2
+	echo "device: the binaries want libc $(cat "$dir/glibc"), this machine's is older: build them on a system as old (docs/gpu.md)" >&2
 	exit 1
 fi
 
