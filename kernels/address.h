@@ -17,3 +17,16 @@ __device__ __forceinline__ T* kf_at(unsigned long long a)
 #endif
 }
 #endif
+
+// kf_as returns p as a pointer to elements V, which are about to be read or
+// written there. A GPU stops a kernel whose element does not lie at a multiple of
+// its size; the CPU behind the software driver would not notice, so there such
+// a pointer goes to address 1, which no launch may touch.
+template <class V, class B>
+__device__ __forceinline__ V* kf_as(B* p)
+{
+#if !defined(__CUDA__) && !defined(__CUDACC__)
+    if ((unsigned long long)p % sizeof(V)) return kf_at<V>(1);
+#endif
+    return (V*)p;
+}

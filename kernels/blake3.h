@@ -78,10 +78,10 @@ __device__ __forceinline__ void kf_block(unsigned (&m)[16], const unsigned char*
     const unsigned low = (unsigned)(unsigned long long)from;
     if (have == 64 && (low & 15) == 0) {
 #pragma unroll
-        for (int q = 0; q < 4; q++) kf_words(m, 4 * q, ((const uint4*)from)[q]);
+        for (int q = 0; q < 4; q++) kf_words(m, 4 * q, kf_as<const uint4>(from)[q]);
     } else if (have == 64 && (low & 3) == 0) {
 #pragma unroll
-        for (int i = 0; i < 16; i++) m[i] = ((const unsigned*)from)[i];
+        for (int i = 0; i < 16; i++) m[i] = kf_as<const unsigned>(from)[i];
     } else {
 #pragma unroll
         for (int i = 0; i < 16; i++) {

@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(KF_HASH_THREADS, 6) blake3_chunks_t
 #pragma unroll
                 for (unsigned i = 0; i < 4; i++) {
                     const unsigned row = warp + i * 8 + (lane >> 2), at = step * 64 + (lane & 3) * 16;
-                    if ((int)at + 16 <= lens[row]) w[i] = *(const uint4*)(rows[row] + at);
+                    if ((int)at + 16 <= lens[row]) w[i] = *kf_as<const uint4>(rows[row] + at);
                 }
                 __syncwarp();  // every lane has read its row of the step before
 #pragma unroll

@@ -30,16 +30,16 @@ __device__ __forceinline__ void kf_flat(unsigned char* d, const unsigned char* s
 #pragma unroll 1
     for (; n >= 32 * KF_AHEAD; n -= 32 * KF_AHEAD, to += 32 * KF_AHEAD, from += 32 * KF_AHEAD) {
 #pragma unroll
-        for (unsigned k = 0; k < KF_AHEAD; k++) v[k] = from[32 * k];
+        for (unsigned k = 0; k < KF_AHEAD; k++) v[k] = *kf_as<const V>(from + 32 * k);
 #pragma unroll
-        for (unsigned k = 0; k < KF_AHEAD; k++) to[32 * k] = v[k];
+        for (unsigned k = 0; k < KF_AHEAD; k++) *kf_as<V>(to + 32 * k) = v[k];
     }
 #pragma unroll
     for (unsigned k = 0; k < KF_AHEAD; k++)
-        if (lane + 32 * k < n) v[k] = from[32 * k];
+        if (lane + 32 * k < n) v[k] = *kf_as<const V>(from + 32 * k);
 #pragma unroll
     for (unsigned k = 0; k < KF_AHEAD; k++)
-        if (lane + 32 * k < n) to[32 * k] = v[k];
+        if (lane + 32 * k < n) *kf_as<V>(to + 32 * k) = v[k];
 }
 
 // kf_strided copies count fragments of per elements, one after the other, as if
@@ -57,13 +57,13 @@ __device__ __forceinline__ void kf_strided(unsigned char* d, const unsigned char
 #pragma unroll
         for (unsigned k = 0; k < KF_AHEAD; k++, e += 32) {
             const unsigned i = per > 1 ? (unsigned)((unsigned long long)e * magic >> 32) : e;
-            if (e < n) v[k] = *(const V*)(s + (i * ss + (e - i * per) * (long long)sizeof(V)));
+            if (e < n) v[k] = *kf_as<const V>(s + (i * ss + (e - i * per) * (long long)sizeof(V)));
         }
         e = first;
 #pragma unroll
         for (unsigned k = 0; k < KF_AHEAD; k++, e += 32) {
             const unsigned i = per > 1 ? (unsigned)((unsigned long long)e * magic >> 32) : e;
-            if (e < n) *(V*)(d + (i * ds + (e - i * per) * (long long)sizeof(V))) = v[k];
+            if (e < n) *kf_as<V>(d + (i * ds + (e - i * per) * (long long)sizeof(V))) = v[k];
         }
     }
 }
