@@ -250,6 +250,21 @@ func TestCeiling(t *testing.T) {
 	require.Equal(t, "host to device", way(pager.In))
 }
 
+// TestFastest: the better of two, unless one is wrong or missing.
+func TestFastest(t *testing.T) {
+	t.Parallel()
+	slow := &row{What: "a", Unit: perSecond, Samples: []float64{1}, Check: checkOK}
+	fast := &row{What: "b", Unit: perSecond, Samples: []float64{2}, Check: checkOK}
+	wrong := &row{What: "c", Unit: perSecond, Samples: []float64{1}, Check: "page 1"}
+	none := &row{What: "d", Error: "no memory"}
+	require.Equal(t, []float64{2}, fastest([]*row{slow, fast}, goalDigest).Samples)
+	require.Equal(t, []float64{2}, fastest([]*row{fast, slow}, goalDigest).Samples)
+	require.Equal(t, "page 1", fastest([]*row{fast, wrong}, goalDigest).Check)
+	require.Equal(t, "page 1", fastest([]*row{wrong, fast}, goalDigest).Check)
+	require.Equal(t, []float64{1}, fastest([]*row{none, slow}, goalDigest).Samples)
+	require.NotEmpty(t, fastest([]*row{none, none}, goalDigest).Error)
+}
+
 // TestChanged: a share of the pages, spread evenly.
 func TestChanged(t *testing.T) {
 	t.Parallel()
