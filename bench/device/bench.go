@@ -78,7 +78,7 @@ func small() scale {
 		rounds: 1, linkBytes: 1 << 20, poolBytes: 256 << 10,
 		pathBytes: 64 << 10, pathCopies: 16,
 		runBytes: []int64{512, 8 << 10}, jobRuns: []int64{4},
-		cachePages: 9, capturePages: 20, jobBytes: 1 << 20,
+		cachePages: 21, capturePages: 20, jobBytes: 1 << 20,
 		loadTokens: []int{32}, loads: 2,
 		digestBytes: []int64{1 << 20}, pinBytes: []int64{1 << 20},
 		matrix: 256, window: 20 * time.Millisecond,

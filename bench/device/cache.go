@@ -25,17 +25,24 @@ func measureCache(b *bench) error {
 	if err != nil {
 		return err
 	}
-	pages, note, mark := b.scale.cachePages, "", b.mark()
+	w, frames, host, note, err := b.largest(meta, b.scale.cachePages)
+	if err != nil {
+		return err
+	}
+	return b.measureWorld(w, host, frames, note)
+}
+
+// largest makes a cache of pages pages, or the largest that there is memory for;
+// the note then says so.
+func (b *bench) largest(meta pager.Meta, pages int) (w *world, frames [][]byte, host []byte, note string, err error) {
+	mark := b.mark()
 	for {
-		w, frames, mem, err := b.cache(meta, pages)
-		if err == nil {
-			return b.measureWorld(w, mem, frames, note)
-		}
-		if !errors.Is(err, kvferry.ErrOutOfMemory) || pages < 16 {
-			return err
+		w, frames, host, err = b.cache(meta, pages)
+		if err == nil || !errors.Is(err, kvferry.ErrOutOfMemory) || pages < 16 {
+			return w, frames, host, note, err
 		}
 		if err := b.closeTo(mark); err != nil {
-			return err
+			return nil, nil, nil, "", err
 		}
 		pages /= 2
 		note = fmt.Sprintf("%d pages: more device or pinned memory was not to be had", pages)

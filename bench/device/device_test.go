@@ -257,12 +257,12 @@ func TestFastest(t *testing.T) {
 	fast := &row{What: "b", Unit: perSecond, Samples: []float64{2}, Check: checkOK}
 	wrong := &row{What: "c", Unit: perSecond, Samples: []float64{1}, Check: "page 1"}
 	none := &row{What: "d", Error: "no memory"}
-	require.Equal(t, []float64{2}, fastest([]*row{slow, fast}, goalDigest).Samples)
-	require.Equal(t, []float64{2}, fastest([]*row{fast, slow}, goalDigest).Samples)
-	require.Equal(t, "page 1", fastest([]*row{fast, wrong}, goalDigest).Check)
-	require.Equal(t, "page 1", fastest([]*row{wrong, fast}, goalDigest).Check)
-	require.Equal(t, []float64{1}, fastest([]*row{none, slow}, goalDigest).Samples)
-	require.NotEmpty(t, fastest([]*row{none, none}, goalDigest).Error)
+	require.Equal(t, []float64{2}, fastest([]*row{slow, fast}).Samples)
+	require.Equal(t, []float64{2}, fastest([]*row{fast, slow}).Samples)
+	require.Equal(t, "page 1", fastest([]*row{fast, wrong}).Check)
+	require.Equal(t, "page 1", fastest([]*row{wrong, fast}).Check)
+	require.Equal(t, []float64{1}, fastest([]*row{none, slow}).Samples)
+	require.NotEmpty(t, fastest([]*row{none, none}).Error)
 }
 
 // TestChanged: a share of the pages, spread evenly.

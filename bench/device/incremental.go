@@ -31,10 +31,26 @@ func measureIncremental(b *bench) error {
 	if err != nil {
 		return err
 	}
-	w, frames, host, err := b.cache(meta, b.scale.capturePages)
+	mark := b.mark()
+	w, frames, host, note, err := b.largest(meta, b.scale.cachePages)
 	if err != nil {
 		return err
 	}
+	if err := b.sets(w, frames, host, func(i *incremental, percent int) error { return i.fetch(percent, note) }); err != nil {
+		return err
+	}
+	if err := b.closeTo(mark); err != nil {
+		return err
+	}
+	// A store in memory has to hold the cache twice.
+	if w, frames, host, err = b.cache(meta, b.scale.capturePages); err != nil {
+		return err
+	}
+	return b.sets(w, frames, host, (*incremental).capture)
+}
+
+// sets takes the digests of a cache and calls f for each share that changes.
+func (b *bench) sets(w *world, frames [][]byte, host []byte, f func(i *incremental, percent int) error) error {
 	s, err := b.stream()
 	if err != nil {
 		return err
@@ -44,7 +60,7 @@ func measureIncremental(b *bench) error {
 		return err
 	}
 	for _, p := range percents() {
-		if err := errors.Join(i.fetch(p), i.capture(p)); err != nil {
+		if err := f(i, p); err != nil {
 			return err
 		}
 	}
@@ -71,7 +87,14 @@ func (i *incremental) base() error {
 	}
 	i.ids = ascending(i.world.layout.Pages)
 	i.known = make([]digest.Digest, len(i.ids)*len(i.world.layout.Meta.Parts))
-	return d.DigestPages(i.bench.ctx, digest.BLAKE3, nil, i.ids, i.known)
+	if err := d.DigestPages(i.bench.ctx, digest.BLAKE3, nil, i.ids, i.known); err != nil {
+		return err
+	}
+	found, err := i.once()
+	if err == nil && len(found) > 0 {
+		err = fmt.Errorf("%d pages that nobody changed: %w", len(found), errWrong)
+	}
+	return err
 }
 
 // changed lists the positions of the pages that a share changes, spread evenly.
@@ -109,11 +132,11 @@ func (i *incremental) change(positions []int) error {
 }
 
 // fetch compares on the device and copies out what differs.
-func (i *incremental) fetch(percent int) error {
+func (i *incremental) fetch(percent int, note string) error {
 	b := i.bench
 	size := int64(len(i.ids) * i.world.layout.Meta.PageBytes())
 	r := &row{What: "compare, then copy what differs", With: fmt.Sprintf("%d %% changed", percent), Bytes: size}
-	if percent == goalPercent {
+	if percent == goalPercent && note == "" {
 		r.Goal = goalIncremental
 	}
 	return b.measure(r, func(r *row) error {
@@ -131,7 +154,7 @@ func (i *incremental) fetch(percent int) error {
 			return err
 		}
 		r.versus(took[1], took[0], "time of one contiguous copy of all")
-		r.Note = fmt.Sprintf("%d of %d pages moved; found in %s", len(found), len(i.ids), seconds.text(i.compared))
+		r.Note = joinNotes(note, fmt.Sprintf("%d of %d pages moved; found in %s", len(found), len(i.ids), seconds.text(i.compared)))
 		if !slices.Equal(found, want) {
 			r.Check = fmt.Sprintf("%d pages were found to be changed, %d are", len(found), len(want))
 			return nil
