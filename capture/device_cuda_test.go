@@ -75,9 +75,18 @@ func openOnDevice(ctx context.Context, d *cuda.Device, m pager.Meta, pages int) 
 	return o, nil
 }
 
-// closeDevice gives back what is on the device. Copies without a known end keep
+// closeDevice gives back what is on the device. What the driver does not take
+// back is still there, and is tried again. Copies without a known end keep
 // everything that they may touch.
 func (o *onDevice) closeDevice() error {
+	err := o.tryCloseDevice()
+	if err == nil || errors.Is(err, kvferry.ErrUnknownOutcome) {
+		return err
+	}
+	return errors.Join(err, o.tryCloseDevice())
+}
+
+func (o *onDevice) tryCloseDevice() error {
 	var errs []error
 	if o.pager != nil {
 		err := o.pager.Close()

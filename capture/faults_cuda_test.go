@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"unsafe"
@@ -208,16 +209,35 @@ func pinAndFree(_ context.Context, w *deviceWorld) error {
 	return nil
 }
 
+// faultCodes are the errors that calls fail with: one that passes, one that
+// does not say what it means, and one that loses the device. Each list is a
+// sweep, whose calls take the codes by turns; the long form has one for each.
+func faultCodes() [][]int {
+	if soak() {
+		return [][]int{{2}, {999}, {700}}
+	}
+	return [][]int{{2, 999, 700}}
+}
+
+// stride is how far behind call k the next one is that fails. Work that is put
+// off is waited for by asking again and again: of a thousand such calls, the
+// short form takes some.
+func stride(k int) int {
+	if k > 150 && !soak() && os.Getenv("SOFTCUDA_MODE") == "delayed" {
+		return 17
+	}
+	return 1
+}
+
 // TestFaultsOfTheDriver makes every call of the driver fail, one after the
-// other, below every scenario, with an error that passes, one that nobody
-// knows, and one that loses the device.
+// other, below every scenario.
 func TestFaultsOfTheDriver(t *testing.T) {
 	softcuda.Only(t)
 	for _, sc := range deviceScenarios() {
-		for _, code := range []int{2, 999, 700} {
-			t.Run(fmt.Sprintf("%s/code=%d", sc.name, code), func(t *testing.T) {
+		for _, codes := range faultCodes() {
+			t.Run(fmt.Sprintf("%s/codes=%v", sc.name, codes), func(t *testing.T) {
 				faults := 0
-				for sc.fault(t, faults+1, code) {
+				for k := 1; sc.fault(t, k, codes[faults%len(codes)]); k += stride(k) {
 					faults++
 				}
 				require.Positive(t, faults)
@@ -367,12 +387,16 @@ func TestFaultsOfOpening(t *testing.T) {
 		if err == nil {
 			err = errors.Join(o.closeDevice(), o.Engine.Close())
 		}
-		return errors.Join(err, d.Close())
+		if cerr := d.Close(); cerr != nil {
+			err = errors.Join(err, cerr, d.Close())
+		}
+		return err
 	}
-	for _, code := range []int{2, 999, 700} {
-		t.Run(fmt.Sprintf("code=%d", code), func(t *testing.T) {
+	for _, codes := range faultCodes() {
+		t.Run(fmt.Sprintf("codes=%v", codes), func(t *testing.T) {
 			fired, k := true, 0
 			for fired {
+				code := codes[k%len(codes)]
 				k++
 				require.True(t, t.Run(fmt.Sprintf("k=%d", k), func(t *testing.T) {
 					softcuda.Reset(t)
