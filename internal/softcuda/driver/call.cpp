@@ -47,7 +47,7 @@ bool sticky(int code) {
 void lose(Context* c, int code) {
     if (!c) c = S.primary[0];
     if (c && !c->lost) c->lost = code;
-    S.cv.notify_all();
+    wake_all();
 }
 
 static int inject(const char* function, int need) {

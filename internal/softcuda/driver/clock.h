@@ -24,17 +24,20 @@ class VectorClock {
     // join takes over what o knows, and tells whether that was news.
     bool join(const VectorClock& o) {
         bool news = false;
-        for (auto& [stream, seq] : o.all)
-            if (at(stream) < seq) {
-                raise(stream, seq);
-                news = true;
-            }
+        size_t i = 0;
+        for (auto& e : o.all) {
+            while (i < all.size() && all[i].first < e.first) i++;
+            if (i == all.size() || all[i].first != e.first)
+                all.insert(all.begin() + long(i), e);
+            else if (all[i].second < e.second)
+                all[i].second = e.second;
+            else
+                continue;
+            news = true;
+        }
         return news;
     }
-    void forget(int stream) {
-        auto it = find(stream);
-        if (it != all.end() && it->first == stream) all.erase(it);
-    }
+    void clear() { all.clear(); }
 
   private:
     using Entries = std::vector<std::pair<int, uint64_t>>;  // ascending

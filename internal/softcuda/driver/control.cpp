@@ -24,7 +24,7 @@ void disarm() {
     S.held = false;
     S.rules.clear();
     S.fail_at = 0;
-    S.cv.notify_all();
+    wake_all();
 }
 
 void drain(Lock& lock) {
@@ -49,6 +49,7 @@ void revive(Context* c) {
     auto& all = S.all_streams;
     all.erase(std::remove_if(all.begin(), all.end(), [&](auto& s) { return s->ctx == c && s != c->legacy; }), all.end());
     c->lost = 0;
+    wake_all();  // threads of streams that have ended
 }
 
 void reset(Lock& lock) {
@@ -60,6 +61,9 @@ void reset(Lock& lock) {
     for (auto& h : S.history)
         if (h->done) S.host.raise(h->clock_id, h->seq);
     S.history.clear();
+    S.host.clear();  // nothing is left that an order could be wanted with
+    for (auto& s : S.running) S.host.raise(s->id, s->issued);
+    for (auto& s : S.running) s->clock = S.host;
     for (auto* c : S.primary)
         if (c && c->lost) revive(c);
     for (auto& c : S.captures)
@@ -99,7 +103,7 @@ bool set_number(const std::string& c) {
     for (auto& s : all)
         if (auto* v = after(c, s.name)) {
             s.set(strtoll(v, nullptr, 10));
-            S.cv.notify_all();
+            wake_all();
             return true;
         }
     return false;
@@ -144,7 +148,7 @@ API long long softcuda_ctl(const char* command) {
     if (c == "todevice") return S.to_device;
     if (c == "pending") return pending();
     if (auto* v = after(c, "label=")) return S.label = v, 0;
-    if (auto* v = after(c, "mode=")) return S.settings.mode = mode_of(v), S.cv.notify_all(), 0;
+    if (auto* v = after(c, "mode=")) return S.settings.mode = mode_of(v), wake_all(), 0;
     if (auto* v = after(c, "fail=")) return add_rule(v), 0;
     if (auto* v = after(c, "calls=")) return int64_t(S.counts[v]);
     if (auto* v = after(c, "failcall=")) {

@@ -114,6 +114,7 @@ struct Stream : Object {
     int priority = 0;
     uint64_t issued = 0, done = 0;
     int polls = 0;
+    std::condition_variable wake;  // of its thread
     std::deque<OpPtr> queue;
     VectorClock clock;
     int64_t end_ns = 0;
@@ -172,7 +173,7 @@ struct Span {
 // State is made once and never destroyed, since threads of streams use it until the process ends.
 struct State {
     std::mutex mu;
-    std::condition_variable cv;
+    std::condition_variable progress;  // something was done
     bool inited = false, held = false;
     Settings settings, defaults;
     std::mt19937_64 rng;
@@ -268,6 +269,7 @@ StreamPtr new_stream(Context* c, unsigned flags, int priority);
 int push(const OpPtr& op, int64_t duration_ns = 0, int engine = -1);
 OpPtr new_op(const StreamPtr& s, const char* kind);
 void demand(Stream* s, uint64_t upto);
+void wake_all();
 void wait_for(Lock& lock, const StreamPtr& s, uint64_t seq);
 void wait_all(Lock& lock, Context* c);
 bool poll(Stream* s, uint64_t seq, int& polls);

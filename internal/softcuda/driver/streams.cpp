@@ -24,8 +24,24 @@ void demand(Stream* s, uint64_t upto) {
         if (o->seq > upto) break;
         if (o->demanded) continue;
         o->demanded = true;
+        s->wake.notify_one();
         for (auto& [d, n] : o->deps) demand(d.get(), n);
     }
+}
+
+void wake_all() {
+    for (auto& s : S.running) s->wake.notify_one();
+    S.progress.notify_all();
+}
+
+// tell wakes those that wait for s.
+static void tell(const Stream* s) {
+    for (auto& t : S.running) {
+        if (t->queue.empty()) continue;
+        for (auto& [d, n] : t->queue.front()->deps)
+            if (d.get() == s) t->wake.notify_one();
+    }
+    S.progress.notify_all();
 }
 
 static bool may_run(const Stream& s) {
@@ -65,7 +81,11 @@ static void run_queue(const StreamPtr& s) {
             bool lazy = S.settings.mode == LAZY && S.settings.lazy_ms && !s->queue.empty() && !S.held;
             if (lazy && now_us() - s->queue.front()->submitted_us > S.settings.lazy_ms * 1000)
                 demand(s.get(), s->queue.front()->seq);
-            if (!may_run(*s)) S.cv.wait_for(lock, std::chrono::milliseconds(20));
+            if (may_run(*s)) continue;
+            if (lazy)
+                s->wake.wait_for(lock, std::chrono::milliseconds(10));
+            else
+                s->wake.wait(lock);
             continue;
         }
         OpPtr o = s->queue.front();
@@ -80,7 +100,7 @@ static void run_queue(const StreamPtr& s) {
         o->done = true;
         s->queue.pop_front();
         s->done = o->seq;
-        S.cv.notify_all();
+        tell(s.get());
     }
 }
 
@@ -167,14 +187,12 @@ int push(const OpPtr& o, int64_t duration_ns, int engine) {
     if (S.calls % 16 == 0 || S.history.size() < 64) prune();
     race_check(o);
     s->queue.push_back(o);
-    S.cv.notify_all();
+    s->wake.notify_one();
     return 0;
 }
 
 void wait_for(Lock& lock, const StreamPtr& s, uint64_t seq) {
-    demand(s.get(), seq);
-    S.cv.notify_all();
-    S.cv.wait(lock, [&] {
+    S.progress.wait(lock, [&] {
         demand(s.get(), seq);
         return s->done >= seq;
     });
@@ -189,10 +207,7 @@ void wait_all(Lock& lock, Context* c) {
 // poll is a query. In lazy mode the third one lets the work run, so that polling ends.
 bool poll(Stream* s, uint64_t seq, int& polls) {
     if (s->done >= seq) return true;
-    if (S.settings.mode == LAZY && ++polls >= 3) {
-        demand(s, seq);
-        S.cv.notify_all();
-    }
+    if (S.settings.mode == LAZY && ++polls >= 3) demand(s, seq);
     return false;
 }
 
@@ -234,7 +249,7 @@ API CUresult cuStreamDestroy_v2(CUstream h) {
     end_object(s.get());  // what is queued still runs
     demand(s.get(), s->issued);
     S.all_streams.erase(std::find(S.all_streams.begin(), S.all_streams.end(), s));
-    S.cv.notify_all();
+    s->wake.notify_one();
     return CUDA_SUCCESS;
 }
 #define STREAM(name, need) \
