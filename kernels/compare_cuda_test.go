@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,18 +55,24 @@ func (l *lab) compares(count, parts, percent int) {
 }
 
 // TestCompareUnknown: digests that are not known count as changed, even if
-// those of the pages are zero bytes, too; one unknown part of several does not.
+// those of the pages are zero bytes, too; one unknown part of several does not,
+// and one byte makes a digest known.
 func TestCompareUnknown(t *testing.T) {
 	l := newLab(t)
-	got := make([]byte, 4*2*DigestBytes)
-	copy(got[2*DigestBytes:], "page 1") // its second digest stays 0
-	want := append([]byte(nil), got...)
+	const page, known = 2 * DigestBytes, 2 * DigestBytes
+	got := make([]byte, (known+4)*page)
+	for i := range known { // page i has byte i alone
+		got[i*page+i] = 1
+	}
+	copy(got[(known+1)*page:], "its second digest stays 0")
+	want := bytes.Clone(got)
+	copy(got[(known+2)*page:], "unknown")
 	a, b := l.holding(got), l.holding(want)
-	changed, number := l.random(16), l.random(4)
-	require.NoError(t, l.set.Compare(&l.q, a.at(0), b.at(0), 4, 2, changed.at(0), number.at(0)))
+	changed, number := l.random(4*(known+4)), l.random(4)
+	require.NoError(t, l.set.Compare(&l.q, a.at(0), b.at(0), known+4, 2, changed.at(0), number.at(0)))
 	l.run()
 	require.Equal(t, words([]uint32{3}), l.content(number))
-	require.Equal(t, words([]uint32{0, 2, 3}), l.content(changed)[:12])
+	require.Equal(t, words([]uint32{known, known + 2, known + 3}), l.content(changed)[:12])
 	require.NoError(t, l.set.Compare(&l.q, 0, 0, 0, 2, 0, number.at(0)))
 	l.run()
 	require.Equal(t, words([]uint32{0}), l.content(number))

@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
@@ -21,6 +22,7 @@ type lab struct {
 	stream *cuda.Stream
 	pinned *cuda.Pinned
 	rng    *rand.Rand
+	noise  *rand.ChaCha8
 	q      cuda.Submission
 }
 
@@ -31,6 +33,7 @@ func newLab(t testing.TB) *lab {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	l := &lab{t: t, d: softcuda.Device(t), rng: rand.New(rand.NewPCG(seed, 1))}
+	l.noise = rand.NewChaCha8([32]byte(binary.LittleEndian.AppendUint64(make([]byte, 24), seed)))
 	var err error
 	l.set, err = Open(t.Context(), l.d, nil)
 	require.NoError(t, err)
@@ -59,11 +62,7 @@ func (a *area) image() image { return image{uint64(a.memory.Ptr()), a.host} }
 // random returns an area of n bytes that nobody can guess.
 func (l *lab) random(n int64) *area {
 	host := make([]byte, n)
-	for i := 0; i < len(host); i += 8 {
-		var w [8]byte
-		binary.LittleEndian.PutUint64(w[:], l.rng.Uint64())
-		copy(host[i:], w[:])
-	}
+	_, _ = l.noise.Read(host) // it cannot fail
 	return l.holding(host)
 }
 
@@ -117,7 +116,11 @@ func (l *lab) check(as []*area, what string, args ...any) {
 	}
 }
 
+// differs returns the index of the first byte that differs, or -1.
 func differs(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
 	for i := range a {
 		if a[i] != b[i] {
 			return i
