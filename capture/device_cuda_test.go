@@ -147,15 +147,15 @@ func (o *onDevice) write(ctx context.Context, id pager.PageID, page []byte) erro
 	return errors.Join(o.view.WritePage(ctx, id, page), o.Engine.WritePage(ctx, id, page))
 }
 
-// fill allocates n pages with content that depends on seed and makes two
+// fill allocates n pages, the i-th with the content noisy(i+1), and makes two
 // sequences of them that share the first half.
-func (o *onDevice) fill(ctx context.Context, n int, seed uint64) error {
+func (o *onDevice) fill(ctx context.Context, n int) error {
 	ids, err := o.AllocatePages(ctx, n)
 	if err != nil {
 		return err
 	}
 	for i, id := range ids {
-		if err := o.write(ctx, id, noisy(o.Meta(), seed+uint64(i))); err != nil {
+		if err := o.write(ctx, id, noisy(o.Meta(), uint64(i+1))); err != nil {
 			return err
 		}
 	}

@@ -94,13 +94,13 @@ func deviceScenarios() []deviceScenario {
 	return []deviceScenario{
 		{
 			name:    "capture",
-			prepare: func(ctx context.Context, w *deviceWorld) error { return w.fill(ctx, faultPages, 1) },
+			prepare: func(ctx context.Context, w *deviceWorld) error { return w.fill(ctx, faultPages) },
 			run:     func(ctx context.Context, w *deviceWorld) error { return w.capture(ctx, capture.Options{}) },
 			right:   rightCapture,
 		},
 		{
 			name:    "capture-processfork",
-			prepare: func(ctx context.Context, w *deviceWorld) error { return w.fill(ctx, faultPages, 1) },
+			prepare: func(ctx context.Context, w *deviceWorld) error { return w.fill(ctx, faultPages) },
 			run: func(ctx context.Context, w *deviceWorld) error {
 				return w.capture(ctx, capture.Options{Format: cas.FormatProcessFork})
 			},
@@ -109,7 +109,7 @@ func deviceScenarios() []deviceScenario {
 		{
 			name: "incremental",
 			prepare: func(ctx context.Context, w *deviceWorld) error {
-				return errors.Join(w.fill(ctx, faultPages, 1), full(ctx, w), w.write(ctx, 1, noisy(w.Meta(), 50)), w.write(ctx, 4, noisy(w.Meta(), 51)))
+				return errors.Join(w.fill(ctx, faultPages), full(ctx, w), w.write(ctx, 1, noisy(w.Meta(), 50)), w.write(ctx, 4, noisy(w.Meta(), 51)))
 			},
 			run: func(ctx context.Context, w *deviceWorld) error {
 				return w.capture(ctx, capture.Options{Since: w.root})

@@ -28,7 +28,7 @@ func TestSinceOnADevice(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/changed=%d", name, percent), func(t *testing.T) {
 				d := softcuda.Device(t)
 				e := newOnDevice(t, d, m, pages+4)
-				require.NoError(t, e.fill(t.Context(), pages, 1))
+				require.NoError(t, e.fill(t.Context(), pages))
 				s := newMem(t)
 				o := o
 				o.Transfer = capture.Transfer{Workers: 2, StagingBytes: 1 << 20}
@@ -83,7 +83,7 @@ func TestSinceOnADeviceWithoutSHA256(t *testing.T) {
 	m, err := pager.Plain(4, 2, 2, 4, pager.BF16)
 	require.NoError(t, err)
 	e := newOnDevice(t, softcuda.Device(t), m, 12)
-	require.NoError(t, e.fill(t.Context(), 8, 1))
+	require.NoError(t, e.fill(t.Context(), 8))
 	s := newMem(t)
 	first, err := capture.Capture(t.Context(), e.view, s, capture.Options{Format: cas.FormatProcessFork})
 	require.NoError(t, err)
@@ -103,7 +103,7 @@ func TestSinceOfMovedPages(t *testing.T) {
 	m, err := pager.Plain(4, 2, 2, 4, pager.BF16)
 	require.NoError(t, err)
 	e := newOnDevice(t, softcuda.Device(t), m, 12)
-	require.NoError(t, e.fill(t.Context(), 8, 1))
+	require.NoError(t, e.fill(t.Context(), 8))
 	s := newMem(t)
 	first, err := capture.Capture(t.Context(), e.view, s, capture.Options{})
 	require.NoError(t, err)
