@@ -42,6 +42,25 @@ func take(t *testing.T, dir string) results {
 	return r
 }
 
+// withPyTorch is a Python that has a PyTorch whose products cost nothing, and
+// withoutPyTorch one that has none.
+const (
+	withPyTorch = `case $1 in
+*matmul.py) echo '{"ready":"PyTorch of nobody"}'; while read -r seconds; do echo '{"flops":1e12}'; done ;;
+*) exec python3 "$@" ;;
+esac
+`
+	withoutPyTorch = `echo '{"error":"PyTorch is not here: no module"}'`
+)
+
+// program makes a shell script.
+func program(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	require.NoError(t, os.WriteFile(path, []byte("#!/usr/bin/env bash\n"+text), 0o700)) //nolint:gosec // it is to be run
+	return path
+}
+
 // TestToItsEnd runs the whole suite on a few megabytes. On the software driver
 // that shows that every part works: bytes are right, and nothing is a figure.
 func TestToItsEnd(t *testing.T) {
@@ -49,7 +68,7 @@ func TestToItsEnd(t *testing.T) {
 	t.Setenv(runSelf, "1")
 	dir := t.TempDir()
 	var log bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-commit", "abc"}, os.Stdout, &log), log.String())
+	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-commit", "abc", "-python", program(t, withPyTorch)}, os.Stdout, &log), log.String())
 	require.NotContains(t, log.String(), "VIOLATION")
 	require.NotContains(t, log.String(), "leak")
 
@@ -71,7 +90,7 @@ func TestToItsEnd(t *testing.T) {
 			continue
 		}
 		// What a machine may lack; everything else has to work.
-		require.Regexp(t, "nvcc|PyTorch", x.Error, x.label())
+		require.Contains(t, x.Error, "nvcc", x.label())
 	}
 	require.Equal(t, len(parts()), ended)
 	require.Greater(t, checked, 40)
@@ -81,6 +100,26 @@ func TestToItsEnd(t *testing.T) {
 		}
 		require.True(t, measured[g.id], "no row answers %s", g.id)
 	}
+}
+
+// TestWithoutPyTorch: what it is needed for is missing, and the rest is measured.
+func TestWithoutPyTorch(t *testing.T) {
+	softcuda.Device(t)
+	t.Setenv(runSelf, "1")
+	dir := t.TempDir()
+	var log bytes.Buffer
+	args := []string{"-small", "-out", dir, "-tools", ".", "-only", "corun|torch", "-python", program(t, withoutPyTorch)}
+	require.NoError(t, run(t.Context(), args, os.Stdout, &log), log.String())
+	missing, measured := 0, 0
+	for _, x := range take(t, dir).Rows {
+		if strings.Contains(x.Error, "PyTorch is not here") {
+			missing++
+		} else if len(x.Ratios) > 0 {
+			measured++
+		}
+	}
+	require.Equal(t, 2, missing)
+	require.GreaterOrEqual(t, measured, 3)
 }
 
 // TestStopped: a run that is told to stop leaves what it had.

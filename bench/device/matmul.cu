@@ -12,7 +12,7 @@
 using namespace nvcuda;
 
 static const int TILE = 128, DEPTH = 32, THREADS = 256;
-static const int A_ROW = DEPTH + 8, B_ROW = TILE + 8;  // padded, so that rows lie in different banks
+static const int A_ROW = DEPTH + 8, B_ROW = TILE + 8;  // padded, so that rows lie in different banks; pieces of 16 x 16 begin at multiples of 32 bytes
 
 struct Stage {
     __nv_bfloat16 a[TILE * A_ROW];
@@ -35,7 +35,7 @@ static __device__ void fetch(Stage& s, const __nv_bfloat16* a, const __nv_bfloat
 
 extern "C" __global__ void __launch_bounds__(THREADS) matmul(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int n)
 {
-    __shared__ __align__(16) Stage stages[2];
+    __shared__ __align__(32) Stage stages[2];
     int warp = threadIdx.x / 32, down = warp / 4 * 64, across = warp % 4 * 32;
     a += (size_t)blockIdx.y * TILE * n;
     b += (size_t)blockIdx.x * TILE;
