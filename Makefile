@@ -53,7 +53,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race test-cuda check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
@@ -124,6 +124,19 @@ ptx: ## make kernels/kernels.ptx from the kernels' sources (needs clang-16)
 check-ptx: ## make the PTX anew and compare; assemble it for every device
 	@scripts/ptx --check
 	@scripts/ptxas --check
+
+.PHONY: softcuda
+softcuda: ## build the software CUDA driver of the tests (needs g++)
+	@scripts/softcuda $(BUILD)/softcuda
+
+.PHONY: cuda-env
+cuda-env: softcuda ## print the settings for go build and go test -tags cuda: eval "$$(make cuda-env)"
+	@include=$$(scripts/cuda-headers 12); \
+	echo "export CGO_ENABLED=1 CGO_CFLAGS='-I$(CURDIR)/cuda/compat -I$$include -O2 -g' LD_LIBRARY_PATH='$(CURDIR)/$(BUILD)/softcuda'"
+
+.PHONY: test-cuda
+test-cuda: | toolchain ## run all that has the tag cuda on the software driver, where there is a C++ compiler
+	@if command -v g++ >/dev/null; then scripts/test-cuda $(BUILD); else echo "test-cuda: skipped, no C++ compiler"; fi
 
 .PHONY: check-device
 check-device: device ## run the device suite to its end on the software driver
