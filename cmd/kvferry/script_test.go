@@ -69,6 +69,12 @@ func params(t *testing.T, folder string, env ...string) testscript.Params {
 			e.Setenv("DATA", data)
 			// Else each process of the race detector's ends with a second of sleep.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
+			// Where the driver of the GPUs is, and how the software one works.
+			for _, name := range []string{"LD_LIBRARY_PATH", "SOFTCUDA_MODE", "SOFTCUDA_SEED", "CUDA_VISIBLE_DEVICES"} {
+				if v, ok := os.LookupEnv(name); ok {
+					e.Setenv(name, v)
+				}
+			}
 			for i := 0; i < len(env); i += 2 {
 				e.Setenv(env[i], env[i+1])
 			}
