@@ -30,10 +30,14 @@ type cache struct {
 	paths    *Paths
 	blocks   int
 	drain    time.Duration
+	awake    int // looks for what is under way before the first rest
 	engines  []*cuda.Stream // the engine's
 	ways     [2]*way        // Out, In
 	counts   counters
 	workers  sync.WaitGroup
+
+	closing  sync.Mutex
+	released bool // guarded by closing
 
 	mu      sync.Mutex
 	closed  bool

@@ -59,7 +59,7 @@ func sweep(t *testing.T, force func(*Config), run func(c *patient) error) {
 			if clean || t.Failed() {
 				break
 			}
-			require.Less(t, k, 2000)
+			require.Less(t, k, 1000)
 		}
 	}
 }
@@ -69,10 +69,11 @@ func sweep(t *testing.T, force func(*Config), run func(c *patient) error) {
 func faulty(t *testing.T, force func(*Config), run func(c *patient) error, k, code int) (clean bool) {
 	softcuda.Reset(t)
 	c := &patient{world: newWorld(t, ordinary(t))}
-	c.memory, c.ids = c.world.memory(), c.all()[:17]
+	c.memory, c.ids = c.world.memory(), c.all()[:7]
 	c.queueUpload(c.memory)
 	c.settle()
-	c.p = c.open(inBatches(5, force))
+	c.p = c.open(inBatches(3, force))
+	c.p.cache.awake = 1 // few looks, so that the sweep is short
 	c.frames = c.framesOf("mixed")[:len(c.ids)]
 	for _, f := range c.frames {
 		c.noise(f)
@@ -181,7 +182,9 @@ func TestFaultsOfOpening(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return p.Close()
+		err = p.Close()
+		c.gone(p.Close())
+		return err
 	})
 }
 

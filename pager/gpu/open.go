@@ -45,7 +45,7 @@ func New(cfg Config) (*Pager, error) {
 func newCache(cfg *Config, m *pager.Mapping) (*cache, error) {
 	c := &cache{
 		Engine: cfg.Engine, device: cfg.Device, kernels: cfg.Kernels, meta: m.Meta(), pages: m.Pages(),
-		blocks: cfg.Blocks, drain: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout),
+		blocks: cfg.Blocks, awake: looksAwake, drain: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout),
 		works: make(map[pager.Ticket]*work), fenced: make(map[pager.PageID]struct{}),
 	}
 	c.guard, _ = cfg.Engine.(Guard)
@@ -114,22 +114,25 @@ func (p *Pager) View() pager.Pager {
 
 // Close ends what has not begun as NotStarted, waits DrainTimeout for copies
 // under way and frees what New took. Copies that do not end keep their memory
-// fenced: ErrUnknownOutcome. The engine's memory is not touched. A second Close
-// does nothing.
+// fenced: ErrUnknownOutcome. The engine's memory is not touched. After an error
+// another Close tries again what failed; after none it does nothing.
 func (p *Pager) Close() error {
 	c := p.cache
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.released {
 		return nil
 	}
+	c.mu.Lock()
 	c.closed, c.until = true, time.Now().Add(c.drain)
 	c.mu.Unlock()
 	for _, w := range c.ways {
 		w.rouse()
 	}
 	c.workers.Wait()
-	return c.release()
+	err := c.release()
+	c.released = err == nil
+	return err
 }
 
 // release frees what start took.

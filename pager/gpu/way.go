@@ -145,11 +145,11 @@ const (
 // rest passes time until it is worth to look again, or something changed.
 func (w *way) rest() {
 	w.idle++
-	if w.idle <= looksAwake {
+	if w.idle <= w.c.awake {
 		runtime.Gosched()
 		return
 	}
-	w.timer.Reset(min(firstRest<<min(w.idle-looksAwake, 16), longRest))
+	w.timer.Reset(min(firstRest<<min(w.idle-w.c.awake, 16), longRest))
 	select {
 	case <-w.wake:
 		w.timer.Stop()
