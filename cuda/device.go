@@ -62,9 +62,10 @@ func Count() (int, error) { return deviceCount() }
 func Open(ordinal int, o Options) (*Device, error) { return open(ordinal, o) }
 
 // Close releases the primary context. Everything that was made on the device
-// has to be closed before: what is left is told in an error that wraps
-// ErrInvalid and is not touched, so a stray copy still finds its memory. A second
-// Close does nothing.
+// has to be closed before, foreign streams and events too: else the error, which
+// wraps ErrInvalid, says what is left, and the device stays open, so a stray copy
+// still finds its memory. A lost device is released with whatever is left. A
+// second Close does nothing.
 func (d *Device) Close() error { return d.close() }
 
 // Facts returns what is known of the device.

@@ -32,8 +32,8 @@ func (d *device) newEvent(o EventOptions) (*Event, error) {
 		return wrap("cuEventCreate", err)
 	})
 	if err != nil {
-		if eventHandle(e) != 0 {
-			d.discard(func() error { return wrap("cuEventDestroy", cu.DestroyEvent(&e)) })
+		if h := eventHandle(e); h != 0 {
+			d.discard(func() error { return destroyEvent(h) })
 		}
 		return nil, err
 	}
@@ -130,8 +130,11 @@ func (e *event) close() error {
 	if e.foreign {
 		return e.giveBack(nil)
 	}
-	return e.giveBack(func() error {
-		c := asEvent(e.at)
-		return wrap("cuEventDestroy", cu.DestroyEvent(&c))
-	})
+	return e.giveBack(func() error { return destroyEvent(e.at) })
+}
+
+// destroyEvent leaves the handle as it is, for another try; cu.DestroyEvent does not.
+func destroyEvent(h uintptr) error {
+	e := asEvent(h)
+	return wrap("cuEventDestroy", cu.DestroyEvent(&e))
 }

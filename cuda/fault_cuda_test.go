@@ -119,3 +119,25 @@ func TestFaultAtEveryCall(t *testing.T) {
 		})
 	}
 }
+
+// TestFreeingAfterFailureFails: what could not be freed then is freed when the device
+// is closed, and a device that keeps it says so.
+func TestFreeingAfterFailureFails(t *testing.T) {
+	softcuda.Only(t)
+	for free, create := range map[string]func(d *cuda.Device) error{
+		"cuMemFree":       func(d *cuda.Device) error { _, err := d.Alloc(64); return err },
+		"cuStreamDestroy": func(d *cuda.Device) error { _, err := d.NewStream(cuda.StreamOptions{}); return err },
+		"cuEventDestroy":  func(d *cuda.Device) error { _, err := d.NewEvent(cuda.EventOptions{}); return err },
+	} {
+		softcuda.Reset(t)
+		d := softcuda.Device(t)
+		softcuda.Fail("cuCtxPopCurrent", 1, 1) // after it was made
+		softcuda.Fail(free, 1, 1)
+		require.ErrorIs(t, create(d), kvferry.ErrInvalid, free)
+		softcuda.Fail(free, 1, 1)
+		err := d.Close()
+		require.ErrorIs(t, err, kvferry.ErrInvalid, free)
+		require.ErrorContains(t, err, "1 that the driver would not take back")
+		require.NoError(t, d.Close())
+	}
+}

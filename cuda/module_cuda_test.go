@@ -156,3 +156,26 @@ func TestLoadBadly(t *testing.T) {
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 	require.ErrorContains(t, err, "the image is damaged")
 }
+
+// TestLoadOfShortenedImage: a section that lies beyond the end, while the table of
+// sections does not.
+func TestLoadOfShortenedImage(t *testing.T) {
+	d := softcuda.Device(t)
+	header := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: 190, Version: uint32(elf.EV_CURRENT),
+		Shoff: 64, Ehsize: 64, Shentsize: 64, Shnum: 3, Shstrndx: 1,
+	}
+	sections := []elf.Section64{
+		{},
+		{Type: uint32(elf.SHT_STRTAB), Off: 256, Size: 1},
+		{Type: uint32(elf.SHT_PROGBITS), Off: 256, Size: 100},
+	}
+	var image bytes.Buffer
+	require.NoError(t, binary.Write(&image, binary.LittleEndian, header))
+	require.NoError(t, binary.Write(&image, binary.LittleEndian, sections))
+	image.Write(make([]byte, 50))
+	_, err := d.Load(image.Bytes())
+	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	require.ErrorContains(t, err, "ends after the image")
+}

@@ -13,16 +13,16 @@ type PinOptions struct {
 	ChunkBytes int64
 	// Workers that touch pages before they are pinned; 0 means one per processor.
 	Workers int
-	// AnyNode leaves the memory on whatever node it comes from. Else it is
-	// bound to the device's, if that is known and the process may.
+	// AnyNode leaves the memory on whatever node it comes from. Else it comes
+	// from the device's, if that is known, has room, and the process may choose.
 	AnyNode bool
 }
 
 // Pinned is pinned host memory.
 type Pinned struct{ pinned }
 
-// Pin takes host memory outside the Go heap, zeroed, binds it to the device's
-// NUMA node, touches it in parallel and registers it. The memory lies in as few
+// Pin takes host memory outside the Go heap, zeroed, on the device's NUMA node,
+// touches it in parallel and registers it. The memory lies in as few
 // registrations as ChunkBytes allows. Too little memory, too low a limit of
 // locked memory or a cgroup's are ErrOutOfMemory, and the error says which.
 func (d *Device) Pin(bytes int64, o PinOptions) (*Pinned, error) { return d.pin(bytes, o) }
@@ -40,7 +40,8 @@ func (p *Pinned) Bytes() []byte { return p.view() }
 func (p *Pinned) DevicePtr() Ptr { return p.devicePtr() }
 
 // Close unpins the memory, and frees what Pin took. Nothing in flight may use
-// it any more. A second Close does nothing.
+// it any more. What a lost device does not unpin is not freed either: it may
+// still write there. A second Close does nothing.
 func (p *Pinned) Close() error { return p.close() }
 
 // IsPinned reports whether the whole of mem lies in one registration that was

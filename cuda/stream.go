@@ -20,16 +20,18 @@ type Stream struct{ stream }
 func (d *Device) NewStream(o StreamOptions) (*Stream, error) { return d.newStream(o) }
 
 // ForeignStream returns the engine's own stream by its handle: the CUstream, or
-// the cuda_stream of a torch.cuda.Stream; 0 is the legacy stream. Closing it
-// does nothing to the engine's. It has to live as long as it is used here.
+// the cuda_stream of a torch.cuda.Stream; 0 is the legacy stream, which takes no
+// batches. A stream of another device, and the per-thread default stream, which
+// is another one on each thread, are ErrInvalid. It has to live as long as it is
+// used here; closing it does nothing to the engine's.
 func (d *Device) ForeignStream(handle uintptr) (*Stream, error) { return d.foreignStream(handle) }
 
 // Handle returns the CUstream as a number.
 func (s *Stream) Handle() uintptr { return s.handle() }
 
 // Submit queues the whole of q by one call into C. issued is the number of q's
-// steps that were queued: if err is not nil and issued is 0, nothing was
-// started. What was queued runs, in order, whatever came after. q may be used
+// steps that were queued, one that may have been in part included: if err is not
+// nil and issued is 0, nothing was started. What was queued runs, in order, whatever came after. q may be used
 // again when Submit returns.
 func (s *Stream) Submit(q *Submission) (issued int, err error) { return s.submit(q) }
 
@@ -60,12 +62,14 @@ func (d *Device) ForeignEvent(handle uintptr) (*Event, error) { return d.foreign
 // Handle returns the CUevent as a number, for an engine that waits for it.
 func (e *Event) Handle() uintptr { return e.handle() }
 
-// Done reports whether the work before the last record has ended. An error
-// means that it failed, and the device with it.
+// Done reports whether the work before the last record has ended. ErrDeviceLost
+// means that it failed, and the device with it; after another error it is not
+// known.
 func (e *Event) Done() (bool, error) { return e.done() }
 
-// Wait returns when the event is done, ctx is done, or the device is lost. It
-// polls with growing pauses and holds no thread meanwhile.
+// Wait returns when the event is done, ctx is done, or Done has an error. It
+// polls with growing pauses, up to a fifth of a millisecond, and holds no thread
+// meanwhile.
 func (e *Event) Wait(ctx context.Context) error { return e.wait(ctx) }
 
 // Elapsed returns the time from since to e; both have Timing and are done.

@@ -35,8 +35,8 @@ func (d *device) newStream(o StreamOptions) (*Stream, error) {
 		return wrap("cuStreamCreateWithPriority", err)
 	})
 	if err != nil {
-		if streamHandle(s) != 0 {
-			d.discard(func() error { return wrap("cuStreamDestroy", s.Destroy()) })
+		if h := streamHandle(s); h != 0 {
+			d.discard(func() error { return destroyStream(h) })
 		}
 		return nil, err
 	}
@@ -121,10 +121,7 @@ func (s *stream) synchronize() error {
 func (s *stream) close() error {
 	var destroy func() error
 	if !s.foreign {
-		destroy = func() error {
-			c := asStream(s.at)
-			return wrap("cuStreamDestroy", c.Destroy())
-		}
+		destroy = func() error { return destroyStream(s.at) }
 	}
 	err := s.giveBack(destroy)
 	s.mu.Lock()
@@ -134,6 +131,12 @@ func (s *stream) close() error {
 		s.scratch = 0
 	}
 	return err
+}
+
+// destroyStream leaves the handle as it is, for another try; Destroy does not.
+func destroyStream(h uintptr) error {
+	s := asStream(h)
+	return wrap("cuStreamDestroy", s.Destroy())
 }
 
 // The types of gorgonia.org/cu are structs of one handle; their fields and C
