@@ -11,6 +11,13 @@ static int softcuda_call(void *f, uint64_t *a) {
 	return ((int (*)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
 	                 uint64_t))f)(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]);
 }
+
+struct softcuda_handle {
+	char bytes[64];
+};
+static int softcuda_open_handle(void *f, uint64_t out, uint64_t handle, unsigned flags) {
+	return ((int (*)(uint64_t *, struct softcuda_handle, unsigned))f)((uint64_t *)out, *(struct softcuda_handle *)handle, flags);
+}
 */
 import "C"
 
@@ -45,4 +52,10 @@ func Scratch(tb TB, bytes int) ([]byte, uint64) {
 	p := C.calloc(1, C.size_t(bytes))
 	tb.Cleanup(func() { C.free(p) })
 	return unsafe.Slice((*byte)(p), bytes), uint64(uintptr(p))
+}
+
+// OpenHandle calls cuIpcOpenMemHandle, whose handle is passed by value: out and
+// handle are addresses, as in Call.
+func OpenHandle(out, handle uint64, flags uint32) int {
+	return int(C.softcuda_open_handle(find("cuIpcOpenMemHandle_v2"), C.uint64_t(out), C.uint64_t(handle), C.uint(flags)))
 }
