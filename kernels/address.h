@@ -18,7 +18,7 @@ __device__ __forceinline__ T* kf_at(unsigned long long a)
 }
 #endif
 
-// kf_as returns p as a pointer to elements V, which are about to be read or
+// kf_as returns p as a pointer to an element V, which is about to be read or
 // written there. A GPU stops a kernel whose element does not lie at a multiple of
 // its size; the CPU behind the software driver would not notice, so there such
 // a pointer goes to address 1, which no launch may touch.

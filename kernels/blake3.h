@@ -78,17 +78,17 @@ __device__ __forceinline__ void kf_block(unsigned (&m)[16], const unsigned char*
     const unsigned low = (unsigned)(unsigned long long)from;
     if (have == 64 && (low & 15) == 0) {
 #pragma unroll
-        for (int q = 0; q < 4; q++) kf_words(m, 4 * q, kf_as<const uint4>(from)[q]);
+        for (int q = 0; q < 4; q++) kf_words(m, 4 * q, *kf_as<const uint4>(from + 16 * q));
     } else if (have == 64 && (low & 3) == 0) {
 #pragma unroll
-        for (int i = 0; i < 16; i++) m[i] = kf_as<const unsigned>(from)[i];
+        for (int i = 0; i < 16; i++) m[i] = *kf_as<const unsigned>(from + 4 * i);
     } else {
 #pragma unroll
         for (int i = 0; i < 16; i++) {
             m[i] = 0;
 #pragma unroll
             for (int k = 0; k < 4; k++)
-                if (4 * i + k < have) m[i] |= (unsigned)from[4 * i + k] << 8 * k;
+                if (4 * i + k < have) m[i] |= (unsigned)*kf_as<const unsigned char>(from + 4 * i + k) << 8 * k;
         }
     }
 }

@@ -74,7 +74,7 @@ func TestOneRun(t *testing.T) {
 		1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 130, 250, 255, 256, 257, 511, 512, 513,
 		1023, 1024, 1025, 2032, 2047, 2048, 2049, 2064, 4079, 4080, 4081, 4095, 4096, 4097, 4112, 6000, 8191, 8192, 8193, 12289, 20000,
 	}
-	offsets := [][4]int64{{16, 0, 0, 16}, {8, 8, 8, 8}, {4, 0, 4, 4}, {2, 2, 0, 6}, {1, 0, 1, 1}, {3, 3, 0, 0}, {5, 5, 16, 32}, {0, 1, 0, 15}}
+	offsets := [][4]int64{{16, 0, 0, 16}, {8, 8, 8, 8}, {4, 0, 4, 4}, {2, 2, 0, 6}, {1, 0, 1, 1}, {3, 3, 0, 0}, {5, 5, 16, 32}, {0, 1, 0, 15}, {0, 1, 16, 15}, {0, 8, 16, 8}, {0, 0, 16, 4}}
 	for _, bytes := range lengths {
 		counts := []int64{1, 2, 3, 4096/bytes - 1, 4096 / bytes, 4096/bytes + 1, 2*(4096/bytes) + 1}
 		for i, n := range counts {
@@ -82,7 +82,7 @@ func TestOneRun(t *testing.T) {
 				continue
 			}
 			for j, off := range offsets {
-				if i == 0 || j == l.rng.IntN(len(offsets)) { // all of them with one fragment
+				if i < 2 || j == l.rng.IntN(len(offsets)) { // all of them with one fragment and with two
 					l.oneRun(bytes, n, off[0], off[1], off[2], off[3])
 				}
 			}

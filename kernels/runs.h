@@ -78,8 +78,8 @@ __device__ __forceinline__ void kf_piece(unsigned char* d, const unsigned char* 
     unsigned head = (0u - (unsigned)(unsigned long long)d) & (width - 1);
     if (head > bytes) head = bytes;
     const unsigned tail = (bytes - head) & (width - 1), body = bytes - head - tail;
-    if (lane < head) d[lane] = s[lane];
-    if (lane < tail) d[head + body + lane] = s[head + body + lane];
+    if (lane < head) *kf_as<unsigned char>(d + lane) = *kf_as<const unsigned char>(s + lane);
+    if (lane < tail) *kf_as<unsigned char>(d + head + body + lane) = *kf_as<const unsigned char>(s + head + body + lane);
     d += head;
     s += head;
     switch (width) {

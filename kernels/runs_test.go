@@ -124,6 +124,22 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// TestFragments: neighbours are one fragment only if they stay neighbours in
+// every page.
+func TestFragments(t *testing.T) {
+	for _, c := range []struct {
+		page, stride int64
+		want         int
+	}{{2048, 4096, 1}, {2048, 8192, 2}} {
+		fs, err := fragmentsOf([]Run{
+			{Address: somewhere + 1024, PageStride: c.stride, Canonical: 1024, Bytes: 1024, Count: 1},
+			{Address: somewhere, PageStride: 4096, Bytes: 1024, Count: 1},
+		}, c.page)
+		require.NoError(t, err)
+		require.Len(t, fs, c.want)
+	}
+}
+
 func TestAlignment(t *testing.T) {
 	require.EqualValues(t, 16, alignment())
 	require.EqualValues(t, 16, alignment(0, 32, 48))
