@@ -3,6 +3,8 @@
 package cuda_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -26,5 +28,46 @@ func BenchmarkNap(b *testing.B) {
 			b.ReportMetric(float64(late.Nanoseconds()), "ns-late")
 			require.Positive(b, late)
 		})
+	}
+}
+
+// BenchmarkSubmit is what queueing costs beside the driver's own work, which the software driver
+// does in its own time: see bench/device for a GPU.
+func BenchmarkSubmit(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000} {
+		for _, method := range []cuda.Method{cuda.Batch, cuda.Single} {
+			b.Run(fmt.Sprintf("copies=%d/method=%d", n, method), func(b *testing.B) {
+				r := newRig(b)
+				const each = 512
+				mem, m := r.pin(int64(n*each)), r.alloc(int64(n*each))
+				cs := make([]cuda.Copy, n)
+				for i := range cs {
+					cs[i] = cuda.Copy{Dst: m.Ptr() + cuda.Ptr(i*each), Src: at(mem) + cuda.Ptr(i*each), Bytes: each}
+				}
+				var q cuda.Submission
+				b.SetBytes(int64(n * each))
+				b.ReportAllocs()
+				for b.Loop() {
+					q.Reset()
+					q.Copies(cs, method)
+					q.RecordEvent(r.event)
+					_, err := r.stream.Submit(&q)
+					require.NoError(b, err)
+					require.NoError(b, r.event.Wait(context.Background()))
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkDone is the cost of looking at an event once.
+func BenchmarkDone(b *testing.B) {
+	r := newRig(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		done, err := r.event.Done()
+		if !done || err != nil {
+			b.Fatal(done, err)
+		}
 	}
 }

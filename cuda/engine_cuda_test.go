@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/internal/softcuda"
 )
@@ -116,6 +117,31 @@ func TestContextIsLeftAlone(t *testing.T) {
 			require.NotZero(t, before)
 			use(t, d)
 			require.Equal(t, before, e.current())
+		})
+	})
+}
+
+// TestContextAfterFailures: a failure to put the context or the mode back is told, and
+// they are put back nevertheless.
+func TestContextAfterFailures(t *testing.T) {
+	d := softcuda.Device(t)
+	asEngine(t, func(e *engine) {
+		e.withContext(func() {
+			before := e.current()
+			for _, c := range []struct {
+				op  string
+				nth int
+			}{{"cuCtxPushCurrent", 1}, {"cuThreadExchangeStreamCaptureMode", 1}, {"cuThreadExchangeStreamCaptureMode", 2}, {"cuCtxPopCurrent", 1}} {
+				softcuda.Fail(c.op, c.nth, 1)
+				err := d.Synchronize()
+				require.ErrorIs(t, err, kvferry.ErrInvalid)
+				require.ErrorContains(t, err, c.op)
+				require.Equal(t, before, e.current(), c.op)
+				require.Equal(t, uint32(captureGlobal), e.mode(), c.op)
+				e.call("cuCtxPopCurrent_v2", e.cellAt)
+				require.Zero(t, e.current(), "nothing of ours lies below")
+				e.call("cuCtxPushCurrent_v2", before)
+			}
 		})
 	})
 }

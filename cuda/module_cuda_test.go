@@ -55,7 +55,7 @@ func TestLaunch(t *testing.T) {
 	for _, page := range []int{0, 31, 32, 299} {
 		want[page*words*16+words*16-1] ^= 1
 	}
-	onDevice, flags, out := r.alloc(2*bytesEach), r.alloc(64), r.pin(64)
+	onDevice, flags, fewer, out := r.alloc(2*bytesEach), r.alloc(64), r.alloc(64), r.pin(128)
 	for range 2 {
 		var q cuda.Submission
 		var p cuda.Params
@@ -70,8 +70,21 @@ func TestLaunch(t *testing.T) {
 			{Dst: onDevice.Ptr() + bytesEach, Src: at(want), Bytes: bytesEach},
 		}, cuda.Batch)
 		q.Launch(f, cuda.Dim{X: 2}, cuda.Dim{X: 256}, 0, &p)
-		q.Copy(cuda.Copy{Dst: at(out), Src: flags.Ptr(), Bytes: 64})
+		// Another in the same submission: the first 32 pages only, the other way round.
+		p.Reset()
+		p.Ptr(onDevice.Ptr() + bytesEach)
+		p.Ptr(onDevice.Ptr())
+		p.Uint32(pages)
+		p.Uint32(words)
+		p.Ptr(fewer.Ptr())
+		q.Fill(fewer.Ptr(), 0xEE, 64)
+		q.Launch(f, cuda.Dim{X: 1}, cuda.Dim{X: 32}, 0, &p)
+		q.Copies([]cuda.Copy{
+			{Dst: at(out), Src: flags.Ptr(), Bytes: 64},
+			{Dst: at(out) + 64, Src: fewer.Ptr(), Bytes: 64},
+		}, cuda.Batch)
 		r.run(&q)
+		require.Equal(t, []uint32{1 | 1<<31, 0xEEEEEEEE}, []uint32{binary.LittleEndian.Uint32(out[64:]), binary.LittleEndian.Uint32(out[68:])})
 		require.Equal(t, []uint32{1 | 1<<31, 1}, []uint32{binary.LittleEndian.Uint32(out), binary.LittleEndian.Uint32(out[4:])})
 		require.Equal(t, uint32(1<<(299%32)), binary.LittleEndian.Uint32(out[299/32*4:]))
 	}

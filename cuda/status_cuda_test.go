@@ -89,6 +89,14 @@ func TestDriverThatDoesNotStart(t *testing.T) {
 	}
 }
 
+// TestDriverThatLacksFunctions: one that is called answers for itself, and the
+// program goes on.
+func TestDriverThatLacksFunctions(t *testing.T) {
+	out := tell(t, stub(t, "-DINIT=0", "-DCOUNT=0", "-DDEVICES=1"), "LD_BIND_NOW=1")
+	require.Contains(t, out, "status: <nil>\ncount: 1 <nil>\n")
+	require.Contains(t, out, "open: cuda: open device 0: kvferry: no device: cuda: cuDeviceGet: CUDA_ERROR_NOT_FOUND (500): the driver has no such function")
+}
+
 // TestFileThatIsNoDriver is passed by.
 func TestFileThatIsNoDriver(t *testing.T) {
 	requireNone(t)

@@ -1,6 +1,10 @@
-// A driver that does not start: cuInit answers INIT, cuDeviceGetCount COUNT.
+// A driver that does not start, or lacks most functions: cuInit answers INIT,
+// cuDeviceGetCount COUNT with DEVICES devices.
+#ifndef DEVICES
+#define DEVICES 0
+#endif
 #ifndef EMPTY
 int cuInit(unsigned flags) { return flags ? 1 : INIT; }
-int cuDeviceGetCount(int *n) { *n = 0; return COUNT; }
+int cuDeviceGetCount(int *n) { *n = DEVICES; return COUNT; }
 int cuDriverGetVersion(int *v) { *v = 12040; return 0; }
 #endif
