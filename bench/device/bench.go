@@ -169,7 +169,7 @@ func (b *bench) late() bool { return b.ctx.Err() != nil || time.Now().After(b.de
 func (b *bench) measure(r *row, f func(r *row) error) error {
 	r.Part = b.part
 	if b.late() {
-		r.Error = "not measured: the part's time is up"
+		r.Error, r.Missing = "not measured: the part's time is up", true
 		return b.journal.add(r)
 	}
 	mark := b.mark()
@@ -201,7 +201,7 @@ func (b *bench) fact(what, text string) error {
 
 // missing notes that something could not be measured here, and why.
 func (b *bench) missing(what string, g goalID, why error) error {
-	return b.journal.add(&row{Part: b.part, What: what, Goal: g, Error: why.Error()})
+	return b.journal.add(&row{Part: b.part, What: what, Goal: g, Error: why.Error(), Missing: true})
 }
 
 // timed is something that takes time, in seconds.

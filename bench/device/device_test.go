@@ -250,6 +250,23 @@ func TestCeiling(t *testing.T) {
 	require.Equal(t, "host to device", way(pager.In))
 }
 
+// TestVerdict: wrong bytes and parts that failed are the run's failure, and what
+// is missing on a machine is not.
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	j := journalIn(t.TempDir())
+	require.NoError(t, verdict(j))
+	require.NoError(t, j.add(&row{Part: "a", What: "x", Check: checkOK}))
+	require.NoError(t, j.add(&row{Part: "a", What: "y", Error: "no nvcc", Missing: true}))
+	require.NoError(t, j.add(&row{Part: "a", What: wholePart}))
+	require.NoError(t, verdict(j))
+	require.NoError(t, j.add(&row{Part: "b", What: wholePart, Error: "ended early"}))
+	require.ErrorContains(t, verdict(j), "b: part: ended early")
+	require.NotErrorIs(t, verdict(j), kvferry.ErrCorrupt)
+	require.NoError(t, j.add(&row{Part: "c", What: "z", Check: "page 7"}))
+	require.ErrorIs(t, verdict(j), kvferry.ErrCorrupt)
+}
+
 // TestFastest: the better of two, unless one is wrong or missing.
 func TestFastest(t *testing.T) {
 	t.Parallel()

@@ -91,11 +91,12 @@ func (b *bench) variants(size int64, limit float64, clocks bool) ([]*row, error)
 // fastest is the row with the highest rate, as the answer to the digest's goal. One whose
 // bytes were wrong wins, so that they are not passed over.
 func fastest(rows []*row) *row {
-	best := &row{Part: rows[0].Part, What: "the faster of both", With: rows[0].With, Goal: goalDigest, Error: "neither was measured"}
+	best := &row{Part: rows[0].Part, What: "the faster of both", With: rows[0].With, Goal: goalDigest, Error: "neither was measured", Missing: true}
 	for _, r := range rows {
 		wrong := r.Check != "" && r.Check != checkOK
 		if r.Error == "" && (len(best.Samples) == 0 || wrong || median(r.Samples) > median(best.Samples)) {
-			best.Unit, best.Bytes, best.Samples, best.Check, best.Note, best.Error = r.Unit, r.Bytes, r.Samples, r.Check, r.What+"; "+r.Note, ""
+			best.Unit, best.Bytes, best.Samples, best.Check, best.Note = r.Unit, r.Bytes, r.Samples, r.Check, r.What+"; "+r.Note
+			best.Error, best.Missing = "", false
 		}
 		if wrong {
 			break

@@ -216,7 +216,7 @@ func (i *incremental) capture(percent int) error {
 		return b.paint(i.world.memory)
 	})
 	if r.Error != "" {
-		pause.Error = r.Error
+		pause.Error, pause.Missing = r.Error, true // the row above fails
 	}
 	return errors.Join(err, b.journal.add(pause))
 }

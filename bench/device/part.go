@@ -91,11 +91,29 @@ func runAll(ctx context.Context, o options, stderr io.Writer) (err error) {
 	if ctx.Err() != nil {
 		failed = append(failed, fmt.Errorf("stopped: what was measured until then is in %s: %w", o.out, ctx.Err()))
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, verdict(j))...)
 }
 
-// runChild runs one part and notes how it ended. Only what the suite itself did
-// wrong is an error: a part that failed is a row.
+// verdict is an error if a part failed or bytes were wrong, so that the exit
+// status says it. What a machine lacks is none.
+func verdict(j journal) error {
+	rows, err := j.rows()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range rows {
+		switch {
+		case r.Check != "" && r.Check != checkOK:
+			errs = append(errs, fmt.Errorf("%s: %s: %s: %w", r.Part, r.label(), r.Check, errWrong))
+		case r.Error != "" && !r.Missing:
+			errs = append(errs, fmt.Errorf("%s: %s: %s", r.Part, r.label(), r.Error))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// runChild runs one part and notes how it ended. A part that failed is a row.
 func runChild(ctx context.Context, self string, o options, p part, start time.Time, j journal, stderr io.Writer) error {
 	budget := min(o.scaled(p.budget), o.budget-time.Since(start))
 	if ctx.Err() != nil || budget < time.Second {

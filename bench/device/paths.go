@@ -89,7 +89,7 @@ func (b *bench) paths(m pathMemory, run, perJob int64, d pager.Direction) error 
 		}
 	}
 	if len(best.Ratios) == 0 {
-		best.Error = "no path was measured"
+		best.Error, best.Missing = "no path was measured", true // their rows say why
 	}
 	// A job of few small runs cannot fill the link; the goal is about many.
 	if run >= smallestRun && perJob == b.scale.jobRuns[len(b.scale.jobRuns)-1] {

@@ -25,6 +25,9 @@ type row struct {
 	Text  string `json:"text,omitempty"` // a fact that is no number
 	Note  string `json:"note,omitempty"`
 	Error string `json:"error,omitempty"` // why there is no figure
+	// Missing says that the Error is no failure: the machine lacks something, or
+	// there was no time.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // checkOK is the Check of right bytes.
