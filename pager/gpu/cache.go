@@ -30,7 +30,7 @@ type cache struct {
 	paths    *Paths
 	blocks   int
 	drain    time.Duration
-	awake    int // looks for what is under way before the first rest
+	awake    int            // looks for what is under way before the first rest
 	engines  []*cuda.Stream // the engine's
 	ways     [2]*way        // Out, In
 	counts   counters

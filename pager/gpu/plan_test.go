@@ -36,7 +36,9 @@ func (m model) run(cs []cuda.Copy) {
 	}
 }
 
-func placesAt(host cuda.Ptr, pageBytes int64, joined ...bool) []place {
+// placesAt returns places from 2^50 on; those that are not joined have a gap before.
+func placesAt(pageBytes int64, joined ...bool) []place {
+	host := cuda.Ptr(1 << 50)
 	var ps []place
 	for i, j := range joined {
 		if i > 0 && !j {
@@ -77,7 +79,7 @@ func TestDirectCopiesMoveWhatTheLayoutSays(t *testing.T) {
 	for name, l := range map[string]*pager.Layout{"one": oneRun(m, pages), "packed": packed, "outermost": outermost} {
 		for _, merge := range []bool{false, true} {
 			g, _ := geometryOf(t, l)
-			ps := placesAt(1<<50, g.pageBytes, false, true, true, false, true)
+			ps := placesAt(g.pageBytes, false, true, true, false, true)
 			mem := make(model)
 			want := make(model)
 			for i, id := range ids {
@@ -115,11 +117,11 @@ func TestNeighboursMergeOnBothSidesOnly(t *testing.T) {
 	require.True(t, g.chained)
 	require.Len(t, g.fragments, 1)
 	all := func(n int) []bool { return slices.Repeat([]bool{true}, n) }
-	ps := placesAt(1<<50, g.pageBytes, all(5)...)
+	ps := placesAt(g.pageBytes, all(5)...)
 	require.EqualValues(t, 1, g.runs([]pager.PageID{7, 8, 9, 10, 11}, ps))
 	require.EqualValues(t, 2, g.runs([]pager.PageID{7, 8, 10, 11, 12}, ps), "a gap in the pages")
 	require.EqualValues(t, 5, g.runs([]pager.PageID{11, 10, 9, 8, 7}, ps), "descending")
-	apart := placesAt(1<<50, g.pageBytes, true, true, false, true, true)
+	apart := placesAt(g.pageBytes, true, true, false, true, true)
 	require.EqualValues(t, 2, g.runs([]pager.PageID{7, 8, 9, 10, 11}, apart), "a gap in the frames")
 	require.EqualValues(t, 5*g.pageBytes, g.direct(nil, pager.Out, []pager.PageID{7, 8, 9, 10, 11}, ps, true)[0].Bytes)
 
@@ -133,7 +135,7 @@ func TestNeighboursMergeOnBothSidesOnly(t *testing.T) {
 func TestStagedCopiesMergeNeighbouringFrames(t *testing.T) {
 	t.Parallel()
 	g := geometry{pageBytes: 10}
-	ps := placesAt(1<<50, 10, true, true, false, true)
+	ps := placesAt(10, true, true, false, true)
 	out := g.staged(nil, pager.Out, 5000, ps)
 	require.Equal(t, []cuda.Copy{{Dst: 1 << 50, Src: 5000, Bytes: 20}, {Dst: ps[2].at, Src: 5020, Bytes: 20}}, out)
 	in := g.staged(out[:0], pager.In, 5000, ps)
