@@ -25,6 +25,7 @@ type rig struct {
 	outAt   uint64
 	module  uint64
 	context uint64
+	gone    bool // and all that was made, with the device
 }
 
 // eachMode runs f in every mode, since what is watched does not depend on timing.
@@ -75,6 +76,9 @@ func (r *rig) fails(code int, name string, arguments ...uint64) {
 // later ends an object at cleanup, when nothing uses it any more.
 func (r *rig) later(name string, arguments ...uint64) {
 	r.Cleanup(func() {
+		if r.gone {
+			return
+		}
 		softcuda.Call("cuCtxSynchronize")
 		softcuda.Call(name, arguments...)
 	})

@@ -18,6 +18,8 @@ bool injected() { return was_injected; }
 
 Context* current() { return contexts_of_thread.empty() ? nullptr : contexts_of_thread.back(); }
 
+void at(const char* what) { function_now = what; }
+
 Site here(const Stream* s) {
     Site at;
     at.function = function_now;

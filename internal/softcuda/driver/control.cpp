@@ -65,7 +65,11 @@ void reset(Lock& lock) {
     for (auto& s : S.running) S.host.raise(s->id, s->issued);
     for (auto& s : S.running) s->clock = S.host;
     for (auto* c : S.primary)
-        if (c && c->lost) revive(c);
+        if (c) {
+            c->past.clear();
+            c->past_blocking.clear();
+            if (c->lost) revive(c);
+        }
     for (auto& c : S.captures)
         for (auto* s : c->streams) s->capture = nullptr;
     S.captures.clear();
@@ -138,6 +142,7 @@ using namespace sc;
 
 API long long softcuda_ctl(const char* command) {
     Lock lock(S.mu);
+    at("a reset");
     std::string c = command;
     if (c == "mark") return int64_t(S.serials);
     if (c == "mode") return S.settings.mode;

@@ -285,7 +285,7 @@ API CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
 API CUresult cuCtxSynchronize() {
     ENTER(cuCtxSynchronize, CONTEXT | UNSAFE);
     Context* c = current();
-    VectorClock clock;
+    VectorClock clock = c->past;
     int64_t end = 0;
     for (auto& s : S.running)
         if (s->ctx == c) {

@@ -53,6 +53,7 @@ struct Context : Object {
     int lost = 0;                           // the sticky error
     std::vector<Object*> references;        // of a primary context
     std::shared_ptr<struct Stream> legacy;  // its stream 0
+    VectorClock past, past_blocking;        // the work of streams that were destroyed
 };
 
 // ---- memory ----
@@ -214,6 +215,7 @@ std::string print(const char* format, ...) __attribute__((format(printf, 1, 2)))
 enum Need { NOTHING = 0, CONTEXT = 1, UNSAFE = 2, UNCOUNTED = 4, ENDS = 8 };
 // enter is what every function does first, with mu held: count, trace, inject, check. The result other than 0 is the answer.
 int enter(const char* function, int need);
+void at(const char* what);             // instead of a call, for what the control does
 Site here(const Stream* s = nullptr);  // the call under way on this thread
 Context* current();
 void lose(Context* c, int code);

@@ -147,6 +147,7 @@ static int legacy_order(Op& o) {
     auto& s = o.stream;
     bool legacy = s == s->ctx->legacy;
     if (!legacy && !s->ordered_with_legacy()) return 0;
+    if (legacy) s->clock.join(s->ctx->past_blocking);
     for (auto& t : S.all_streams) {
         if (t == s || t->ctx != s->ctx || !t->ordered_with_legacy()) continue;
         if (legacy && t->capture) {
@@ -247,6 +248,8 @@ API CUresult cuStreamDestroy_v2(CUstream h) {
         violation("%s destroys stream %d while it is being captured", here().text().c_str(), s->id);
     }
     end_object(s.get());  // what is queued still runs
+    s->ctx->past.join(s->clock);
+    if (s->ordered_with_legacy()) s->ctx->past_blocking.join(s->clock);
     demand(s.get(), s->issued);
     S.all_streams.erase(std::find(S.all_streams.begin(), S.all_streams.end(), s));
     s->wake.notify_one();
