@@ -53,7 +53,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race test-cuda check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
