@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"context"
+	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -186,6 +187,23 @@ func TestLostWhileFreeing(t *testing.T) {
 		require.ErrorIs(t, e.close(), kvferry.ErrDeviceLost, op)
 		require.NoError(t, e.close())
 	}
+}
+
+// TestMemoryOfLostDeviceStays: what a lost device does not unpin stays mapped, for it may
+// still write there; what it does is freed.
+func TestMemoryOfLostDeviceStays(t *testing.T) {
+	softcuda.Only(t)
+	softcuda.Reset(t)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	d := softcuda.Device(t)
+	p, err := d.Pin(4096, cuda.PinOptions{})
+	require.NoError(t, err)
+	mem := p.Bytes()
+	softcuda.Fail("cuMemHostUnregister", 1, 719)
+	require.ErrorIs(t, p.Close(), kvferry.ErrDeviceLost)
+	require.Nil(t, p.Bytes())
+	require.NotPanics(t, func() { mem[0]++ })
+	require.NoError(t, d.Close())
 }
 
 // TestReset: a context that somebody reset is lost.

@@ -130,7 +130,9 @@ func (d *device) checkRange(p Ptr, bytes int64) error {
 	case at.Device != d.ordinal:
 		return bad("that is memory of device %d, this is device %d", at.Device, d.ordinal)
 	case int64(p-at.Base)+bytes > at.Bytes:
-		return bad("the allocation there begins at %#x and has %d bytes, %d from there on", uint64(at.Base), at.Bytes, at.Bytes-int64(p-at.Base))
+		return bad("the allocation there begins at %#x and has %d bytes, %d from there on "+
+			"(memory of several mappings, such as PyTorch's expandable segments, is taken piece by piece only)",
+			uint64(at.Base), at.Bytes, at.Bytes-int64(p-at.Base))
 	}
 	return nil
 }

@@ -67,8 +67,13 @@ func (m *module) function(name string) (*Function, error) {
 	}
 	err := m.owner.do("look up a kernel", func() error {
 		var err error
-		fn, err = m.loaded.Function(name)
-		return wrap("cuModuleGetFunction", err)
+		if fn, err = m.loaded.Function(name); err != nil {
+			return wrap("cuModuleGetFunction", err)
+		}
+		// A driver that loads kernels late would do it at the first launch, and
+		// wait for the whole device then. To look at one loads it.
+		_, err = fn.Attribute(cu.NumRegs)
+		return wrap("cuFuncGetAttribute", err)
 	})
 	if codeIn(err) == driver.NotFound {
 		return nil, fmt.Errorf("cuda: the module has no kernel %q: %w", name, kvferry.ErrNotFound)

@@ -12,7 +12,7 @@ type Copy struct {
 type Method uint8
 
 // The methods. Batch falls back to Single where the driver has no
-// cuMemcpyBatchAsync.
+// cuMemcpyBatchAsync, or does not support it.
 const (
 	Batch  Method = 0 // one cuMemcpyBatchAsync, sources read in stream order
 	Single Method = 1 // one cuMemcpyAsync for each

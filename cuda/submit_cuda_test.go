@@ -85,6 +85,23 @@ func TestManyCopies(t *testing.T) {
 	}
 }
 
+// TestBatchNotSupported: a driver that has the function, on a system that does not
+// take it.
+func TestBatchNotSupported(t *testing.T) {
+	softcuda.Only(t)
+	r := newRig(t)
+	m, src, out := r.alloc(4096), r.pin(4096), r.pin(4096)
+	noise(src, 4)
+	softcuda.Fail("cuMemcpyBatchAsync", 0, 801)
+	var q cuda.Submission
+	q.Copies(scatter(2, at(src), m.Ptr(), 4096), cuda.Batch)
+	q.Copies([]cuda.Copy{{Dst: m.Ptr(), Src: at(src), Bytes: 4096}}, cuda.Batch)
+	q.Copies([]cuda.Copy{{Dst: at(out), Src: m.Ptr(), Bytes: 4096}}, cuda.Batch)
+	r.run(&q)
+	require.Equal(t, src, out)
+	require.Equal(t, 4, softcuda.Calls("cuMemcpyAsync"))
+}
+
 // TestLegacyStream takes no batches.
 func TestLegacyStream(t *testing.T) {
 	r := newRig(t)

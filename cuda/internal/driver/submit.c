@@ -40,7 +40,10 @@ static int copies(const kv_list *l, const kv_step *s, kv_result *r)
 		return singles(l, c, s->b, r);
 	for (uint64_t i = 0; i < s->b; i += KV_BATCH_COPIES) {
 		uint64_t n = s->b - i < KV_BATCH_COPIES ? s->b - i : KV_BATCH_COPIES;
-		if (kv_fail(r, KV_OP_BATCH, batch(l, c + i, n))) {
+		int code = batch(l, c + i, n);
+		if (code == KV_NOT_SUPPORTED && i == 0)
+			return singles(l, c, s->b, r); // the driver has it, this system does not
+		if (kv_fail(r, KV_OP_BATCH, code)) {
 			r->done++; // the driver does not promise that it queued nothing
 			return r->code;
 		}
