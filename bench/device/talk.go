@@ -50,13 +50,13 @@ func (b *bench) python(name string, args ...string) (*talk, error) {
 
 // ask writes a line, unless it is empty, and reads the answer into v.
 func (t *talk) ask(line string, v any) error {
+	var unwritten error
 	if line != "" {
-		if _, err := io.WriteString(t.in, line+"\n"); err != nil {
-			return err
-		}
+		_, unwritten = io.WriteString(t.in, line+"\n")
 	}
+	// One that ended before it was asked may have said why.
 	if !t.lines.Scan() {
-		return errors.Join(fmt.Errorf("%s ended: %w", filepath.Base(t.cmd.Args[1]), io.ErrUnexpectedEOF), t.lines.Err())
+		return errors.Join(fmt.Errorf("%s ended: %w", filepath.Base(t.cmd.Args[1]), io.ErrUnexpectedEOF), unwritten, t.lines.Err())
 	}
 	return json.Unmarshal(t.lines.Bytes(), v)
 }
