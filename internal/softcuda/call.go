@@ -32,7 +32,7 @@ const maxArguments = 12
 // Scratch. Context and capture mode are the thread's, so a test that calls more
 // than once locks its goroutine to it.
 func Call(name string, arguments ...uint64) int {
-	f := find(name)
+	f := Find(name)
 	if f == nil {
 		return 500 // as a driver that is older than the function
 	}
@@ -57,5 +57,5 @@ func Scratch(tb TB, bytes int) ([]byte, uint64) {
 // OpenHandle calls cuIpcOpenMemHandle, whose handle is passed by value: out and
 // handle are addresses, as in Call.
 func OpenHandle(out, handle uint64, flags uint32) int {
-	return int(C.softcuda_open_handle(find("cuIpcOpenMemHandle_v2"), C.uint64_t(out), C.uint64_t(handle), C.uint(flags)))
+	return int(C.softcuda_open_handle(Find("cuIpcOpenMemHandle_v2"), C.uint64_t(out), C.uint64_t(handle), C.uint(flags)))
 }

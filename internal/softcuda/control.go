@@ -38,16 +38,16 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// find returns a symbol of the driver in this process, or nil.
-func find(name string) unsafe.Pointer {
+// Find returns a symbol of the driver in this process by its exact name, or nil.
+func Find(name string) unsafe.Pointer {
 	c := C.CString(name)
 	defer C.free(unsafe.Pointer(c))
 	return C.softcuda_find(c)
 }
 
 var (
-	controller = sync.OnceValue(func() unsafe.Pointer { return find("softcuda_ctl") })
-	reader     = sync.OnceValue(func() unsafe.Pointer { return find("softcuda_text") })
+	controller = sync.OnceValue(func() unsafe.Pointer { return Find("softcuda_ctl") })
+	reader     = sync.OnceValue(func() unsafe.Pointer { return Find("softcuda_text") })
 )
 
 // Loaded reports whether the process's driver is the software one.
