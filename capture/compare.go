@@ -67,7 +67,7 @@ func (c *taking) settle(g *manifest.Group, sp *span, lo, n int, x *comparison) e
 		if at < next || at >= n {
 			return fmt.Errorf("the engine named position %d of %d pages as changed, out of order: %w", at, n, kvferry.ErrCorrupt)
 		}
-		if err := c.same(g, sp, lo, next, at, x); err != nil {
+		if err := c.same(g, sp, lo+next, lo+at); err != nil {
 			return err
 		}
 		if err := c.note(g, sp, lo+at, x.sums[k*parts:]); err != nil {
@@ -75,20 +75,18 @@ func (c *taking) settle(g *manifest.Group, sp *span, lo, n int, x *comparison) e
 		}
 		next = at + 1
 	}
-	return c.same(g, sp, lo, next, n, x)
+	return c.same(g, sp, lo+next, lo+n)
 }
 
-// same enters the base's digests for the positions from first to end.
-func (c *taking) same(g *manifest.Group, sp *span, lo, first, end int, x *comparison) error {
-	parts := len(g.Meta.Parts)
-	for at := first; at < end; at++ {
-		want := x.want[at*parts : (at+1)*parts]
-		if parts > 0 && !want[0].Valid() {
-			return fmt.Errorf("the engine calls page %d unchanged, which the base does not have: %w", sp.ids[lo+at], kvferry.ErrCorrupt)
+// same enters the base's digests for the span's pages from first to end.
+func (c *taking) same(g *manifest.Group, sp *span, first, end int) error {
+	b := c.bases[sp.group]
+	for i := first; i < end; i++ {
+		number, ok := b.pages.number(sp.ids[i])
+		if !ok {
+			return fmt.Errorf("the engine calls page %d unchanged, which the base does not have: %w", sp.ids[i], kvferry.ErrCorrupt)
 		}
-		if err := c.note(g, sp, lo+at, want); err != nil {
-			return err
-		}
+		g.Table.SetRow(int(sp.numbers[i]), b.stored.Table, number)
 	}
 	return nil
 }

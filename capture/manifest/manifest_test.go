@@ -214,7 +214,14 @@ func TestTable(t *testing.T) {
 	tab.Set(2, 1, d)
 	require.Equal(t, d, tab.Digest(2, 1))
 	require.Equal(t, digest.New(digest.SHA256, [32]byte{}), tab.Digest(2, 0))
+	other := manifest.NewTable(digest.SHA256, 1, 2)
+	other.SetRow(0, tab, 2)
+	require.Equal(t, tab.Row(2), other.Row(0))
+	tab.Set(2, 1, sumOf(digest.SHA256, 2, 2, 9))
+	require.Equal(t, d, other.Digest(0, 1), "a row is copied")
 	for _, f := range []func(){
+		func() { tab.SetRow(0, manifest.NewTable(digest.BLAKE3, 1, 2), 0) },
+		func() { tab.SetRow(0, manifest.NewTable(digest.SHA256, 1, 1), 0) },
 		func() { tab.Digest(3, 0) }, func() { tab.Digest(0, 2) }, func() { tab.Digest(-1, 0) },
 		func() { tab.Set(0, 0, sumOf(digest.BLAKE3, 0, 0, 0)) },
 		func() { manifest.NewTable(0, 1, 1) }, func() { manifest.NewTable(digest.BLAKE3, -1, 1) },

@@ -47,6 +47,16 @@ func (t Table) Row(page int) []byte {
 	return t.sums[page*row : (page+1)*row : (page+1)*row]
 }
 
+// SetRow replaces the sums of all parts of a page by those of a page of another
+// table. Tables of different algorithms or parts are a programming error and
+// panic.
+func (t Table) SetRow(page int, from Table, fromPage int) {
+	if from.alg != t.alg || from.parts != t.parts {
+		panic(fmt.Sprintf("manifest: row of %d parts of %v in a table of %d parts of %v", from.parts, from.alg, t.parts, t.alg))
+	}
+	copy(t.Row(page), from.Row(fromPage))
+}
+
 // Set replaces the digest of a part of a page. Calls for different pages may
 // be concurrent. A digest of another algorithm is a programming error and
 // panics.
