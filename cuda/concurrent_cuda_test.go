@@ -5,12 +5,14 @@ package cuda_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/internal/softcuda"
 )
@@ -75,5 +77,48 @@ func ferry(t *testing.T, d *cuda.Device, s *cuda.Stream, seed uint64) {
 		if err := end(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestCloseWhileUsed: what is closed while others use it is ErrClosed to them, and
+// never half closed.
+func TestCloseWhileUsed(t *testing.T) {
+	for range 10 {
+		d := softcuda.Device(t)
+		s, err := d.NewStream(cuda.StreamOptions{})
+		require.NoError(t, err)
+		e, err := d.NewEvent(cuda.EventOptions{})
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		begun := make(chan struct{}, 4)
+		for range 4 {
+			wg.Go(func() {
+				var q cuda.Submission
+				for first := true; ; first = false {
+					q.Reset()
+					q.RecordEvent(e)
+					_, errSubmit := s.Submit(&q)
+					_, errDone := e.Done()
+					if first {
+						begun <- struct{}{}
+					}
+					if errors.Is(errSubmit, kvferry.ErrClosed) && errors.Is(errDone, kvferry.ErrClosed) {
+						return
+					}
+					for _, err := range []error{errSubmit, errDone} {
+						// ErrInvalid: an event that was closed before Submit
+						if err != nil && !errors.Is(err, kvferry.ErrClosed) && !errors.Is(err, kvferry.ErrInvalid) {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			})
+		}
+		<-begun
+		require.NoError(t, s.Close())
+		require.NoError(t, e.Close())
+		wg.Wait()
+		require.NoError(t, d.Close())
 	}
 }

@@ -59,6 +59,32 @@ func TestNoDevices(t *testing.T) {
 	require.ErrorIs(t, err, kvferry.ErrNoDevice)
 }
 
+func TestOpenFails(t *testing.T) {
+	softcuda.Only(t)
+	for _, c := range []struct {
+		op   string
+		code int
+		want error
+	}{
+		{"cuDeviceGet", 101, kvferry.ErrNoDevice},
+		{"cuDevicePrimaryCtxRetain", 46, kvferry.ErrNoDevice},
+		{"cuDevicePrimaryCtxRetain", 800, kvferry.ErrNoDevice},
+		{"cuDevicePrimaryCtxRetain", 304, kvferry.ErrNoDevice},
+		{"cuDevicePrimaryCtxRetain", 2, kvferry.ErrOutOfMemory},
+		{"cuDevicePrimaryCtxRetain", 700, kvferry.ErrDeviceLost},
+		{"cuDeviceGetAttribute", 1, kvferry.ErrInvalid},
+		{"cuDeviceGetCount", 3, kvferry.ErrNoDevice},
+	} {
+		softcuda.Reset(t)
+		softcuda.Fail(c.op, 1, c.code)
+		_, err := cuda.Open(0, cuda.Options{})
+		require.ErrorIs(t, err, c.want, c.op)
+		if c.want != kvferry.ErrNoDevice { //nolint:errorlint // the root error itself
+			require.NotErrorIs(t, err, kvferry.ErrNoDevice, c.op)
+		}
+	}
+}
+
 // TestCloseWithLeftovers: what is still there is named, and can still be used.
 func TestCloseWithLeftovers(t *testing.T) {
 	d := softcuda.Device(t)
