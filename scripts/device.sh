@@ -7,6 +7,9 @@
 # are; what could not be done says why. Everything ends within DEVICE_SECONDS (540),
 # and a run that is stopped leaves what it had.
 #
+# On the software driver more tests run than on a device (those of faults), and
+# all take longer: DEVICE_SECONDS=1800 DEVICE_TEST_SECONDS=600.
+#
 # DEVICE_FLAGS are further flags for the benchmark, such as -small or -only 'link'.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -16,6 +19,7 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd) || exit 1
 what=${3:-all}
 seconds=${DEVICE_SECONDS:-540}
+each=${DEVICE_TEST_SECONDS:-60} # for the tests of one package
 failures=0
 child=
 
@@ -78,7 +82,7 @@ tests() {
 	for list in "$dir"/*.tests; do
 		name=$(basename "$list" .tests)
 		{ read -r package && read -r pattern; } <"$list"
-		limit=$(($(left) < 60 ? $(left) : 60))
+		limit=$(($(left) < each ? $(left) : each))
 		if ((limit < 5)) || [[ -n $stopped ]]; then
 			say "$log" "$package: not tested: time is up"
 			failures=$((failures + 1))
