@@ -98,6 +98,31 @@ func (c *cache) lose(err error) bool {
 	return true
 }
 
+// Pause implements pager.Pager. Resume goes through whatever became of the
+// device: the engine has to go on.
+func (c *cache) Pause(ctx context.Context) error {
+	if err := c.unclosed("pause"); err != nil {
+		return err
+	}
+	return c.Engine.Pause(ctx)
+}
+
+// LogicalSeqs implements pager.Pager.
+func (c *cache) LogicalSeqs(ctx context.Context) ([]pager.LogicalSeq, error) {
+	if err := c.unclosed("logical sequences"); err != nil {
+		return nil, err
+	}
+	return c.Engine.LogicalSeqs(ctx)
+}
+
+// InstallLogicalSeqs implements pager.Pager.
+func (c *cache) InstallLogicalSeqs(ctx context.Context, seqs []pager.LogicalSeq) error {
+	if err := c.unclosed("install sequences"); err != nil {
+		return err
+	}
+	return c.Engine.InstallLogicalSeqs(ctx, seqs)
+}
+
 // OccupiedPages implements pager.Pager.
 func (c *cache) OccupiedPages(ctx context.Context) ([]pager.PageID, error) {
 	if err := c.unclosed("occupied pages"); err != nil {
