@@ -119,6 +119,7 @@ func TestCloseWhileUsed(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.NoError(t, e.Close())
 		wg.Wait()
+		require.NoError(t, d.Synchronize()) // what was queued still runs
 		require.NoError(t, d.Close())
 	}
 }
