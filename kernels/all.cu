@@ -2,6 +2,7 @@
 #include "gather.cu"
 #include "scatter.cu"
 #include "blake3_chunks.cu"
+#include "blake3_chunks_mad.cu"
 #include "blake3_chunks_tile.cu"
 #include "blake3_in_place.cu"
 #include "blake3_merge.cu"

@@ -87,6 +87,7 @@ func TestHashRefused(t *testing.T) {
 		"odd scratch":       func(h *Hash) { h.Scratch += 4 },
 		"too short scratch": func(h *Hash) { h.ScratchBytes-- },
 		"negative blocks":   func(h *Hash) { h.Blocks = -1 },
+		"two ways":          func(h *Hash) { h.Tile, h.Multiply = true, true },
 	} {
 		h := good
 		change(&h)

@@ -18,6 +18,8 @@ struct KfChunks {
     unsigned flags;              // of every compression: 0 or KEYED_HASH
     unsigned digest, digests;    // the first part's digest in a page; digests of a page
     unsigned steps;              // 64-byte blocks of the longest chunk, 1 to 16
+    unsigned one;                // 1, which the compiler cannot know
+    unsigned unused;
 };
 
 // KfLevel says which nodes of the trees are merged. Unused entries have
@@ -34,18 +36,28 @@ struct KfLevel {
 
 #define KF_ROTR(x, n) ((x) >> (n) | (x) << (32 - (n)))
 #define KF_G(a, b, c, d, x, y) \
-    a = a + b + x; d = KF_ROTR(d ^ a, 16); c = c + d; b = KF_ROTR(b ^ c, 12); \
-    a = a + b + y; d = KF_ROTR(d ^ a, 8); c = c + d; b = KF_ROTR(b ^ c, 7);
+    a = kf_add<MAD>(a, b, one) + x; d = KF_ROTR(d ^ a, 16); c = c + d; b = KF_ROTR(b ^ c, 12); \
+    a = kf_add<MAD>(a, b, one) + y; d = KF_ROTR(d ^ a, 8); c = c + d; b = KF_ROTR(b ^ c, 7);
 #define KF_ROUND(i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11, i12, i13, i14, i15) \
     KF_G(v0, v4, v8, v12, m[i0], m[i1]) KF_G(v1, v5, v9, v13, m[i2], m[i3]) \
     KF_G(v2, v6, v10, v14, m[i4], m[i5]) KF_G(v3, v7, v11, v15, m[i6], m[i7]) \
     KF_G(v0, v5, v10, v15, m[i8], m[i9]) KF_G(v1, v6, v11, v12, m[i10], m[i11]) \
     KF_G(v2, v7, v8, v13, m[i12], m[i13]) KF_G(v3, v4, v9, v14, m[i14], m[i15])
 
+// kf_add adds. With MAD it multiplies by one and adds: that is another pipe of a
+// multiprocessor, and the one for additions is what BLAKE3 is short of.
+template <bool MAD>
+__device__ __forceinline__ unsigned kf_add(unsigned a, unsigned b, unsigned one)
+{
+    return MAD ? a * one + b : a + b;
+}
+
 // kf_compress: h = the first half of BLAKE3's compression of h and m. The words
 // are named or indexed by constants only, so that all of them stay in registers.
 // The counter's high word is 0: a part has fewer than 2^21 chunks.
-__device__ __forceinline__ void kf_compress(unsigned (&h)[8], const unsigned (&m)[16], unsigned counter, unsigned len, unsigned flags)
+template <bool MAD = false>
+__device__ __forceinline__ void kf_compress(unsigned (&h)[8], const unsigned (&m)[16], unsigned counter, unsigned len, unsigned flags,
+        unsigned one = 1)
 {
     unsigned v0 = h[0], v1 = h[1], v2 = h[2], v3 = h[3], v4 = h[4], v5 = h[5], v6 = h[6], v7 = h[7];
     unsigned v8 = 0x6A09E667u, v9 = 0xBB67AE85u, v10 = 0x3C6EF372u, v11 = 0xA54FF53Au;
@@ -95,7 +107,9 @@ __device__ __forceinline__ void kf_block(unsigned (&m)[16], const unsigned char*
 
 // kf_chunk: h = the value of the chunk of len bytes; only is ROOT if the part has no
 // other chunk.
-__device__ __forceinline__ void kf_chunk(unsigned (&h)[8], const unsigned char* from, int len, unsigned chunk, unsigned flags, unsigned only)
+template <bool MAD = false>
+__device__ __forceinline__ void kf_chunk(unsigned (&h)[8], const unsigned char* from, int len, unsigned chunk, unsigned flags, unsigned only,
+        unsigned one = 1)
 {
     unsigned now = flags | KF_START;
 #pragma unroll 1
@@ -103,7 +117,7 @@ __device__ __forceinline__ void kf_chunk(unsigned (&h)[8], const unsigned char* 
         const int have = len < 64 ? len : 64;
         unsigned m[16];
         kf_block(m, from, have);
-        kf_compress(h, m, chunk, (unsigned)have, len <= 64 ? now | KF_END | only : now);
+        kf_compress<MAD>(h, m, chunk, (unsigned)have, len <= 64 ? now | KF_END | only : now, one);
         if (len <= 64) break;
         now = flags;
     }

@@ -10,8 +10,8 @@
 // at a time, at multiples of 4 four, else one. values and digests: multiples of 16.
 //
 // One thread per chunk reads its own chunk: no shared memory, no barriers, few
-// registers, at the price of 32 cache lines per request. blake3_chunks_tile.cu is
-// the other way.
+// registers, at the price of 32 cache lines per request. blake3_chunks_tile.cu and
+// blake3_chunks_mad.cu are other ways.
 //
 // Launch: blake3_chunks<<<blocks, 128>>>, any number of blocks from 1.
 // Reference: digest.Hasher.

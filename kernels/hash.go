@@ -39,10 +39,11 @@ type Hash struct {
 	Scratch      cuda.Ptr
 	ScratchBytes int64
 	Blocks       int // bound of the grid; 0 means none
-	// Tile lets warps read through shared memory: the same digests by another
-	// kernel, of which a measurement has to tell whether it is faster. It has no part in
-	// HashInPlace.
-	Tile bool
+	// Tile lets warps read through shared memory, Multiply lets some additions be
+	// products with 1: the same digests by other kernels, of which a measurement
+	// has to tell whether they are faster. They exclude each other, and have no part
+	// in HashInPlace.
+	Tile, Multiply bool
 }
 
 // ScratchBytes returns the scratch memory that count pages of parts need: 0 if
@@ -91,6 +92,8 @@ func (h *Hash) check(op string, pageBytes int64) error {
 	switch need := ScratchBytes(h.Parts, h.Count); {
 	case h.Blocks < 0:
 		return invalid(op, "a grid of %d blocks", h.Blocks)
+	case h.Tile && h.Multiply:
+		return invalid(op, "Tile and Multiply exclude each other")
 	case h.empty():
 	case h.Digests == 0 || h.Digests%widest != 0:
 		return invalid(op, "digests at %#x, want a multiple of %d that is not 0", uint64(h.Digests), widest)
@@ -132,10 +135,14 @@ func (s *Set) HashPages(q *cuda.Submission, staging cuda.Ptr, stride int64, h Ha
 	s.hash(q, &h, func(p *cuda.Params) *cuda.Function {
 		p.Ptr(staging)
 		p.Int64(stride)
-		if h.Tile {
+		switch {
+		case h.Tile:
 			return s.chunksTile
+		case h.Multiply:
+			return s.chunksMad
+		default:
+			return s.chunks
 		}
-		return s.chunks
 	})
 	return nil
 }

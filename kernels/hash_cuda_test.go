@@ -65,12 +65,12 @@ func (l *lab) hashes(parts []Part, count int, lead, gap int64, key *[32]byte, bl
 	for i := range int64(count) {
 		want = append(want, hashReference(pages.host[lead+i*stride:], parts, key)...)
 	}
-	for _, tile := range []bool{false, true} {
+	for _, way := range []Hash{{}, {Tile: true}, {Multiply: true}} {
 		d := l.hashing(parts, count, key, blocks)
-		d.h.Tile = tile
+		d.h.Tile, d.h.Multiply = way.Tile, way.Multiply
 		require.NoError(l.t, l.set.HashPages(&l.q, pages.at(lead), stride, d.h), what)
 		l.run()
-		l.checkDigests(d, want, what+fmt.Sprintf(", tile %v", tile))
+		l.checkDigests(d, want, what+fmt.Sprintf(", tile %v, multiply %v", way.Tile, way.Multiply))
 	}
 	l.check([]*area{pages}, "%s", what)
 }

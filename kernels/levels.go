@@ -138,7 +138,7 @@ func appendChunks(b []byte, h *Hash, parts []Part, digest int, l *level) []byte 
 		longest = max(longest, p.Bytes)
 	}
 	b, flags := h.appendKey(b)
-	return appendWords(b, uint32(l.in), uint32(h.Count), flags, uint32(digest), uint32(len(h.Parts)), blocksOf(longest))
+	return appendWords(b, uint32(l.in), uint32(h.Count), flags, uint32(digest), uint32(len(h.Parts)), blocksOf(longest), 1, 0)
 }
 
 // blocksOf returns how many of BLAKE3's 64-byte blocks the longest chunk of n

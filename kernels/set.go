@@ -19,10 +19,10 @@ type Set struct {
 	compiled        bool
 	cacheErr        error
 
-	gather, scatter           *cuda.Function
-	chunks, chunksTile        *cuda.Function
-	inPlace, merge            *cuda.Function
-	compareFlags, compareList *cuda.Function
+	gather, scatter               *cuda.Function
+	chunks, chunksTile, chunksMad *cuda.Function
+	inPlace, merge                *cuda.Function
+	compareFlags, compareList     *cuda.Function
 
 	mu     sync.Mutex // of what follows
 	closed bool
@@ -111,7 +111,7 @@ type kernel struct {
 func (s *Set) kernels() []kernel {
 	return []kernel{
 		{"gather", &s.gather}, {"scatter", &s.scatter},
-		{"blake3_chunks", &s.chunks}, {"blake3_chunks_tile", &s.chunksTile},
+		{"blake3_chunks", &s.chunks}, {"blake3_chunks_tile", &s.chunksTile}, {"blake3_chunks_mad", &s.chunksMad},
 		{"blake3_in_place", &s.inPlace}, {"blake3_merge", &s.merge},
 		{"compare_flags", &s.compareFlags}, {"compare_list", &s.compareList},
 	}

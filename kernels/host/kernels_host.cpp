@@ -9,6 +9,7 @@
 SOFTCUDA_KERNEL(gather, gather_touches)
 SOFTCUDA_KERNEL(scatter, scatter_touches)
 SOFTCUDA_KERNEL(blake3_chunks, chunks_touches)
+SOFTCUDA_KERNEL(blake3_chunks_mad, chunks_touches)
 SOFTCUDA_KERNEL_SYNC(blake3_chunks_tile, chunks_touches)
 SOFTCUDA_KERNEL(blake3_in_place, in_place_touches)
 SOFTCUDA_KERNEL(blake3_merge, merge_touches)
