@@ -25,18 +25,6 @@ func ceiling(f cuda.Facts) float64 {
 	return perSecond * 1024 / (16*blockOperations + parentOperations)
 }
 
-// hashing is what digests run on.
-type hashing struct {
-	meta    pager.Meta
-	parts   []kernels.Part
-	pages   *cuda.Memory // canonical pages, one after the other, or a cache
-	digests *cuda.Memory
-	scratch *cuda.Memory
-	numbers *cuda.Memory
-	stream  *cuda.Stream
-	count   int
-}
-
 // measureDigest hashes canonical pages of several sets, and a cache in place.
 func measureDigest(b *bench) error {
 	if err := b.kernels(); err != nil {
@@ -78,7 +66,7 @@ func (b *bench) variants(size int64, limit float64, clocks bool) ([]*row, error)
 			ask.Tile = tile
 			return b.hash(r, h, limit, clocks, func(q *cuda.Submission) error {
 				return b.set.HashPages(q, h.pages.Ptr(), int64(h.meta.PageBytes()), ask)
-			}, func(id int) int64 { return int64(id) * int64(h.meta.PageBytes()) })
+			}, func(data pattern, page []byte, id int) { data.copy(page, int64(id)*int64(h.meta.PageBytes())) })
 		})
 		if err != nil {
 			return nil, err
@@ -122,96 +110,25 @@ func (b *bench) inPlace(size int64, limit float64) error {
 		}
 		return b.hash(r, h, limit, false, func(q *cuda.Submission) error {
 			return runs.HashInPlace(q, h.numbers.Ptr(), h.request())
-		}, nil)
-	})
-}
-
-// runs puts a layout whose regions follow each other from base onto the device.
-func (b *bench) runs(l *pager.Layout, base cuda.Ptr) (*kernels.Runs, error) {
-	m, err := l.Compile()
-	if err != nil {
-		return nil, err
-	}
-	places := make([]cuda.Ptr, len(l.Regions))
-	for i, at := 0, base; i < len(places); i++ {
-		places[i] = at + cuda.Ptr(l.Regions[i].Offset)
-		at += cuda.Ptr(l.Regions[i].Bytes)
-	}
-	var runs []kernels.Run
-	for _, r := range m.Runs() {
-		runs = append(runs, kernels.Run{
-			Address: places[r.Region] + cuda.Ptr(r.Local), PageStride: l.Regions[r.Region].Stride, LocalStride: r.LocalStride,
-			Canonical: r.Canonical, CanonicalStride: r.CanonicalStride, Bytes: r.Bytes, Count: r.Count,
+		}, func(data pattern, page []byte, id int) {
+			pieces(l, places(l), pager.PageID(id), func(at, canonical, bytes int64) bool {
+				data.copy(page[canonical:canonical+bytes], at)
+				return true
+			})
 		})
-	}
-	on, err := b.set.NewRuns(runs, int64(l.Meta.PageBytes()))
-	if err == nil {
-		b.later(on.Close)
-	}
-	return on, err
-}
-
-// hashing takes memory for a set of pages and paints it.
-func (b *bench) hashing(size int64) (h hashing, err error) {
-	if h.meta, err = tinyLlama(); err != nil {
-		return h, err
-	}
-	at := int64(0)
-	for _, p := range h.meta.Parts {
-		h.parts = append(h.parts, kernels.Part{Offset: at, Bytes: int64(p.Bytes)})
-		at += int64(p.Bytes)
-	}
-	h.count = int(max(1, size/at))
-	for _, m := range []struct {
-		to    **cuda.Memory
-		bytes int64
-	}{
-		{&h.pages, int64(h.count) * at},
-		{&h.digests, int64(h.count*len(h.parts)) * kernels.DigestBytes},
-		{&h.scratch, max(16, kernels.ScratchBytes(h.parts, h.count))},
-		{&h.numbers, int64(h.count) * 4},
-	} {
-		if *m.to, err = b.alloc(m.bytes); err != nil {
-			return h, err
-		}
-	}
-	if h.stream, err = b.stream(); err != nil {
-		return h, err
-	}
-	if err := b.number(h); err != nil {
-		return h, err
-	}
-	return h, b.paint(h.pages)
-}
-
-// number writes 0, 1, 2 and so on.
-func (b *bench) number(h hashing) error {
-	mem, err := b.pin(h.numbers.Bytes())
-	if err != nil {
-		return err
-	}
-	for i := range h.count {
-		mem[4*i], mem[4*i+1], mem[4*i+2], mem[4*i+3] = byte(i), byte(i>>8), byte(i>>16), byte(i>>24)
-	}
-	_, err = contiguous(h.stream, h.numbers.Ptr(), address(mem), int64(len(mem)))()
-	return err
-}
-
-func (h *hashing) request() kernels.Hash {
-	return kernels.Hash{
-		Parts: h.parts, Count: h.count, Digests: h.digests.Ptr(),
-		Scratch: h.scratch.Ptr(), ScratchBytes: h.scratch.Bytes(),
-	}
+	})
 }
 
 // oneSample is about how many bytes are hashed while one sample is taken: a few
 // milliseconds of work, so that the end of it is no part of the figure.
 const oneSample = 8 << 30
 
-// hash fills a row with the rate of what add queues. place returns where a
-// page's canonical bytes are in the pattern; nil leaves the check to the pager's
-// own tests, that have every layout.
-func (b *bench) hash(r *row, h hashing, limit float64, clocks bool, add func(*cuda.Submission) error, place func(int) int64) error {
+// canonical writes the bytes that page id has under the pattern.
+type canonical func(data pattern, page []byte, id int)
+
+// hash fills a row with the rate of what add queues, and holds digests against
+// those of the pages as they have to be.
+func (b *bench) hash(r *row, h hashing, limit float64, clocks bool, add func(*cuda.Submission) error, page canonical) error {
 	size := int64(h.count) * int64(h.meta.PageBytes())
 	times := int(min(256, max(1, oneSample/size)))
 	if b.options.small {
@@ -243,10 +160,7 @@ func (b *bench) hash(r *row, h hashing, limit float64, clocks bool, add func(*cu
 	if clocks {
 		r.Note += "; " + b.underLoad(once)
 	}
-	if place != nil {
-		return b.compareDigests(r, h, place)
-	}
-	return nil
+	return b.compareDigests(r, h, page)
 }
 
 // underLoad asks for the clocks while f runs again and again.
@@ -269,7 +183,7 @@ func (b *bench) underLoad(f func() error) string {
 }
 
 // compareDigests holds digests of the device against the host's.
-func (b *bench) compareDigests(r *row, h hashing, place func(int) int64) error {
+func (b *bench) compareDigests(r *row, h hashing, fill canonical) error {
 	data, err := b.pool()
 	if err != nil {
 		return err
@@ -285,7 +199,7 @@ func (b *bench) compareDigests(r *row, h hashing, place func(int) int64) error {
 	r.checked(parallel(b.ctx, (h.count+step-1)/step, func(k int) error {
 		page := make([]byte, h.meta.PageBytes())
 		i := k * step
-		pattern(data).copy(page, place(i))
+		fill(data, page, i)
 		return matching(page, h.parts, mem[i*len(h.parts)*kernels.DigestBytes:], i)
 	}))
 	return nil

@@ -138,24 +138,31 @@ func (w *world) perJob() int {
 	return max(1, int(w.bench.scale.jobBytes/int64(w.layout.Meta.PageBytes())))
 }
 
-// holds reports whether frame holds the canonical bytes that page id has under
-// the pattern.
-func (w *world) holds(data pattern, frame []byte, id pager.PageID) bool {
+// pieces calls f for each contiguous piece of page id: where it is in a memory
+// whose regions begin at places, and where in the canonical page.
+func pieces(l *pager.Layout, places []int64, id pager.PageID, f func(at, canonical, bytes int64) bool) bool {
 	base := int64(0)
-	for i, runs := range w.layout.Runs {
+	for i, runs := range l.Runs {
 		for _, r := range runs {
-			region := w.layout.Regions[r.Region]
-			at := w.places[r.Region] + region.Offset + int64(id)*region.Stride + r.Local
+			region := l.Regions[r.Region]
+			at := places[r.Region] + region.Offset + int64(id)*region.Stride + r.Local
 			for k := range r.Count {
-				from := base + r.Canonical + k*r.CanonicalStride
-				if !data.equal(frame[from:from+r.Bytes], at+k*r.LocalStride) {
+				if !f(at+k*r.LocalStride, base+r.Canonical+k*r.CanonicalStride, r.Bytes) {
 					return false
 				}
 			}
 		}
-		base += int64(w.layout.Meta.Parts[i].Bytes)
+		base += int64(l.Meta.Parts[i].Bytes)
 	}
 	return true
+}
+
+// holds reports whether frame holds the canonical bytes that page id has under
+// the pattern.
+func (w *world) holds(data pattern, frame []byte, id pager.PageID) bool {
+	return pieces(w.layout, w.places, id, func(at, canonical, bytes int64) bool {
+		return data.equal(frame[canonical:canonical+bytes], at)
+	})
 }
 
 // right returns an error unless each frame holds its page.
