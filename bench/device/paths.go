@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/pager"
@@ -27,8 +28,8 @@ func measurePaths(b *bench) error {
 		return err
 	}
 	m := pathMemory{host, spare}
-	for _, run := range b.scale.runBytes {
-		for _, perJob := range b.scale.jobRuns {
+	for _, perJob := range b.scale.jobRuns {
+		for _, run := range b.scale.runBytes {
 			for _, d := range []pager.Direction{pager.Out, pager.In} {
 				if err := b.paths(m, run, perJob, d); err != nil {
 					return err
@@ -92,7 +93,7 @@ func (b *bench) paths(m pathMemory, run, perJob int64, d pager.Direction) error 
 		best.Error, best.Missing = "no path was measured", true // their rows say why
 	}
 	// A job of few small runs cannot fill the link; the goal is about many.
-	if run >= smallestRun && perJob == b.scale.jobRuns[len(b.scale.jobRuns)-1] {
+	if run >= smallestRun && perJob == slices.Max(b.scale.jobRuns) {
 		best.Goal = map[pager.Direction]goalID{pager.Out: goalOut, pager.In: goalIn}[d]
 	}
 	return b.journal.add(best)
