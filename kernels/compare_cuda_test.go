@@ -43,6 +43,7 @@ func (l *lab) compares(count, parts, percent int) {
 	wanted := l.holding(want)
 	changed := l.random(int64(4*count) + 2*canary)
 	number := l.random(4 + 2*canary)
+	l.run()
 	require.NoError(l.t, l.set.Compare(&l.q, got.at(0), wanted.at(0), count, parts, changed.at(canary), number.at(canary)))
 	require.LessOrEqual(l.t, l.q.Len(), 2)
 	l.run()

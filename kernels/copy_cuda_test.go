@@ -39,18 +39,17 @@ func (l *lab) moves(areas []*area, runs []Run, pageBytes int64, numbers []uint32
 	require.NoError(l.t, r.Gather(&l.q, pages), what)
 	l.run()
 	gatherReference(addresses(areas), runs, numbers, staging.host[canary+p.staging:], stride)
-	for _, a := range all {
-		got := l.content(a)
-		require.Equal(l.t, -1, differs(got, a.host), "gather: %s", what)
+	for i, got := range l.contents(all...) {
+		require.Equal(l.t, -1, differs(got, all[i].host), "gather: area %d: %s", i, what)
 	}
 	other := l.random(int64(len(staging.host)))
 	pages.Staging = other.at(canary + p.staging)
 	require.NoError(l.t, r.Scatter(&l.q, pages), what)
 	l.run()
 	scatterReference(addresses(areas), runs, numbers, other.host[canary+p.staging:], stride)
-	for i, a := range append(all, other) {
-		got := l.content(a)
-		require.Equal(l.t, -1, differs(got, a.host), "scatter: area %d: %s", i, what)
+	all = append(all, other)
+	for i, got := range l.contents(all...) {
+		require.Equal(l.t, -1, differs(got, all[i].host), "scatter: area %d: %s", i, what)
 	}
 	for _, a := range []*area{staging, ns, other} {
 		require.NoError(l.t, a.memory.Free(), what)

@@ -24,6 +24,7 @@ type lab struct {
 	rng    *rand.Rand
 	noise  *rand.ChaCha8
 	q      cuda.Submission
+	used   int // bytes of pinned that copies in q use
 }
 
 const labBytes = 8 << 20
@@ -66,16 +67,21 @@ func (l *lab) random(n int64) *area {
 	return l.holding(host)
 }
 
-// holding returns an area with the content of host, which it keeps.
+// holding returns an area with the content of host, which it keeps. It arrives
+// with what is run next.
 func (l *lab) holding(host []byte) *area {
 	l.t.Helper()
 	m, err := l.d.Alloc(int64(max(len(host), 1)))
 	require.NoError(l.t, err)
 	a := &area{m, host}
-	for at := 0; at < len(host); at += labBytes {
-		n := copy(l.pinned.Bytes(), host[at:])
-		l.q.Copy(cuda.Copy{Dst: a.at(int64(at)), Src: l.pinned.DevicePtr(), Bytes: uint64(n)})
-		l.run()
+	for at := 0; at < len(host); {
+		if l.used == labBytes {
+			l.run()
+		}
+		n := copy(l.pinned.Bytes()[l.used:], host[at:])
+		l.q.Copy(cuda.Copy{Dst: a.at(int64(at)), Src: l.pinned.DevicePtr() + cuda.Ptr(l.used), Bytes: uint64(n)})
+		l.used += n
+		at += n
 	}
 	return a
 }
@@ -89,26 +95,46 @@ func (l *lab) run() {
 	require.Equal(l.t, steps, issued)
 	l.q.Reset()
 	require.NoError(l.t, l.stream.Synchronize())
+	l.used = 0
 }
 
-// content returns what is on the device.
-func (l *lab) content(a *area) []byte {
+// contents returns what is on the device.
+func (l *lab) contents(as ...*area) [][]byte {
 	l.t.Helper()
-	got := make([]byte, len(a.host))
-	for at := 0; at < len(got); at += labBytes {
-		n := min(labBytes, len(got)-at)
-		l.q.Copy(cuda.Copy{Dst: l.pinned.DevicePtr(), Src: a.at(int64(at)), Bytes: uint64(n)})
+	var got [][]byte
+	var fetched []func() // copies what is in the pinned memory
+	fetch := func() {
 		l.run()
-		copy(got[at:], l.pinned.Bytes()[:n])
+		for _, f := range fetched {
+			f()
+		}
+		fetched = fetched[:0]
 	}
+	for _, a := range as {
+		to := make([]byte, len(a.host))
+		got = append(got, to)
+		for at := 0; at < len(to); {
+			if l.used == labBytes {
+				fetch()
+			}
+			n, from, dst := min(labBytes-l.used, len(to)-at), l.used, to[at:]
+			l.q.Copy(cuda.Copy{Dst: l.pinned.DevicePtr() + cuda.Ptr(from), Src: a.at(int64(at)), Bytes: uint64(n)})
+			fetched = append(fetched, func() { copy(dst, l.pinned.Bytes()[from:from+n]) })
+			l.used += n
+			at += n
+		}
+	}
+	fetch()
 	return got
 }
+
+func (l *lab) content(a *area) []byte { return l.contents(a)[0] }
 
 // check compares all of the areas with what they ought to hold, and frees them.
 func (l *lab) check(as []*area, what string, args ...any) {
 	l.t.Helper()
-	for i, a := range as {
-		got := l.content(a)
+	for i, got := range l.contents(as...) {
+		a := as[i]
 		if j := differs(got, a.host); j >= 0 {
 			l.t.Fatalf("area %d of %d bytes, byte %d: %#x, want %#x: "+what, append([]any{i, len(a.host), j, got[j], a.host[j]}, args...)...)
 		}

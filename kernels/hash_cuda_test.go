@@ -157,6 +157,7 @@ func TestHashManyPages(t *testing.T) {
 	parts := []Part{{0, 2100}, {2112, 5 << 10}}
 	l.hashes(parts, 500, 0, 0, l.key(), 7)
 	d := l.hashing(parts, 500, nil, 0)
+	l.run()
 	require.NoError(t, l.set.HashPages(&l.q, 4096, 1<<20, d.h))
 	require.Equal(t, 1+2, l.q.Len()) // chunks, 3 and 5 values, of which 2 are left
 	l.q.Reset()

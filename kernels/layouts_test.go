@@ -3,6 +3,7 @@ package kernels
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,6 +84,7 @@ func TestInPlaceOfLayouts(t *testing.T) {
 // TestReferences holds the references against package pager: what they say that
 // kernels do is what it does on the host.
 func TestReferences(t *testing.T) {
+	noise := rand.NewChaCha8([32]byte{1})
 	for name, layout := range layouts(t) {
 		mapping, err := layout.Compile()
 		require.NoError(t, err, name)
@@ -90,9 +92,7 @@ func TestReferences(t *testing.T) {
 		var host [][]byte
 		for i, r := range mapping.Regions() {
 			memory := make([]byte, r.Bytes)
-			for j := range memory {
-				memory[j] = byte(j*7 + j>>8 + i*31)
-			}
+			_, _ = noise.Read(memory) // it cannot fail
 			is = append(is, image{uint64(made(i)), memory})
 			host = append(host, bytes.Clone(memory))
 		}
@@ -106,9 +106,7 @@ func TestReferences(t *testing.T) {
 			require.NoError(t, bound.Gather(want, pager.PageID(n)))
 			require.True(t, bytes.Equal(want, staging[int64(i)*(page+3):][:page]), name)
 		}
-		for i := range staging {
-			staging[i] = ^staging[i]
-		}
+		_, _ = noise.Read(staging)
 		scatterReference(is, runs, numbers, staging, page+3)
 		for i, n := range numbers {
 			require.NoError(t, bound.Scatter(pager.PageID(n), staging[int64(i)*(page+3):][:page]))

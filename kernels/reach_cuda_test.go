@@ -51,6 +51,7 @@ func TestConcurrentLaunches(t *testing.T) {
 			want[i] = append(want[i], hashReference(stagings[i].host[p*page:], parts, nil)...)
 		}
 	}
+	l.run()
 	errs := make([]error, len(ds))
 	var wg sync.WaitGroup
 	for i := range ds {
