@@ -70,21 +70,38 @@ thread_local softcuda::Dims dims;
 thread_local sigjmp_buf* fault;
 thread_local uint64_t fault_address;
 
-// Stacks are used again from block to block. They end with their thread: a process maps only so many pieces of memory.
+// Stacks are used again from block to block, and when a thread ends by the next one. A process maps only so many pieces of
+// memory, and mapping costs more than most kernels.
+struct Spare {
+    std::mutex mu;
+    std::vector<char*> stacks;
+};
+Spare& spare = *new Spare;
+
+char* new_stack() {
+    {
+        std::lock_guard<std::mutex> g(spare.mu);
+        if (!spare.stacks.empty()) {
+            char* s = spare.stacks.back();
+            spare.stacks.pop_back();
+            return s;
+        }
+    }
+    void* m = mmap(nullptr, PAGE + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED) abort();
+    mprotect(m, PAGE, PROT_NONE);
+    return static_cast<char*>(m) + PAGE;
+}
 struct Stacks {
     std::vector<char*> all;
     ~Stacks() {
-        for (auto* s : all) munmap(s - PAGE, PAGE + STACK);
+        std::lock_guard<std::mutex> g(spare.mu);
+        spare.stacks.insert(spare.stacks.end(), all.begin(), all.end());
     }
 };
 char* stack_of(size_t t) {
     static thread_local Stacks pool;
-    while (pool.all.size() <= t) {
-        void* m = mmap(nullptr, PAGE + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (m == MAP_FAILED) abort();
-        mprotect(m, PAGE, PROT_NONE);
-        pool.all.push_back(static_cast<char*>(m) + PAGE);
-    }
+    while (pool.all.size() <= t) pool.all.push_back(new_stack());
     return pool.all[t];
 }
 void set_thread(size_t t) {
