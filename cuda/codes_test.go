@@ -35,6 +35,8 @@ func TestCodes(t *testing.T) {
 	require.ErrorIs(t, &Error{"cuInit", 999}, kvferry.ErrNoDevice)
 	require.NotErrorIs(t, &Error{"cuInit", 999}, kvferry.ErrDeviceLost)
 	require.ErrorIs(t, &Error{"cuCtxPushCurrent", 201}, kvferry.ErrDeviceLost)
+	require.ErrorIs(t, &Error{"cuMemHostRegister", 999}, kvferry.ErrUnsupported)
+	require.False(t, (&Error{"cuMemHostRegister", 999}).Sticky())
 	require.ErrorIs(t, &Error{"cuMemAlloc", 201}, kvferry.ErrInvalid)
 }
 

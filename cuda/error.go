@@ -27,11 +27,13 @@ func (e *Error) Advice() string { return codeOf(e.Code).advice }
 // Sticky tells that the device is lost to this process.
 func (e *Error) Sticky() bool { return e.Unwrap() == kvferry.ErrDeviceLost } //nolint:errorlint // the root error itself
 
-// What a code means depends on the function for two of them.
+// What some codes mean depends on the function.
 const (
-	startDriver    = "cuInit"           // whatever its failure is, there is no device
-	pushContext    = "cuCtxPushCurrent" // of our own context: an invalid one was reset by somebody
+	startDriver    = "cuInit"            // whatever its failure is, there is no device
+	pushContext    = "cuCtxPushCurrent"  // of our own context: an invalid one was reset by somebody
+	pinMemory      = "cuMemHostRegister" // of memory that cannot be pinned, a file's perhaps: no unknown state of the device
 	invalidContext = 201
+	unknownCode    = 999
 )
 
 // Unwrap returns the root error.
@@ -41,6 +43,8 @@ func (e *Error) Unwrap() error {
 		return kvferry.ErrNoDevice
 	case e.Op == pushContext && e.Code == invalidContext:
 		return kvferry.ErrDeviceLost
+	case e.Op == pinMemory && e.Code == unknownCode:
+		return kvferry.ErrUnsupported
 	}
 	return codeOf(e.Code).is
 }

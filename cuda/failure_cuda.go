@@ -9,9 +9,6 @@ import (
 	"github.com/kvferry/kvferry/cuda/internal/driver"
 )
 
-// unknownCode is CUDA_ERROR_UNKNOWN.
-const unknownCode = 999
-
 // wrap returns an error of gorgonia.org/cu as one of ours. Its type there is not
 // exported, but its kind is that of the CUresult.
 func wrap(op string, err error) error {

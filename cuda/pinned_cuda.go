@@ -92,7 +92,7 @@ func (p *pinned) registerChunks(whole span, o PinOptions) error {
 	}
 	for _, c := range whole.chunks(o.ChunkBytes) {
 		if code := driver.HostRegister(c.from, int64(c.to-c.from), flags); code != driver.Success {
-			return failure("cuMemHostRegister", code)
+			return failure(pinMemory, code)
 		}
 		p.left = append(p.left, c)
 		if !o.Mapped {
@@ -117,6 +117,8 @@ func (d *device) pinError(err error, bytes int64) error {
 	switch codeIn(err) {
 	case driver.AlreadyPinned:
 		return fmt.Errorf("cuda: pin %d bytes: some of the memory is pinned already, by the engine perhaps: %w: %w", bytes, kvferry.ErrExists, err)
+	case unknownCode:
+		return fmt.Errorf("cuda: pin %d bytes: the driver cannot pin memory of this kind, or does not say why: %w", bytes, err)
 	case driver.OperatingSystem:
 		if !errors.Is(err, kvferry.ErrOutOfMemory) {
 			err = fmt.Errorf("%w: %w", kvferry.ErrOutOfMemory, err)

@@ -174,6 +174,17 @@ func TestPinUndone(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
+// TestPinWhatCannotBe: memory that the driver takes no interest in costs no device.
+func TestPinWhatCannotBe(t *testing.T) {
+	softcuda.Only(t)
+	d := softcuda.Device(t)
+	softcuda.Fail("cuMemHostRegister", 1, 999)
+	_, err := d.Register(mapping(t, 4096), cuda.PinOptions{})
+	require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	require.ErrorContains(t, err, "cannot pin memory of this kind")
+	require.NoError(t, d.Err())
+}
+
 // TestUnpinFails: it can be tried again.
 func TestUnpinFails(t *testing.T) {
 	softcuda.Only(t)

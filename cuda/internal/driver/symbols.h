@@ -1,8 +1,8 @@
 // The driver's functions that a program with this package can call, each by the
 // exact name that the driver exports. cuInit is not among them: shim.c has its own.
 
-// What gorgonia.org/cu v0.9.6 refers to with headers of CUDA 11.8 to 13.5; a test
-// compares.
+// What gorgonia.org/cu v0.9.6 refers to with headers of CUDA 11.8 to 13.5. If one
+// is missing, nothing links.
 F(cuArray3DCreate_v2)
 F(cuArray3DGetDescriptor_v2)
 F(cuArrayCreate_v2)
