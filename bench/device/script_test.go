@@ -114,3 +114,27 @@ func TestScriptOldLibc(t *testing.T) {
 	require.Contains(t, text, "the binaries want libc 9.99")
 	require.NotContains(t, text, "never")
 }
+
+// TestScriptSanitizer: errors that a checker finds fail the run, one that does
+// not work here does not.
+func TestScriptSanitizer(t *testing.T) {
+	t.Parallel()
+	dir := carried(t, map[string]string{"kernels.test": "exit 0", "bench": good})
+	for _, c := range []struct {
+		checker, want string
+		fails         bool
+	}{
+		{`shift 4; exec "$@"`, "device: racecheck: no errors", false},
+		{"exit 9", "device: memcheck: ERRORS, see sanitizer.log", true},
+		{"exit 1", "device: initcheck: the tests fail under it, or it does not work here", false},
+	} {
+		tools, out := t.TempDir(), t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(tools, "compute-sanitizer"), []byte("#!/usr/bin/env bash\n"+c.checker+"\n"), 0o700)) //nolint:gosec // it is to be run
+		text, err := device(t, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, dir, out, "sanitizer")
+		require.Contains(t, text, c.want)
+		require.Equal(t, c.fails, err != nil, text)
+		log, err := os.ReadFile(filepath.Join(out, "sanitizer.log"))
+		require.NoError(t, err)
+		require.Contains(t, string(log), c.want)
+	}
+}
