@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -129,4 +130,37 @@ func TestTroubleshooting(t *testing.T) {
 			require.True(t, told[n], "docs/gpu.md does not tell of %v", e)
 		}
 	}
+}
+
+// TestTroubleshootingTexts: what the page quotes of errors is what they say.
+func TestTroubleshootingTexts(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	for _, pattern := range []string{"cuda/*.go", "pager/gpu/*.go"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			require.NoError(t, err)
+			source.Write(text)
+		}
+	}
+	quoted := 0
+	for line := range strings.Lines(gpuPage(t)) {
+		cell, ok := strings.CutPrefix(line, `| "`)
+		if !ok {
+			continue
+		}
+		cell, _, _ = strings.Cut(cell, " |")
+		for i, text := range strings.Split(cell, `"`) {
+			if i%2 == 1 { // between quotes
+				continue
+			}
+			for piece := range strings.SplitSeq(text, "...") {
+				require.Contains(t, source.String(), strings.TrimSpace(piece), "docs/gpu.md quotes %q", text)
+				quoted++
+			}
+		}
+	}
+	require.Greater(t, quoted, 8)
 }
