@@ -194,6 +194,25 @@ func TestEventsOfOtherStreams(t *testing.T) {
 	})
 }
 
+// TestHostFunction runs in its stream's order, and tells the program what came
+// before it. It cannot call Go, so the driver's own control stands in: it makes a
+// call fail.
+func TestHostFunction(t *testing.T) {
+	eachMode(t, func(r *rig) {
+		d, s := r.filled(page), r.stream()
+		host, h := r.pinned(page)
+		r.ok("cuMemcpyDtoHAsync_v2", h, d, page, s)
+		r.ok("cuLaunchHostFunc", s, uint64(uintptr(softcuda.Find("softcuda_ctl"))), r.text("fail=cuMemGetInfo:1:2"))
+		for softcuda.Call("cuMemGetInfo_v2", r.outAt, r.outAt+8) == 0 {
+			continue
+		}
+		require.Equal(r, byte(7), peek(host))
+		softcuda.Fail("op.host", 1, 719)
+		r.ok("cuLaunchHostFunc", s, uint64(uintptr(softcuda.Find("softcuda_ctl"))), r.text("mark"))
+		r.fails(719, "cuStreamSynchronize", s)
+	})
+}
+
 //go:noinline
 func peek(m []byte) byte { return m[0] }
 

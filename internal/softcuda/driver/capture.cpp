@@ -17,8 +17,8 @@ static bool forbids(const Capture& c) {
 int check_capture(const char* function) {
     for (auto& c : S.captures) {
         if (!forbids(*c)) continue;
-        violation("%s while stream %d is being captured: it ends the engine's capture, unless the thread's mode is relaxed", function,
-                  c->origin->id);
+        violation("%s while stream %d is being captured: it ends the engine's capture, unless the thread's mode is relaxed",
+                  here().text().c_str(), c->origin->id);
         c->invalid = true;
         c->why = function;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;

@@ -198,7 +198,7 @@ static void drop_memory(Alloc* a) {
         mprotect(m, a->mapped, PROT_NONE);
         S.used[a->device] -= a->mapped;
     } else if (a->foreign) {
-        munmap(a->memory, a->mapped);
+        munmap(a->memory - (a->base - a->at), a->mapped);
     }
     if (a->known) munmap(a->known, a->bytes / 8 + 1);
     a->known = nullptr;
