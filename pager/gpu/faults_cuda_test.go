@@ -69,10 +69,10 @@ func sweep(t *testing.T, force func(*Config), run func(c *patient) error) {
 func faulty(t *testing.T, force func(*Config), run func(c *patient) error, k, code int) (clean bool) {
 	softcuda.Reset(t)
 	c := &patient{world: newWorld(t, ordinary(t))}
-	c.memory, c.ids = c.world.memory(), c.all()[:7]
+	c.memory, c.ids = c.world.memory(), c.all()[:4]
 	c.queueUpload(c.memory)
 	c.settle()
-	c.p = c.open(inBatches(3, force))
+	c.p = c.open(inBatches(2, force))
 	c.p.cache.awake = 1 // few looks, so that the sweep is short
 	c.frames = c.framesOf("mixed")[:len(c.ids)]
 	for _, f := range c.frames {
@@ -142,8 +142,8 @@ func (c *patient) afterFault() {
 	for i := range want {
 		require.True(t, bytes.Equal(want[i], c.frames[i]), "frame %d", i)
 	}
-	require.NoError(t, c.p.cache.ReadPage(t.Context(), c.ids[3], b))
-	require.True(t, bytes.Equal(want[3], b))
+	require.NoError(t, c.p.cache.ReadPage(t.Context(), c.ids[1], b))
+	require.True(t, bytes.Equal(want[1], b))
 	require.Zero(t, c.p.Stats().Fenced)
 }
 
