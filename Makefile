@@ -138,6 +138,11 @@ cuda-env: softcuda ## print the settings for go build and go test -tags cuda: ev
 test-cuda: | toolchain ## run all that has the tag cuda on the software driver, where there is a C++ compiler
 	@if command -v g++ >/dev/null; then scripts/test-cuda $(BUILD); else echo "test-cuda: skipped, no C++ compiler"; fi
 
+.PHONY: lint-cuda
+lint-cuda: $(LINTER) ## run golangci-lint over what has the tag cuda, too
+	@include=$$(scripts/cuda-headers 12); \
+	CGO_ENABLED=1 CGO_CFLAGS="-I$(CURDIR)/cuda/compat -I$$include -O2 -g" $(LINTER) run --allow-serial-runners --build-tags cuda ./...
+
 .PHONY: check-device
 check-device: device ## run the device suite to its end on the software driver
 	@scripts/softcuda $(BUILD)/softcuda
