@@ -40,6 +40,9 @@ func TestPTXIsOfTheSources(t *testing.T) {
 	require.NotNil(t, m, "first line: %s", first)
 	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256([]byte(sources(t)))), m[1],
 		"kernels.ptx is of other sources: run make ptx and commit what it writes")
+	second, body, _ := strings.Cut(PTX()[len(first)+1:], "\n")
+	require.Equal(t, fmt.Sprintf("// What follows has the hash %x.", sha256.Sum256([]byte(body))), second,
+		"kernels.ptx was changed by hand: run make ptx")
 }
 
 // TestPTX holds what the text promises: the oldest driver and device, the
