@@ -24,6 +24,7 @@ SOAK      ?= 1
 PEERS      := $(BUILD)/peers
 STORE_PAGE ?= bench/results/store.md
 PKG       ?= ./...
+MUTANTS   ?= .
 CC        ?= cc
 
 # The default build has no cgo; targets that need it say so themselves.
@@ -137,6 +138,10 @@ cuda-env: softcuda ## print the settings for go build and go test -tags cuda: ev
 .PHONY: test-cuda
 test-cuda: | toolchain ## run all that has the tag cuda on the software driver, where there is a C++ compiler
 	@if command -v g++ >/dev/null; then scripts/test-cuda $(BUILD); else echo "test-cuda: skipped, no C++ compiler"; fi
+
+.PHONY: mutants
+mutants: softcuda ## plant bugs in the GPU path, one by one, and see each caught (half an hour; MUTANTS=regexp for some)
+	@eval "$$($(MAKE) -s cuda-env)" && $(GO) run ./scripts/mutants -run '$(MUTANTS)'
 
 .PHONY: lint-cuda
 lint-cuda: $(LINTER) ## run golangci-lint over what has the tag cuda, too
