@@ -194,6 +194,29 @@ func TestEventsOfOtherStreams(t *testing.T) {
 	})
 }
 
+// TestHostWritesWhatAKernelReads: mapped memory, by protection and by content.
+func TestHostWritesWhatAKernelReads(t *testing.T) {
+	eachMode(t, func(r *rig) {
+		d, s := r.alloc(2*page), r.stream()
+		host, h := r.pinned(2 * page)
+		r.launch(s, "softcuda_increment", 1, d, h, page/2)
+		peek(host)
+		r.clean()
+		poke(host[page:])
+		r.violates("the host writes", "softcuda_test.poke", "cuLaunchKernel of softcuda_increment (call ")
+		r.ok("cuStreamSynchronize", s)
+		softcuda.Violations() // the kernel may have found the change, too
+		poke(host)
+
+		softcuda.Hold()
+		r.launch(s, "softcuda_increment", 1, d, h, 4)
+		host[5]++
+		softcuda.Release()
+		r.ok("cuStreamSynchronize", s)
+		r.violates("the host changed", "which cuLaunchKernel of softcuda_increment (call ")
+	})
+}
+
 // TestHostFunction runs in its stream's order, and tells the program what came
 // before it. It cannot call Go, so the driver's own control stands in: it makes a
 // call fail.

@@ -30,18 +30,6 @@ struct Plan {  // a copy or a batch of them
     size_t longest = 0;
 };
 
-uint64_t sum(const char* p, size_t n) {
-    uint64_t h = 1469598103934665603u, v;
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&v, p + i, 8);
-        h = (h ^ v) * 1099511628211u;
-        h ^= h >> 29;
-    }
-    for (; i < n; i++) h = (h ^ uint8_t(p[i])) * 1099511628211u;
-    return h;
-}
-
 int no_memory(uint64_t p, size_t n, const char* which, const Op& op) {
     violation("%s: its %s [%#lx,%#lx) is outside of memory: %s", op.site.text().c_str(), which, p, p + n, describe(p).c_str());
     return CUDA_ERROR_INVALID_VALUE;
@@ -133,7 +121,7 @@ void watch(Piece& p) {
     Range writes{p.to.p, p.to.p + p.bytes, true}, reads{p.from.p, p.from.p + p.bytes, false};
     if (p.from.pinned && !p.staged && !open_use(reads, true)) {
         p.summed = true;
-        p.sum = sum(p.from.memory, p.bytes);
+        p.sum = checksum(p.from.memory, p.bytes);
     }
     if (p.to.pinned && !open_use(writes, false)) {
         p.poisoned = true;
@@ -181,7 +169,7 @@ void run_piece(const Op& op, const Piece& p, std::vector<char>& buffer) {
         read_pinned(to, p.from.p, p.bytes);
         from = to;
     }
-    if (p.summed && sum(from, p.bytes) != p.sum) {
+    if (p.summed && checksum(from, p.bytes) != p.sum) {
         Lock lock(S.mu);
         violation("the host changed [%#lx,%#lx), the source of %s: nothing waited for it", p.from.p, p.from.p + p.bytes,
                   op.site.text().c_str());

@@ -262,6 +262,7 @@ void unguard_done();                                 // what the program now kno
 void unguard_range(uint64_t lo, uint64_t hi);
 void remember_freed(uint64_t lo, uint64_t hi, const Site& freed);
 bool host_read(void* to, uint64_t from, size_t n);  // through protection
+uint64_t checksum(const char* p, size_t n);
 bool host_write(uint64_t to, const void* from, size_t n);
 void install_handler();
 

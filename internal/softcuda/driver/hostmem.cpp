@@ -155,6 +155,18 @@ void remember_freed(uint64_t lo, uint64_t hi, const Site& by) {
     if (freed.size() > MOST_FREED) freed.pop_front();
 }
 
+uint64_t checksum(const char* p, size_t n) {
+    uint64_t h = 1469598103934665603u, v;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&v, p + i, 8);
+        h = (h ^ v) * 1099511628211u;
+        h ^= h >> 29;
+    }
+    for (; i < n; i++) h = (h ^ uint8_t(p[i])) * 1099511628211u;
+    return h;
+}
+
 // Both fail where the mapping is shared: it cannot be reached through its protection.
 bool host_read(void* to, uint64_t from, size_t n) {
     for (size_t done = 0; done < n;) {

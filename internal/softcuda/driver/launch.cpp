@@ -8,6 +8,7 @@ namespace softcuda {
 struct Recorder {  // what a footprint function tells
     sc::Op* op;
     const Kernel* kernel;
+    bool early;  // at submission, when what it would load may not be there yet
     bool bad = false;
 };
 }  // namespace softcuda
@@ -20,6 +21,11 @@ struct Launch {
     std::vector<std::vector<char>> params;
     softcuda::Uint3 grid, block;
     uint64_t seed;
+    struct Source {
+        Range range;
+        uint64_t sum;
+    };
+    std::vector<Source> sources;  // host memory that it reads, as far as that was known at submission
 };
 
 // What the running kernel said it touches, for kf_at.
@@ -46,15 +52,40 @@ std::vector<void*> addresses(std::vector<std::vector<char>>& params) {
     return p;
 }
 
-// footprint fills in what a launch touches. With mu held.
-bool footprint(const OpPtr& op, Launch& l) {
-    softcuda::Recorder r{op.get(), l.kernel};
+void tell(softcuda::Recorder& r, Launch& l) {
     softcuda::Footprint f;
     f.to = &r;
     f.grid = l.grid;
     f.block = l.block;
-    op->touches.clear();
     l.kernel->touches(f, addresses(l.params).data());
+}
+
+// watch takes down the mapped memory that a launch will read, so that a change before it has run is told.
+void watch(const Op& op, Launch& l) {
+    Op early = op;
+    softcuda::Recorder r{&early, l.kernel, true};
+    tell(r, l);
+    tidy(early.touches);
+    for (auto& t : early.touches) {
+        if (t.write || is_device(t.lo) || open_use({t.lo, t.hi, true}, true)) continue;
+        l.sources.push_back({t, checksum(reinterpret_cast<char*>(t.lo), t.hi - t.lo)});
+    }
+}
+
+void check_sources(const Op& op, const Launch& l) {
+    for (auto& s : l.sources) {
+        std::vector<char> now(s.range.hi - s.range.lo);
+        if (!host_read(now.data(), s.range.lo, now.size()) || checksum(now.data(), now.size()) == s.sum) continue;
+        Lock lock(S.mu);
+        violation("the host changed [%#lx,%#lx), which %s reads: nothing waited for it", s.range.lo, s.range.hi, op.site.text().c_str());
+    }
+}
+
+// footprint fills in what a launch touches. With mu held.
+bool footprint(const OpPtr& op, Launch& l) {
+    softcuda::Recorder r{op.get(), l.kernel, false};
+    op->touches.clear();
+    tell(r, l);
     if (r.bad) return false;
     race_check(op);
     check_known(*op);
@@ -72,6 +103,7 @@ std::vector<Range> joined(std::vector<Range> r) {
 int run(const OpPtr& op, Launch& l) {
     std::vector<std::vector<char>> params = l.params;
     Reach mine;
+    check_sources(*op, l);
     {
         Lock lock(S.mu);
         if (!footprint(op, l)) return CUDA_ERROR_ILLEGAL_ADDRESS;
@@ -120,8 +152,9 @@ API void softcuda_touch(softcuda::Recorder* r, uint64_t p, uint64_t n, int write
     if (!n || r->bad) return;
     Op& op = *r->op;
     auto refuse = [&](const char* why) {
-        violation("%s %s [%#lx,%#lx), %s: %s", op.site.text().c_str(), write ? "writes" : "reads", p, p + n, why, describe(p).c_str());
         r->bad = true;
+        if (r->early) return;
+        violation("%s %s [%#lx,%#lx), %s: %s", op.site.text().c_str(), write ? "writes" : "reads", p, p + n, why, describe(p).c_str());
     };
     if (p + n < p) return refuse("which is no range");
     if (!is_device(p)) {
@@ -140,14 +173,20 @@ API void softcuda_fetch(softcuda::Recorder* r, uint64_t p, void* out, uint64_t n
     memset(out, 0, n);
     softcuda_touch(r, p, n, 0);
     if (r->bad) return;
+    if (r->early) {  // it is settled if nothing that is queued may write it
+        r->bad = open_use({p, p + n, false}, true);
+        for (auto& h : S.history) r->bad |= h->late && !h->done;
+        if (r->bad) return;
+    }
     if (!is_device(p)) {
         if (!host_read(out, p, n)) memcpy(out, reinterpret_cast<void*>(p), n);
         return;
     }
     Alloc* a = find_memory(S.device_memory, p, n);
     if (first_unknown(a, p, n) != SIZE_MAX) {
-        violation("%s follows %#lx, which nobody wrote: %s", r->op->site.text().c_str(), p, describe(p).c_str());
         r->bad = true;
+        if (r->early) return;
+        violation("%s follows %#lx, which nobody wrote: %s", r->op->site.text().c_str(), p, describe(p).c_str());
         return;
     }
     memcpy(out, a->memory + (p - a->base), n);
@@ -193,5 +232,8 @@ API CUresult cuLaunchKernel(CUfunction h, unsigned gx, unsigned gy, unsigned gz,
     op->late = true;
     std::weak_ptr<Op> self = op;
     op->run = [l, self](Op&) { return run(self.lock(), *l); };
-    return CUresult(push(op, 5000 + int64_t(gx) * gy * gz * 100, 2));
+    if (!s->capture) watch(*op, *l);
+    if (int r = push(op, 5000 + int64_t(gx) * gy * gz * 100, 2)) return CUresult(r);
+    for (auto& source : l->sources) guard(op, source.range.lo, source.range.hi, false);
+    return CUDA_SUCCESS;
 }

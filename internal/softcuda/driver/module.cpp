@@ -109,17 +109,6 @@ struct Header {
     int driver, capability;
     uint64_t bytes, sum;
 };
-uint64_t checksum(const char* p, size_t n) {
-    uint64_t h = 1469598103934665603u, v;
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&v, p + i, 8);
-        h = (h ^ v) * 1099511628211u;
-        h ^= h >> 29;
-    }
-    for (; i < n; i++) h = (h ^ uint8_t(p[i])) * 1099511628211u;
-    return h;
-}
 std::string image_of(const std::string& ptx) {
     Header h = {};
     memcpy(h.magic, MAGIC, sizeof MAGIC);
