@@ -21,6 +21,7 @@ what=${3:-all}
 seconds=${DEVICE_SECONDS:-540}
 each=${DEVICE_TEST_SECONDS:-60} # for the tests of one package
 failures=0
+unfinished= # checkers that did not come to an end
 child=
 
 work=$(mktemp -d)
@@ -119,9 +120,12 @@ bench() {
 		failures=$((failures + 1))
 }
 
-# sanitizer runs the kernels' tests under NVIDIA's checkers.
+# sanitizer runs the kernels' tests under NVIDIA's checkers, which share the time
+# that is left.
 sanitizer() {
-	local tool checker=compute-sanitizer limit pattern log=$out/sanitizer.log
+	local tool checker=compute-sanitizer limit rc pattern log=$out/sanitizer.log
+	local -a tools=(memcheck racecheck synccheck initcheck)
+	local several=${#tools[@]}
 	: >"$log"
 	command -v "$checker" >/dev/null || checker=/usr/local/cuda/bin/compute-sanitizer
 	if [[ ! -x $(command -v "$checker") ]]; then
@@ -130,24 +134,46 @@ sanitizer() {
 	fi
 	unpack kernels.test
 	pattern=$(sed -n 2p "$dir/kernels.tests")
-	for tool in memcheck racecheck initcheck; do
-		limit=$(($(left) < 40 ? $(left) : 40))
+	for tool in "${tools[@]}"; do
+		limit=$(($(left) / several--))
+		((limit > 120)) && limit=120
 		if ((limit < 5)) || [[ -n $stopped ]]; then
 			say "$log" "$tool: not run: time is up"
+			unfinished="$unfinished $tool"
 			continue
 		fi
-		part "$log" in_folder kernels timeout -k 5 "$limit" "$checker" --tool "$tool" --error-exitcode 9 \
+		part "$work/$tool.log" in_folder kernels timeout -k 5 "$limit" "$checker" --tool "$tool" --error-exitcode 9 \
 			"$work/kernels.test" -test.v -test.run "$pattern"
-		case $? in
-		0) say "$log" "$tool: no errors" ;;
-		9)
-			say "$log" "$tool: ERRORS, see sanitizer.log"
-			failures=$((failures + 1))
-			;;
-		124) say "$log" "$tool: time was up before the tests ended; $(grep -c '^--- PASS' "$log") tests of all tools passed until then" ;;
-		*) say "$log" "$tool: the tests fail under it, or it does not work here: see sanitizer.log" ;;
-		esac
+		rc=$?
+		cat "$work/$tool.log" >>"$log"
+		checked "$log" "$tool" "$rc"
 	done
+}
+
+# checked says what became of the tests under a checker. No failure is one under
+# which no test began, as it does not work on this machine, or which had no time.
+checked() {
+	local log=$1 tool=$2 rc=$3 passed
+	passed="$(count PASS "$tool") passed, $(count FAIL "$tool") failed, exit status $rc"
+	if ((rc == 9)); then
+		say "$log" "$tool: ERRORS: $passed, see sanitizer.log"
+	elif grep -q '^ *--- FAIL' "$work/$tool.log"; then
+		say "$log" "$tool: tests FAIL under it: $passed, see sanitizer.log"
+	elif ((rc == 124 || rc == 137)); then
+		say "$log" "$tool: not finished, no error until then: $passed"
+		unfinished="$unfinished $tool"
+		return
+	elif ! grep -q '^=== RUN' "$work/$tool.log"; then
+		say "$log" "$tool: not run: no test began under it, exit status $rc, see sanitizer.log"
+		unfinished="$unfinished $tool"
+		return
+	elif ((rc)); then
+		say "$log" "$tool: the tests END EARLY under it: $passed, see sanitizer.log"
+	else
+		say "$log" "$tool: no errors: $passed"
+		return
+	fi
+	failures=$((failures + 1))
 }
 
 export KVFERRY_CUDA_REQUIRED=1 # a test that skips for want of a device fails
@@ -157,7 +183,7 @@ bench) bench 0 ;;
 sanitizer) sanitizer ;;
 all)
 	tests
-	bench 60
+	bench 80
 	sanitizer
 	;;
 *)
@@ -167,5 +193,5 @@ all)
 esac
 
 [[ -f $out/results.md ]] && sed -n '1,/^## The machine/p' "$out/results.md" | head -n -1
-echo "device: $SECONDS s, $failures parts failed; results in $out"
+echo "device: $SECONDS s, $failures parts failed${unfinished:+; not finished:$unfinished}; results in $out"
 ((failures == 0)) && [[ -z $stopped ]]

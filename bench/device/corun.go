@@ -44,7 +44,7 @@ func measureCorun(b *bench) error {
 	return b.besidePyTorch(d)
 }
 
-// beside measures a load alone and beside copies, in turns.
+// beside measures a load alone, copies alone, and both, in turns.
 func (b *bench) beside(d duplex, w load, answers bool) error {
 	out := func() error { return d.out.move(pager.Out, d.ids, d.outFrames, d.out.perJob()) }
 	in := func() error { return d.in.move(pager.In, d.ids, d.inFrames, d.in.perJob()) }
@@ -63,9 +63,13 @@ func (b *bench) beside(d duplex, w load, answers bool) error {
 			r.Goal = c.goal
 		}
 		err := b.measure(r, func(r *row) error {
-			var alone, with, moved []float64
+			var alone, with, moved, copies []float64
 			for range max(1, b.scale.rounds/2) {
 				a, err := w.rate(b.scale.window)
+				if err != nil {
+					return err
+				}
+				_, full, err := b.during(c.moves, bytes, b.idle)
 				if err != nil {
 					return err
 				}
@@ -73,10 +77,12 @@ func (b *bench) beside(d duplex, w load, answers bool) error {
 				if err != nil {
 					return err
 				}
-				alone, with, moved = append(alone, a), append(with, v), append(moved, copied)
+				alone, with, moved, copies = append(alone, a), append(with, v), append(moved, copied), append(copies, full)
 			}
 			r.Samples, r.Ratios, r.Limit = with, ratios(with, alone), "itself alone"
-			r.Note = fmt.Sprintf("alone %s; copies at %s", w.unit().text(median(alone)), perSecond.text(median(moved)))
+			r.Copies = ratios(moved, copies)
+			r.Note = fmt.Sprintf("alone %s; copies at %s, alone %s: %s", w.unit().text(median(alone)), perSecond.text(median(moved)),
+				perSecond.text(median(copies)), percent(median(r.Copies)))
 			return nil
 		})
 		if err != nil {
@@ -84,6 +90,17 @@ func (b *bench) beside(d duplex, w load, answers bool) error {
 		}
 	}
 	return nil
+}
+
+// idle is half a window in which copies are alone.
+func (b *bench) idle() (float64, error) {
+	t := time.NewTimer(b.scale.window / 2)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+	return 0, b.ctx.Err()
 }
 
 // during runs f while each of moves goes on and on, and returns what f does and

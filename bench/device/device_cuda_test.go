@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,17 +17,46 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/internal/softcuda"
 )
 
 // loseAt is the number of the kernel that loses the device of a part.
 const loseAt = "DEVICE_TEST_LOSE_AT"
 
+// leave makes a part leave a device open.
+const leave = "DEVICE_TEST_LEAVE"
+
 // prepare turns the driver's screws in a child.
 func prepare() {
 	if n, err := strconv.Atoi(os.Getenv(loseAt)); err == nil {
 		softcuda.Fail("op.kernel", n, 700)
 	}
+	if os.Getenv(leave) != "" {
+		if _, err := cuda.Open(0, cuda.Options{}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// unclean is the exit status of a child that left something open, or broke a rule
+// of the driver.
+const unclean = 97
+
+// conclude is the exit status of a child that did its work. The driver prints
+// breaches as they happen, and nobody but this looks for what is left.
+func conclude() int {
+	if !softcuda.Loaded() {
+		return 0
+	}
+	left := softcuda.Leaks()
+	for _, l := range left {
+		fmt.Fprintln(os.Stderr, "leaked:", l)
+	}
+	if len(left) > 0 || len(softcuda.Violations()) > 0 {
+		return unclean
+	}
+	return 0
 }
 
 // take reads what a run left.
@@ -69,14 +99,13 @@ func TestToItsEnd(t *testing.T) {
 	dir := t.TempDir()
 	var log bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-small", "-out", dir, "-tools", ".", "-commit", "abc", "-python", program(t, withPyTorch)}, os.Stdout, &log), log.String())
-	require.NotContains(t, log.String(), "VIOLATION")
-	require.NotContains(t, log.String(), "leak")
+	require.NotContains(t, log.String(), "VIOLATION") // those and leaks fail the child, too: conclude
 
 	r := take(t, dir)
 	require.Equal(t, "abc", r.Commit)
 	require.True(t, r.Small)
 	require.Equal(t, softcuda.Loaded(), r.Software)
-	ended, measured, checked := 0, make(map[goalID]bool), 0
+	ended, measured, checked, ways := 0, make(map[goalID]bool), 0, make(map[string]bool)
 	for _, x := range r.Rows {
 		if x.Check != "" {
 			require.Equal(t, checkOK, x.Check, x.label())
@@ -87,6 +116,7 @@ func TestToItsEnd(t *testing.T) {
 		}
 		if x.Error == "" {
 			measured[x.Goal] = true
+			ways[x.What] = x.Check == checkOK
 			continue
 		}
 		// What a machine may lack; everything else has to work.
@@ -94,6 +124,12 @@ func TestToItsEnd(t *testing.T) {
 	}
 	require.Equal(t, len(parts()), ended)
 	require.Greater(t, checked, 40)
+	for _, what := range []string{
+		"canonical pages, read directly", "canonical pages, read through tiles", "canonical pages, some additions as products", "in place",
+		"compare, then copy what differs", "capture into memory",
+	} {
+		require.True(t, ways[what], "%s: bytes were not looked at", what)
+	}
 	for _, g := range goals() {
 		if g.elsewhere != "" || (softcuda.Loaded() && (g.id == goalCorunOne || g.id == goalCorunBoth)) {
 			continue
@@ -120,6 +156,17 @@ func TestWithoutPyTorch(t *testing.T) {
 	}
 	require.Equal(t, 2, missing)
 	require.GreaterOrEqual(t, measured, 3)
+}
+
+// TestLeftOpen: a part that leaves something in the driver fails.
+func TestLeftOpen(t *testing.T) {
+	softcuda.Device(t)
+	softcuda.Only(t)
+	t.Setenv(runSelf, "1")
+	t.Setenv(leave, "1")
+	var log bytes.Buffer
+	require.ErrorContains(t, run(t.Context(), []string{"-small", "-out", t.TempDir(), "-tools", ".", "-only", "facts"}, os.Stdout, &log), "exit status 97")
+	require.Contains(t, log.String(), "leaked: ")
 }
 
 // TestStopped: a run that is told to stop leaves what it had.

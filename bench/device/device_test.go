@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runSelf) != "" {
 		prepare()
 		main()
-		os.Exit(0)
+		os.Exit(conclude())
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -140,6 +143,41 @@ func TestAnswers(t *testing.T) {
 	require.Equal(t, "≤ 1.03x", most.bound())
 	require.Equal(t, "1.00 s (a) / measured", answer(goal{id: "g"}, false, &row{What: "a", Goal: "g", Unit: seconds, Samples: []float64{1}}))
 	require.Equal(t, " / pending: elsewhere", answer(goal{id: "g", elsewhere: "elsewhere"}, false, good))
+}
+
+// TestCrawlingCopies: what keeps its speed beside copies that crawl reaches nothing.
+func TestCrawlingCopies(t *testing.T) {
+	t.Parallel()
+	beside := func(id goalID, copies ...float64) *row {
+		return &row{What: "x", Goal: id, Ratios: []float64{0.99, 0.98}, Copies: copies}
+	}
+	for id, least := range map[goalID]float64{goalCorunOne: 0.97, goalCorunBoth: 0.95} {
+		at := slices.IndexFunc(goals(), func(g goal) bool { return g.id == id })
+		answer := func(rows ...*row) string {
+			_, verdict := goals()[at].answer(rows, false)
+			return verdict
+		}
+		require.Equal(t, "reached", answer(beside(id, least, 1)))
+		require.Equal(t, "pending: x: the rate of the copies is not known", answer(beside(id)))
+		require.Contains(t, answer(beside(id, least-0.01)), "**missed**: x: copies at ")
+		require.Contains(t, answer(beside(id, 1), beside(id, 0.1, 0.2)), "**missed**: x: copies at 15.0 % of what they do alone, want "+percent(least))
+	}
+}
+
+// TestChecked: what stopped a look at the bytes is not a wrong byte.
+func TestChecked(t *testing.T) {
+	t.Parallel()
+	var r row
+	r.checked(wrongPage(3))
+	require.Contains(t, r.Check, "page 3")
+	r = row{}
+	r.checked(fmt.Errorf("page 3: %w", context.Canceled))
+	require.Empty(t, r.Check)
+	require.True(t, r.Missing)
+	require.Contains(t, r.Error, "stopped")
+	r = row{}
+	r.checked(nil)
+	require.Equal(t, checkOK, r.Check)
 }
 
 // TestGoalsHaveNames: each line has a name of its own.

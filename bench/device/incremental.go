@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,13 @@ func percents() []int { return []int{0, 5, 50, 100} }
 
 // goalPercent is the one that a goal is about.
 const goalPercent = 5
+
+// A page is changed in its first changedBytes, which become changedByte: no run of
+// equal bytes is in the pattern, nor what frames are spoiled with.
+const (
+	changedByte  = 0x5c
+	changedBytes = 16
+)
 
 // measureIncremental finds and fetches the pages that changed, by itself and as
 // a whole capture, beside one contiguous copy of the whole cache.
@@ -108,7 +116,7 @@ func (i *incremental) changed(percent int) []int {
 	return out
 }
 
-// change writes into pages, or back what the pattern has there.
+// change writes into pages.
 func (i *incremental) change(positions []int) error {
 	mark := i.bench.mark()
 	s, err := i.bench.stream()
@@ -120,7 +128,7 @@ func (i *incremental) change(positions []int) error {
 	first := i.world.memory.Ptr() + cuda.Ptr(i.world.places[run.Region]+region.Offset+run.Local)
 	var q cuda.Submission
 	for _, p := range positions {
-		q.Fill(first+cuda.Ptr(int64(i.ids[p])*region.Stride), 0xee, 16)
+		q.Fill(first+cuda.Ptr(int64(i.ids[p])*region.Stride), changedByte, changedBytes)
 	}
 	if _, err := s.Submit(&q); err != nil {
 		return err
@@ -159,7 +167,49 @@ func (i *incremental) fetch(percent int, note string) error {
 			r.Check = fmt.Sprintf("%d pages were found to be changed, %d are", len(found), len(want))
 			return nil
 		}
-		r.checked(b.paint(i.world.memory))
+		if len(want) > 0 { // or there is no byte to look at
+			if err := i.last(r); err != nil {
+				return err
+			}
+		}
+		return b.paint(i.world.memory)
+	})
+}
+
+// last does it once more, into frames that hold nothing of it, and looks at every
+// byte that came.
+func (i *incremental) last(r *row) error {
+	spoil(i.frames)
+	found, err := i.once()
+	if err == nil {
+		r.checked(i.arrived(found))
+	}
+	return err
+}
+
+// arrived returns an error unless the frames hold the pages at the positions, as
+// change left them.
+func (i *incremental) arrived(positions []int) error {
+	data, err := i.bench.pool()
+	if err != nil {
+		return err
+	}
+	at := i.world.layout.Runs[0][0].Canonical
+	want := bytes.Repeat([]byte{changedByte}, changedBytes)
+	return parallel(i.bench.ctx, len(positions), func(k int) error {
+		id := i.ids[positions[k]]
+		// The rest is compared with the whole pattern put back.
+		head := i.frames[k][at : at+changedBytes]
+		if !bytes.Equal(head, want) {
+			return wrongPage(id)
+		}
+		pieces(i.world.layout, i.world.places, id, func(from, _, _ int64) bool {
+			pattern(data).copy(head, from)
+			return false
+		})
+		if !i.world.holds(data, i.frames[k], id) {
+			return wrongPage(id)
+		}
 		return nil
 	})
 }
@@ -213,6 +263,9 @@ func (i *incremental) capture(percent int) error {
 			return err
 		}
 		i.tell(r, pause, second, len(i.changed(percent)), limit)
+		if r.Check == "" {
+			r.checked(i.same(store, second.Root))
+		}
 		return b.paint(i.world.memory)
 	})
 	if r.Error != "" {
@@ -221,21 +274,46 @@ func (i *incremental) capture(percent int) error {
 	return errors.Join(err, b.journal.add(pause))
 }
 
+// same returns an error unless a snapshot is that of the cache as it is: a
+// capture of every page, hashed on the host, has the same root and brings no new
+// blob, and every blob is what its digest says.
+func (i *incremental) same(s cas.Store, root digest.Digest) error {
+	plain := struct {
+		pager.Pager
+		pager.Mover
+	}{i.world.view, i.world.mover}
+	whole, err := i.takeOf(plain, s, digest.Digest{})
+	if err != nil {
+		return err
+	}
+	if whole.Root != root || whole.NewBlobs != 0 || whole.CopiedPages != whole.Pages {
+		return fmt.Errorf("a whole capture has root %v and %d new blobs, this one %v: %w", whole.Root, whole.NewBlobs, root, errWrong)
+	}
+	v, err := capture.Verify(i.bench.ctx, s, root, capture.VerifyOptions{})
+	if err == nil && (len(v.Problems) > 0 || v.Pages != len(i.ids)) {
+		err = fmt.Errorf("%d damaged blobs, %d of %d pages: %w", len(v.Problems), v.Pages, len(i.ids), errWrong)
+	}
+	return err
+}
+
 // take captures the cache through pinned memory.
 func (i *incremental) take(s cas.Store, since digest.Digest) (capture.Report, error) {
-	return capture.Capture(i.bench.ctx, i.world.view, s, capture.Options{
+	return i.takeOf(i.world.view, s, since)
+}
+
+func (i *incremental) takeOf(p pager.Pager, s cas.Store, since digest.Digest) (capture.Report, error) {
+	return capture.Capture(i.bench.ctx, p, s, capture.Options{
 		Since:    since,
 		Transfer: capture.Transfer{Allocator: i.bench.device.Allocator(cuda.PinOptions{})},
 	})
 }
 
-// tell fills the rows of a capture and its pause.
+// tell fills the rows of a capture and its pause. Right counts are no Check yet.
 func (i *incremental) tell(r, pause *row, c capture.Report, changed int, limit float64) {
 	share := float64(c.CopiedBytes) / float64(max(1, c.Bytes))
 	r.Bytes, r.Unit, r.Samples = c.Bytes, perSecond, []float64{float64(c.Bytes) / c.Elapsed.Seconds()}
 	r.Ratios, r.Limit = []float64{limit / c.Elapsed.Seconds()}, "time of one contiguous copy of all"
 	r.Note = fmt.Sprintf("%d of %d pages copied, %s; %d unchanged", c.CopiedPages, c.Pages, bytesText(c.CopiedBytes), c.Unchanged)
-	r.Check = checkOK
 	if c.Unchanged != c.Pages-changed || c.CopiedPages < changed {
 		r.Check = fmt.Sprintf("%d pages changed; %d were copied and %d taken for unchanged of %d", changed, c.CopiedPages, c.Unchanged, c.Pages)
 	}

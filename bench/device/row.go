@@ -17,6 +17,10 @@ type row struct {
 	// Ratios are to the limit in the same round: what a goal is about.
 	Ratios []float64 `json:"ratios,omitempty"`
 	Limit  string    `json:"limit,omitempty"`
+	// Copies are the rates of copies beside a load, as shares of what they do
+	// alone in the same round: a load that keeps its speed because the copies
+	// crawl reaches nothing.
+	Copies []float64 `json:"copies,omitempty"`
 	Goal   goalID    `json:"goal,omitempty"`
 	// Check says whether the bytes were looked at and were right: "ok", or what
 	// was wrong with them. A row that is about bytes and has no check proves

@@ -115,24 +115,40 @@ func TestScriptOldLibc(t *testing.T) {
 	require.NotContains(t, text, "never")
 }
 
-// TestScriptSanitizer: errors that a checker finds fail the run, one that does
-// not work here does not.
+// TestScriptSanitizer: errors that a checker finds fail the run, and so do tests
+// that fail or die under it; one that does not work here, or was not done in time,
+// does not, and the last line says so.
 func TestScriptSanitizer(t *testing.T) {
 	t.Parallel()
-	dir := carried(t, map[string]string{"kernels.test": "exit 0", "bench": good})
+	const begun, passes = `echo "=== RUN   TestX"; `, `echo "--- PASS: TestX"; `
+	dir := carried(t, map[string]string{"kernels.test": begun + passes, "bench": good})
 	for _, c := range []struct {
 		checker, want string
 		fails         bool
+		unfinished    string
 	}{
-		{`shift 4; exec "$@"`, "device: racecheck: no errors", false},
-		{"exit 9", "device: memcheck: ERRORS, see sanitizer.log", true},
-		{"exit 1", "device: initcheck: the tests fail under it, or it does not work here", false},
+		{checker: `shift 4; exec "$@"`, want: "device: synccheck: no errors: 1 passed, 0 failed, exit status 0"},
+		{checker: "exit 9", want: "device: memcheck: ERRORS: 0 passed", fails: true},
+		{checker: begun + passes + "exit 9", want: "device: synccheck: ERRORS: 1 passed", fails: true},
+		{checker: "exit 1", want: "device: initcheck: not run: no test began under it, exit status 1", unfinished: "memcheck racecheck synccheck initcheck"},
+		{checker: "exit 0", want: "device: racecheck: not run: no test began under it, exit status 0", unfinished: "memcheck racecheck synccheck initcheck"},
+		{checker: begun + `echo "--- FAIL: TestX"; exit 1`, want: "device: racecheck: tests FAIL under it: 0 passed, 1 failed", fails: true},
+		{checker: begun + `echo "    --- FAIL: TestX/y"; exit 0`, want: "device: racecheck: tests FAIL under it", fails: true},
+		{checker: begun + "exit 2", want: "device: memcheck: the tests END EARLY under it: 0 passed, 0 failed, exit status 2", fails: true},
+		{checker: begun + passes + "exit 124", want: "device: memcheck: not finished, no error until then: 1 passed", unfinished: "memcheck racecheck synccheck initcheck"},
+		{checker: begun + "[[ $2 == initcheck ]] && exit 137; exit 0", want: "device: initcheck: not finished", unfinished: "initcheck"},
+		{checker: begun + `echo "--- FAIL: TestX"; exit 124`, want: "device: memcheck: tests FAIL under it", fails: true},
 	} {
 		tools, out := t.TempDir(), t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(tools, "compute-sanitizer"), []byte("#!/usr/bin/env bash\n"+c.checker+"\n"), 0o700)) //nolint:gosec // it is to be run
 		text, err := device(t, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}, dir, out, "sanitizer")
 		require.Contains(t, text, c.want)
 		require.Equal(t, c.fails, err != nil, text)
+		if c.unfinished != "" {
+			require.Contains(t, text, "; not finished: "+c.unfinished+"; results in")
+		} else {
+			require.NotContains(t, text, "not finished")
+		}
 		log, err := os.ReadFile(filepath.Join(out, "sanitizer.log"))
 		require.NoError(t, err)
 		require.Contains(t, string(log), c.want)
