@@ -84,8 +84,9 @@ type Ticket uint64
 // Outcome is how a Job ended.
 type Outcome uint8
 
-// The outcomes of a Job. After Unknown, bytes may still move: the frames and
-// pages stay fenced.
+// The outcomes of a Job. After NotStarted nothing of the job moves, or moves
+// any more: what it was to write to is unspecified, and may be used again. After
+// Unknown, bytes may still move: the frames and pages stay fenced.
 const (
 	Done       Outcome = 1
 	NotStarted Outcome = 2
