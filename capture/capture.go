@@ -80,7 +80,13 @@ type Transfer struct {
 	StagingBytes int
 	// Allocator of the staging memory; nil means anonymous memory.
 	Allocator staging.Allocator
-	// Deadline for one batch of an engine's asynchronous mover; 0 means
+	// CopyDeadline bounds each batch that is asked of an engine while it may
+	// stand still: a job of its asynchronous mover, pages that are read or
+	// written one by one, digests that it makes or compares. A capture or restore
+	// fails with one that took longer, as ErrUnknownOutcome (a mover's) or
+	// context.DeadlineExceeded, and resumes the engine; a pager may need time of
+	// its own to end what is under way, such as gpu.Config.DrainTimeout. Calls
+	// that do not heed their context are not bounded. 0 means
 	// DefaultCopyDeadline.
 	CopyDeadline time.Duration
 	// Progress, if set, is called from several goroutines as pages are done.

@@ -23,11 +23,15 @@ func (c *taking) compare(ctx context.Context, cmp pager.Comparer, sp *span) erro
 	g, b := &c.snapshot.Groups[sp.group], c.bases[sp.group]
 	parts := len(g.Meta.Parts)
 	x := comparison{want: make([]digest.Digest, 0, min(digestBatch, len(sp.ids))*parts)}
+	wait := c.opts.patience(ctx)
+	defer wait.stop()
 	for lo := 0; lo < len(sp.ids); lo += digestBatch {
 		ids := sp.ids[lo:min(lo+digestBatch, len(sp.ids))]
 		x.want = b.appendDigests(x.want[:0], ids)
-		var err error
-		x.changed, x.sums, err = cmp.ComparePages(ctx, c.opts.algorithm(), c.opts.Key, ids, x.want, x.changed[:0], x.sums[:0])
+		err := wait.during(func(ctx context.Context) (err error) {
+			x.changed, x.sums, err = cmp.ComparePages(ctx, c.opts.algorithm(), c.opts.Key, ids, x.want, x.changed[:0], x.sums[:0])
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ const maxFlying = 4
 // hands them on in the order in which they were submitted.
 func (l *line) feed(ctx context.Context) (err error) {
 	var flying []*shipment
+	wait := l.c.opts.patience(ctx)
+	defer wait.stop()
 	defer func() { // whatever happened, no copy is left without an owner
 		err = errors.Join(err, l.landAll(context.WithoutCancel(ctx), flying, err == nil))
 	}()
@@ -51,7 +53,7 @@ func (l *line) feed(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		s, err := l.ship(ctx, ext)
+		s, err := l.ship(ctx, wait, ext)
 		if err != nil {
 			return err
 		}
@@ -92,13 +94,13 @@ func (l *line) landAll(ctx context.Context, left []*shipment, wanted bool) (err 
 
 // ship claims pages for an extent and submits their copy. Groups without a
 // mover are copied here and now; then there is no shipment.
-func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error) {
+func (l *line) ship(ctx context.Context, wait *patience, ext *staging.Extent) (*shipment, error) {
 	s := l.newShipment(ext)
 	sp, size := l.load(s)
 	p := l.c.groups[sp.group].Pager
 	m, ok := p.(pager.Mover)
 	if !ok {
-		return nil, l.copyShipment(ctx, s, sp, size)
+		return nil, l.copyShipment(wait, s, sp, size)
 	}
 	t, err := m.Submit(ctx, pager.Job{
 		Direction: pager.Out, Pages: s.pages, Frames: s.views,
@@ -113,17 +115,23 @@ func (l *line) ship(ctx context.Context, ext *staging.Extent) (*shipment, error)
 }
 
 // copyShipment reads a shipment's pages one by one and hands its batches on.
-func (l *line) copyShipment(ctx context.Context, s *shipment, sp *span, size int) error {
+func (l *line) copyShipment(wait *patience, s *shipment, sp *span, size int) error {
 	whole := false
 	defer func() { // also on a panic of the pager
 		if !whole {
 			s.drop()
 		}
 	}()
-	for i, id := range s.pages {
-		if err := l.c.groups[sp.group].Pager.ReadPage(ctx, id, s.views[i][:size]); err != nil {
-			return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+	err := wait.during(func(ctx context.Context) error {
+		for i, id := range s.pages {
+			if err := l.c.groups[sp.group].Pager.ReadPage(ctx, id, s.views[i][:size]); err != nil {
+				return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	whole = true
 	l.deliver(s)

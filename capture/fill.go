@@ -142,6 +142,8 @@ func (f *filling) write(ctx context.Context) error {
 	}
 	defer ext.Release()
 	size := f.t.stored.Meta.PageBytes()
+	wait := f.r.opts.patience(ctx)
+	defer wait.stop()
 	views := make([][]byte, ext.Len())
 	for i := range views {
 		views[i] = ext.Bytes()[i*size : (i+1)*size : (i+1)*size]
@@ -155,7 +157,7 @@ func (f *filling) write(ctx context.Context) error {
 			return nil
 		}
 		for at := lo; at < hi; at += len(views) {
-			if err := f.copyIn(ctx, src, at, views[:min(len(views), hi-at)]); err != nil {
+			if err := f.copyIn(ctx, wait, src, at, views[:min(len(views), hi-at)]); err != nil {
 				return err
 			}
 		}
@@ -165,16 +167,18 @@ func (f *filling) write(ctx context.Context) error {
 
 // copyIn reads the pages from lo on into the views and writes them into the
 // engine.
-func (f *filling) copyIn(ctx context.Context, src *source, lo int, views [][]byte) error {
+func (f *filling) copyIn(ctx context.Context, wait *patience, src *source, lo int, views [][]byte) error {
 	if err := src.read(ctx, lo, views); err != nil {
 		return err
 	}
-	for i, v := range views {
-		if err := f.t.group.Pager.WritePage(ctx, f.t.ids[lo+i], v); err != nil {
-			return fmt.Errorf("write page %d of group %q: %w", f.t.ids[lo+i], f.t.group.Name, err)
+	return wait.during(func(ctx context.Context) error {
+		for i, v := range views {
+			if err := f.t.group.Pager.WritePage(ctx, f.t.ids[lo+i], v); err != nil {
+				return fmt.Errorf("write page %d of group %q: %w", f.t.ids[lo+i], f.t.group.Name, err)
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // sent is one extent on its way into the engine.

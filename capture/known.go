@@ -59,10 +59,15 @@ func (c *taking) digest(ctx context.Context, d pager.Digester, sp *span) error {
 	g := &c.snapshot.Groups[sp.group]
 	parts := len(g.Meta.Parts)
 	sums := make([]digest.Digest, min(digestBatch, len(sp.ids))*parts)
+	wait := c.opts.patience(ctx)
+	defer wait.stop()
 	for lo := 0; lo < len(sp.ids); lo += digestBatch {
 		hi := min(lo+digestBatch, len(sp.ids))
 		got := sums[:(hi-lo)*parts]
-		if err := d.DigestPages(ctx, c.opts.algorithm(), c.opts.Key, sp.ids[lo:hi], got); err != nil {
+		err := wait.during(func(ctx context.Context) error {
+			return d.DigestPages(ctx, c.opts.algorithm(), c.opts.Key, sp.ids[lo:hi], got)
+		})
+		if err != nil {
 			return err
 		}
 		for i := lo; i < hi; i++ {

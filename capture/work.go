@@ -15,6 +15,8 @@ func (l *line) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	wait := l.c.opts.patience(ctx)
+	defer wait.stop()
 	var moved tally
 	defer func() {
 		l.mu.Lock()
@@ -27,7 +29,7 @@ func (l *line) work(ctx context.Context) error {
 			return nil
 		}
 		if ext != nil {
-			if err := l.copyOut(ctx, b, ext); err != nil {
+			if err := l.copyOut(wait, b, ext); err != nil {
 				return err
 			}
 			continue
@@ -65,7 +67,7 @@ func (l *line) next() (b batch, ext *staging.Extent, ok bool) {
 
 // copyOut reads a batch's pages into the frames of ext, which is the batch's
 // own from then on.
-func (l *line) copyOut(ctx context.Context, b batch, ext *staging.Extent) error {
+func (l *line) copyOut(wait *patience, b batch, ext *staging.Extent) error {
 	defer ext.Release()
 	sp := &l.spans[b.span]
 	p := l.c.groups[sp.group].Pager
@@ -79,11 +81,17 @@ func (l *line) copyOut(ctx context.Context, b batch, ext *staging.Extent) error 
 			b.release()
 		}
 	}()
-	for i, f := range b.frames {
-		id := sp.ids[b.offset+i]
-		if err := p.ReadPage(ctx, id, f.Bytes()[:size]); err != nil {
-			return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+	err := wait.during(func(ctx context.Context) error {
+		for i, f := range b.frames {
+			id := sp.ids[b.offset+i]
+			if err := p.ReadPage(ctx, id, f.Bytes()[:size]); err != nil {
+				return fmt.Errorf("read page %d of group %q: %w", id, l.c.groups[sp.group].Name, err)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	whole = true
 	l.push(b)
