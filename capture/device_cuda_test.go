@@ -20,7 +20,8 @@ import (
 	"github.com/kvferry/kvferry/pager/synthetic"
 )
 
-// onDevice is an engine with its pages in device memory. A synthetic engine
+// onDevice is an engine with its pages in device memory, and a stream of its own
+// that copies wait for and that waits for copies. A synthetic engine
 // gives out its pages and keeps its sequences, and holds the same bytes as long
 // as everything is written by write: the reference.
 type onDevice struct {
@@ -30,13 +31,14 @@ type onDevice struct {
 	device  *cuda.Device
 	kernels *kernels.Set
 	memory  *cuda.Memory
+	compute *cuda.Stream
 	pager   *gpu.Pager
 	view    pager.Pager
 }
 
 // openOnDevice returns an engine with room for so many pages on a device. What
 // it got on the way to an error it has given back.
-func openOnDevice(ctx context.Context, d *cuda.Device, m pager.Meta, pages int) (_ *onDevice, err error) {
+func openOnDevice(ctx context.Context, d *cuda.Device, m pager.Meta, pages int, change ...func(*gpu.Config)) (_ *onDevice, err error) {
 	e, err := synthetic.New(synthetic.Options{Meta: m, Capacity: pages})
 	if err != nil {
 		return nil, err
@@ -67,8 +69,17 @@ func openOnDevice(ctx context.Context, d *cuda.Device, m pager.Meta, pages int) 
 		regions = append(regions, at)
 		at += cuda.Ptr(r.Bytes)
 	}
-	o.pager, err = gpu.New(gpu.Config{Device: d, Kernels: o.kernels, Layout: l, Regions: regions, Engine: o, StagingBytes: 1 << 20})
-	if err != nil {
+	if o.compute, err = d.NewStream(cuda.StreamOptions{}); err != nil {
+		return nil, err
+	}
+	c := gpu.Config{
+		Device: d, Kernels: o.kernels, Layout: l, Regions: regions, Engine: o, StagingBytes: 1 << 20,
+		Streams: []uintptr{o.compute.Handle()},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	if o.pager, err = gpu.New(c); err != nil {
 		return nil, err
 	}
 	o.view = o.pager.View()
@@ -95,6 +106,9 @@ func (o *onDevice) tryCloseDevice() error {
 		}
 		errs = append(errs, err)
 	}
+	if o.compute != nil {
+		errs = append(errs, o.compute.Close())
+	}
 	if o.memory != nil {
 		errs = append(errs, o.memory.Free())
 	}
@@ -105,9 +119,9 @@ func (o *onDevice) tryCloseDevice() error {
 }
 
 // newOnDevice is openOnDevice for tests without faults.
-func newOnDevice(t testing.TB, d *cuda.Device, m pager.Meta, pages int) *onDevice {
+func newOnDevice(t testing.TB, d *cuda.Device, m pager.Meta, pages int, change ...func(*gpu.Config)) *onDevice {
 	t.Helper()
-	o, err := openOnDevice(t.Context(), d, m, pages)
+	o, err := openOnDevice(t.Context(), d, m, pages, change...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, o.closeDevice())
