@@ -51,6 +51,7 @@ func attach(t *testing.T, device uint64) *rig {
 	t.Cleanup(runtime.UnlockOSThread)
 	r := &rig{T: t}
 	r.out, r.outAt = softcuda.Scratch(t, 64)
+	r.ok("cuInit", 0)
 	r.ok("cuDevicePrimaryCtxRetain", r.outAt, device)
 	r.context = r.result()
 	r.ok("cuCtxPushCurrent_v2", r.context)

@@ -7,6 +7,7 @@
 namespace sc {
 
 Mode mode_of(const std::string& name);
+void read_environment();
 
 namespace {
 
@@ -142,6 +143,7 @@ using namespace sc;
 
 API long long softcuda_ctl(const char* command) {
     Lock lock(S.mu);
+    read_environment();
     at("a reset");
     std::string c = command;
     if (c == "mark") return int64_t(S.serials);

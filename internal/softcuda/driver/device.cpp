@@ -15,7 +15,10 @@ static int64_t number(const char* name, int64_t otherwise) {
 
 Mode mode_of(const std::string& name) { return name == "lazy" ? LAZY : name == "delayed" ? DELAYED : EAGER; }
 
-static void read_environment() {
+// read_environment comes with the first call or command, whichever it is: a command sets on top of it.
+void read_environment() {
+    static bool done = false;
+    if (std::exchange(done, true)) return;
     Settings& d = S.defaults;
     const char* mode = getenv("SOFTCUDA_MODE");
     d.mode = mode_of(mode ? mode : "");
@@ -64,9 +67,7 @@ using namespace sc;
 
 API CUresult cuInit(unsigned flags) {
     Lock lock(S.mu);
-    static bool environment_read = false;
-    if (!environment_read) read_environment();
-    environment_read = true;
+    read_environment();
     if (S.settings.devices < 1) return CUDA_ERROR_NO_DEVICE;
     if (!S.inited) install_handler();
     S.inited = true;
