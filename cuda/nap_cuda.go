@@ -29,15 +29,24 @@ func newNapper() *napper {
 
 // nap returns after pause. One that returns earlier or later does no harm.
 func (n *napper) nap(pause time.Duration) {
-	if n.file != nil {
-		spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(pause))}
-		if unix.TimerfdSettime(n.fd, 0, &spec, nil) == nil {
-			if _, err := n.file.Read(n.due[:]); err == nil {
-				return
-			}
-		}
+	if !n.arm(pause) || !n.await() {
+		time.Sleep(pause)
 	}
-	time.Sleep(pause)
+}
+
+// arm sets the timer, anew if it is set.
+func (n *napper) arm(pause time.Duration) bool {
+	if n.file == nil {
+		return false
+	}
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(pause))}
+	return unix.TimerfdSettime(n.fd, 0, &spec, nil) == nil
+}
+
+// await returns when the timer has run out.
+func (n *napper) await() bool {
+	_, err := n.file.Read(n.due[:])
+	return err == nil
 }
 
 // maxNappers are kept; more than these wait at once seldom.
