@@ -117,6 +117,9 @@ func (s *Set) kernels() []kernel {
 	}
 }
 
+// Device returns the device that the kernels are loaded on.
+func (s *Set) Device() *cuda.Device { return s.device }
+
 // Compiled reports whether Open compiled, and did not find the image.
 func (s *Set) Compiled() bool { return s.compiled }
 
