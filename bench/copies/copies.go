@@ -2,9 +2,15 @@
 // runs of pages, over lengths and numbers of runs, and makes the table from it
 // by which pager/gpu chooses.
 //
-// Each way moves the same pages through the same pinned memory, in turns, and
-// beside them stands the copy of one piece of the same bytes. Every way's bytes
-// are checked once before its times count.
+// Each way moves the same pages through the same pinned memory, in turns. What
+// counts is the rate of jobs of which several are under way, as in a capture:
+// so neither the wait for a job nor the pause between two looks at the device
+// is part of a time, as long as the jobs that wait keep the device busy. Jobs of
+// less than a tenth of a millisecond may not: their times are those of the
+// pager, and of the host that it runs on. Beside them stands the link: copies of
+// one piece of the same bytes, back to back, timed by events on the device, so
+// that no wait of the host is part of it at all. Every way's bytes are checked
+// once before its times count.
 package copies
 
 import (
@@ -30,11 +36,11 @@ type Options struct {
 	// Runs are the numbers of runs in one job, ascending; nil means 1 to 4096.
 	Runs []int64
 	// MaxBytes bounds a job; longer ones are left out. 256 MiB if it is 0. It is
-	// taken once in pinned memory and up to three times on the device.
+	// taken twice in pinned memory and up to five times on the device.
 	MaxBytes int64
 	// Rounds is how often everything is measured, in turns; 3 if it is 0.
 	Rounds int
-	// Each is how long one way is measured in a round; 10 ms if it is 0.
+	// Each is how long one way is measured in a round; 20 ms if it is 0.
 	Each time.Duration
 	// Progress, if set, is called before each length of runs.
 	Progress func(runBytes int64)
@@ -55,7 +61,7 @@ func (o *Options) EnsureDefaults() {
 		o.Rounds = 3
 	}
 	if o.Each == 0 {
-		o.Each = 10 * time.Millisecond
+		o.Each = 20 * time.Millisecond
 	}
 }
 
@@ -99,7 +105,8 @@ func rising(ns []int64, count int, most int64) bool {
 }
 
 // Point is what was measured of one direction, length and number of runs.
-// Times are medians of the rounds, in nanoseconds for one job.
+// Times are medians of the rounds, in nanoseconds for one job of several under
+// way.
 type Point struct {
 	Direction string  `json:"direction"` // "out" or "in"
 	RunBytes  int64   `json:"run_bytes"`
@@ -107,7 +114,8 @@ type Point struct {
 	Direct    float64 `json:"direct_ns"`
 	Staged    float64 `json:"staged_ns"`
 	Plain     float64 `json:"plain_ns"`
-	// Link is the time of the copy of one piece of the same bytes.
+	// Link is the time of the copy of one piece of the same bytes, of several
+	// back to back, by the device's own clock.
 	Link float64  `json:"link_ns"`
 	Best gpu.Path `json:"best"`
 }

@@ -54,3 +54,17 @@ func TestRunIsCancelled(t *testing.T) {
 	})
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// TestLinkIsTimedOnTheDevice: the time of the link is that of the copies alone,
+// of which nothing else runs beside.
+func TestLinkIsTimedOnTheDevice(t *testing.T) {
+	softcuda.Device(t)
+	softcuda.Only(t)
+	softcuda.SetLink(1e9) // a byte in a nanosecond
+	r, err := Run(t.Context(), Options{RunBytes: []int64{64 << 10}, Runs: []int64{1, 8}, Rounds: 1, Each: time.Microsecond})
+	require.NoError(t, err)
+	require.Len(t, r.Points, 4)
+	for _, p := range r.Points {
+		require.InEpsilon(t, p.Bytes(), p.Link, 0.05, "%+v", p)
+	}
+}

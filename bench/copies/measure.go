@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/kernels"
@@ -44,7 +43,7 @@ func (b *bench) length(ctx context.Context, runBytes int64) (points []Point, err
 	if most == 0 {
 		return nil, nil
 	}
-	w, err := b.world(runBytes, int(most))
+	w, err := b.world(runBytes, apart*int(most))
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +72,13 @@ func (w *world) measure(ctx context.Context, d pager.Direction, runs int, p *Poi
 	var link []float64
 	for range o.Rounds {
 		for _, way := range ways() {
-			ns, err := each(ctx, o.Each, func() error { return w.move(ctx, way, d, runs) })
+			ns, err := w.flow(ctx, way, d, runs, o.Each)
 			if err != nil {
 				return err
 			}
 			samples[way] = append(samples[way], ns)
 		}
-		ns, err := each(ctx, o.Each, func() error { return w.contiguous(d, int64(runs)*p.RunBytes) })
+		ns, err := w.link(d, int64(runs)*p.RunBytes, o.Each)
 		if err != nil {
 			return err
 		}
@@ -90,26 +89,6 @@ func (w *world) measure(ctx context.Context, d pager.Direction, runs int, p *Poi
 	}
 	p.Link, p.Best = median(link), p.best()
 	return nil
-}
-
-// each runs f for about a time, once before it counts, and returns the
-// nanoseconds of one run.
-func each(ctx context.Context, least time.Duration, f func() error) (float64, error) {
-	if err := f(); err != nil {
-		return 0, err
-	}
-	begin := time.Now()
-	for n := 1; ; n++ {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		if err := f(); err != nil {
-			return 0, err
-		}
-		if took := time.Since(begin); took >= least {
-			return float64(took.Nanoseconds()) / float64(n), nil
-		}
-	}
 }
 
 func median(v []float64) float64 {

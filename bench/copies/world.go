@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda"
@@ -22,11 +21,13 @@ type world struct {
 	memory   *cuda.Memory
 	pinned   *cuda.Pinned
 	stream   *cuda.Stream
-	pagers   map[gpu.Path]*gpu.Pager
-	movers   map[gpu.Path]pager.Mover
-	ids      []pager.PageID
-	frames   [][]byte
-	queue    cuda.Submission
+	// begin and end are around what is timed on the stream.
+	begin, end *cuda.Event
+	pagers     map[gpu.Path]*gpu.Pager
+	movers     map[gpu.Path]pager.Mover
+	ids        []pager.PageID
+	frames     [][]byte
+	queue      cuda.Submission
 }
 
 // world makes a world of so many runs.
@@ -47,6 +48,12 @@ func (w *world) open(b *bench, runs int) (err error) {
 		return err
 	}
 	if w.stream, err = b.device.NewStream(cuda.StreamOptions{}); err != nil {
+		return err
+	}
+	if w.begin, err = b.device.NewEvent(cuda.EventOptions{Timing: true}); err != nil {
+		return err
+	}
+	if w.end, err = b.device.NewEvent(cuda.EventOptions{Timing: true}); err != nil {
 		return err
 	}
 	// The copy of one piece reads the gaps, too.
@@ -107,21 +114,6 @@ func (w *world) move(ctx context.Context, way gpu.Path, d pager.Direction, runs 
 	return c.Err
 }
 
-// contiguous copies one piece.
-func (w *world) contiguous(d pager.Direction, n int64) error {
-	host := cuda.Ptr(uintptr(unsafe.Pointer(unsafe.SliceData(w.pinned.Bytes()))))
-	c := cuda.Copy{Dst: host, Src: w.memory.Ptr(), Bytes: uint64(n)}
-	if d == pager.In {
-		c.Dst, c.Src = c.Src, c.Dst
-	}
-	w.queue.Reset()
-	w.queue.Copy(c)
-	if _, err := w.stream.Submit(&w.queue); err != nil {
-		return err
-	}
-	return w.stream.Synchronize()
-}
-
 // check moves a pattern in by each way and out by each other way.
 func (w *world) check(ctx context.Context) error {
 	want := make([]byte, w.runBytes)
@@ -163,6 +155,11 @@ func (w *world) close() error {
 	}
 	if err := errors.Join(errs...); errors.Is(err, kvferry.ErrUnknownOutcome) {
 		return err
+	}
+	for _, e := range []*cuda.Event{w.begin, w.end} {
+		if e != nil {
+			errs = append(errs, e.Close())
+		}
 	}
 	if w.stream != nil {
 		errs = append(errs, w.stream.Close())

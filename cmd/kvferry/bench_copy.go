@@ -29,8 +29,10 @@ func (a *app) benchCopyCommand() *cobra.Command {
 		Long: `Copy measures the ways in which pages can be copied between the memory of a GPU
 and pinned host memory, over lengths and numbers of their contiguous runs: "direct" is
 one batch of copies, "staged" a kernel that gathers and one large copy, "plain" one
-asynchronous copy for each run. LINK is the best way's part of the rate of one
-contiguous copy of the same bytes. Times are medians of the rounds, of one job.
+asynchronous copy for each run. Times are medians of the rounds, of one job when several
+are under way, as in a capture. LINK is the best way's part of the rate of contiguous
+copies of the same bytes, back to back, which the device itself times; jobs of less than
+a tenth of a millisecond are held up by the host more than by the link.
 
 --save writes the table by which package pager/gpu chooses on this device and driver,
 as JSON for gpu.Config.Paths. It needs a build with the tag cuda, and a GPU.`,
