@@ -78,6 +78,9 @@ API CUresult cuStreamIsCapturing(CUstream h, int* status) {
     int e;
     auto s = find_stream(h, &e);
     if (!s) return CUresult(e);
+    for (auto& t : S.all_streams)
+        if (s == s->ctx->legacy && t->ctx == s->ctx && t->ordered_with_legacy() && t->capture)
+            return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;  // and the capture goes on
     int c = capture_of(s.get());
     *status = c == 0 ? CU_STREAM_CAPTURE_STATUS_NONE : c > 0 ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_INVALIDATED;
     return CUDA_SUCCESS;
