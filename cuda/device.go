@@ -64,8 +64,9 @@ func Open(ordinal int, o Options) (*Device, error) { return open(ordinal, o) }
 // Close releases the primary context. Everything that was made on the device
 // has to be closed before, foreign streams and events too: else the error, which
 // wraps ErrInvalid, says what is left, and the device stays open, so a stray copy
-// still finds its memory. A lost device is released with whatever is left. A
-// second Close does nothing.
+// still finds its memory. A lost device is released with whatever is left. While
+// a Synchronize waits for its work, Close is ErrInvalid, too: it never waits for
+// work that may hang. A second Close does nothing.
 func (d *Device) Close() error { return d.close() }
 
 // Facts returns what is known of the device.

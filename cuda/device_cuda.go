@@ -5,7 +5,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,10 +31,14 @@ type device struct {
 
 	debts debts // what could not be given back after a failure
 
-	// mu is held for reading while a call needs the context, for writing while
-	// it is released.
+	// mu is held for reading while a call needs the context, for writing while it
+	// is released. A call that may last for ever counts itself in waits instead.
+	// What was made on the device takes its own lock first.
 	mu     sync.RWMutex
+	waits  atomic.Int64
 	closed atomic.Bool
+
+	closing sync.Mutex // one close at a time: it pays debts, for which mu must be free
 }
 
 // kind is a kind of thing that is made on a device.
@@ -90,14 +93,20 @@ func openError(ordinal int, err error) error {
 }
 
 func (d *device) close() error {
-	d.debts.pay()
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.closing.Lock()
+	defer d.closing.Unlock()
 	if d.context == 0 || d.closed.Load() {
 		return nil
 	}
-	if left := d.leftovers(); left != "" && d.lost.Load() == nil {
-		return fmt.Errorf("cuda: close device %d: close these first: %s: %w", d.ordinal, left, kvferry.ErrInvalid)
+	d.debts.pay()
+	// Looked at before mu is asked for: what hangs while it is freed holds mu.
+	if err := d.closable(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.closable(); err != nil {
+		return err
 	}
 	d.closed.Store(true)
 	d.naps.close()
@@ -106,6 +115,17 @@ func (d *device) close() error {
 		return nil // told before; a lost context cannot be released any better
 	}
 	return d.noted(err)
+}
+
+// closable returns nil, or what keeps the device open.
+func (d *device) closable() error {
+	if n := d.waits.Load(); n > 0 {
+		return fmt.Errorf("cuda: close device %d: %d calls wait for its work: let them end first: %w", d.ordinal, n, kvferry.ErrInvalid)
+	}
+	if left := d.leftovers(); left != "" && d.lost.Load() == nil {
+		return fmt.Errorf("cuda: close device %d: close these first: %s: %w", d.ordinal, left, kvferry.ErrInvalid)
+	}
+	return nil
 }
 
 // leftovers names what was not closed.
@@ -132,7 +152,7 @@ func (d *device) facts() Facts {
 func (d *device) err() error { return d.usable("look at the device") }
 
 func (d *device) synchronize() error {
-	return d.do("synchronize", func() error { return wrap("cuCtxSynchronize", cu.Synchronize()) })
+	return d.wait("synchronize", func() error { return wrap("cuCtxSynchronize", cu.Synchronize()) })
 }
 
 func (d *device) memoryInfo() (free, total int64, err error) {
@@ -154,77 +174,6 @@ func (d *device) usable(operation string) error {
 	}
 	if first := d.lost.Load(); first != nil {
 		return fmt.Errorf("cuda: %s: device %d is lost since: %w", operation, d.ordinal, first)
-	}
-	return nil
-}
-
-// do calls f with the device's context current on its thread and without
-// disturbing a stream capture, if the device can be used. An error may come
-// although f had none: f has to leave word of what it made.
-func (d *device) do(operation string, f func() error) error {
-	if d != nil {
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-	}
-	if err := d.usable(operation); err != nil {
-		return err
-	}
-	return d.inContext(f)
-}
-
-// undo gives something back after a failure. It is tried on a lost device, too:
-// nothing there can be saved, but what the driver keeps for it may go.
-func (d *device) undo(f func() error) (gone bool, err error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.closed.Load() {
-		return true, nil // it went with the context
-	}
-	before, tried := d.lost.Load() != nil, false
-	free := func() error {
-		tried = true
-		if d.lost.Load() != nil {
-			d.still.Do(d.letEnd)
-		}
-		err := f()
-		gone = err == nil
-		return err
-	}
-	err = d.inContext(free)
-	lost := d.lost.Load() != nil
-	if lost && !tried { // it was lost on the way to f
-		_ = d.inContext(free)
-	}
-	if before {
-		return true, nil
-	}
-	return gone || lost, err
-}
-
-// letEnd waits for what a lost device may still do: not every error that loses it
-// for this process stops it, and memory in use must not go. A device that really
-// stopped answers at once. It runs in the device's context.
-func (d *device) letEnd() { _ = cu.Synchronize() }
-
-func (d *device) inContext(f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var r driver.Result
-	mode := driver.Enter(d.context, &r)
-	if r.Code() != 0 {
-		return d.noted(result(&r))
-	}
-	err := f()
-	driver.Leave(mode, &r)
-	return firstOf(d.noted(err), d.noted(result(&r)))
-}
-
-// firstOf returns the first error that is one.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -74,6 +74,7 @@ const (
 	nonBlocking     = 1
 	captureGlobal   = 0
 	captureLocal    = 1
+	captureRelaxed  = 2
 	blockingNoTimes = 3
 )
 
@@ -164,6 +165,110 @@ func TestDuringCapture(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForeignStreamDuringCapture: what would join our work to the engine's graph, or
+// break it, is refused before anything is queued, and the engine gets its graph.
+func TestForeignStreamDuringCapture(t *testing.T) {
+	r := newRig(t)
+	m := r.alloc(64)
+	var q cuda.Submission
+	q.Fill(m.Ptr(), 1, 64)
+	q.RecordEvent(r.event)
+	for _, mode := range []uint64{captureGlobal, captureLocal, captureRelaxed} {
+		asEngine(t, func(e *engine) {
+			e.withContext(func() {
+				s := e.made("cuStreamCreate", nonBlocking)
+				theirs, err := r.device.ForeignStream(uintptr(s))
+				require.NoError(t, err)
+				r.requireCapturing(theirs, false)
+				e.call("cuStreamBeginCapture_v2", s, mode)
+				r.requireCapturing(theirs, true)
+				calls := softcuda.Calls("cuCtxPushCurrent")
+				r.requireCaptured(theirs.Submit(&q))
+				require.Equal(t, 1, softcuda.Calls("cuCtxPushCurrent")-calls)
+				r.requireCaptured(0, theirs.Synchronize())
+				use(t, r.device)
+				e.call("cuStreamEndCapture", s, e.cellAt)
+				graph := binary.LittleEndian.Uint64(e.cell)
+				require.NotZero(t, graph)
+				e.call("cuGraphDestroy", graph)
+
+				r.requireCapturing(theirs, false)
+				n, err := theirs.Submit(&q)
+				require.NoError(t, err)
+				require.Equal(t, 2, n)
+				require.NoError(t, theirs.Synchronize())
+				require.NoError(t, r.event.Wait(context.Background()))
+				require.NoError(t, theirs.Close())
+				e.call("cuStreamDestroy_v2", s)
+			})
+		})
+	}
+}
+
+func (r *rig) requireCapturing(s *cuda.Stream, want bool) {
+	r.t.Helper()
+	got, err := s.Capturing()
+	require.NoError(r.t, err)
+	require.Equal(r.t, want, got)
+}
+
+func (r *rig) requireCaptured(issued int, err error) {
+	r.t.Helper()
+	require.Zero(r.t, issued)
+	require.ErrorIs(r.t, err, kvferry.ErrInvalid)
+	require.ErrorContains(r.t, err, "the engine's stream is being captured: copy before or after")
+}
+
+// TestLegacyStreamDuringCapture: work there would end the capture of any stream that
+// waits for it.
+func TestLegacyStreamDuringCapture(t *testing.T) {
+	r := newRig(t)
+	legacy, err := r.device.ForeignStream(0)
+	require.NoError(t, err)
+	var q cuda.Submission
+	q.RecordEvent(r.event)
+	asEngine(t, func(e *engine) {
+		e.withContext(func() {
+			s := e.made("cuStreamCreate", 0)
+			e.call("cuStreamBeginCapture_v2", s, captureRelaxed)
+			r.requireCapturing(legacy, true)
+			r.requireCaptured(legacy.Submit(&q))
+			r.requireCaptured(0, legacy.Synchronize())
+			e.call("cuStreamEndCapture", s, e.cellAt)
+			e.call("cuGraphDestroy", binary.LittleEndian.Uint64(e.cell))
+			e.call("cuStreamDestroy_v2", s)
+		})
+	})
+	_, err = legacy.Submit(&q)
+	require.NoError(t, err)
+	require.NoError(t, legacy.Close())
+}
+
+// TestCaptureQuestionFails: a driver without the function has no captures; another
+// failure queues nothing. Streams of ours are not asked for.
+func TestCaptureQuestionFails(t *testing.T) {
+	softcuda.Only(t)
+	r := newRig(t)
+	theirs, err := r.device.ForeignStream(r.stream.Handle())
+	require.NoError(t, err)
+	var q cuda.Submission
+	q.RecordEvent(r.event)
+	for code, issued := range map[int]int{500: 1, 1: 0} {
+		softcuda.Fail("cuStreamIsCapturing", 1, code)
+		n, err := theirs.Submit(&q)
+		require.Equal(t, issued, n)
+		require.Equal(t, issued == 1, err == nil, err)
+		if err != nil {
+			require.ErrorContains(t, err, "cuStreamIsCapturing")
+		}
+	}
+	before := softcuda.Calls("cuStreamIsCapturing")
+	_, err = r.stream.Submit(&q)
+	require.NoError(t, err)
+	require.Equal(t, before, softcuda.Calls("cuStreamIsCapturing"))
+	require.NoError(t, theirs.Close())
 }
 
 // TestOrderWithEngine: the engine's kernel, our copy, the engine's next kernel, each

@@ -60,9 +60,10 @@ func (e *event) handle() uintptr {
 func (e *event) done() (bool, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if err := e.usable("ask for an event"); err != nil {
+	if err := e.enter("ask for an event"); err != nil {
 		return false, err
 	}
+	defer e.owner.mu.RUnlock()
 	var r driver.Result
 	driver.QueryEvent(e.owner.context, e.at, &r)
 	if r.Code() != driver.Success {

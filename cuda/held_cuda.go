@@ -33,11 +33,29 @@ func (h *held) usable(operation string) error {
 	return h.owner.usable(operation)
 }
 
-// giveBack frees it once; a nil free has nothing to do. What could not be freed is kept, so that it can be
-// tried again; what is on a lost device counts as freed.
+// enter is usable, and keeps the device open until the caller unlocks the owner's
+// mu from reading, which it does if there was no error. The caller holds mu.
+func (h *held) enter(operation string) error {
+	if h.owner == nil {
+		return h.usable(operation)
+	}
+	h.owner.mu.RLock()
+	err := h.usable(operation)
+	if err != nil {
+		h.owner.mu.RUnlock()
+	}
+	return err
+}
+
+// giveBack frees it once; a nil free has nothing to do. What could not be freed is
+// kept, so that it can be tried again; what is on a lost device counts as freed.
 func (h *held) giveBack(free func() error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.giveBackLocked(free)
+}
+
+func (h *held) giveBackLocked(free func() error) error {
 	if h.gone || h.owner == nil {
 		return nil
 	}
@@ -76,10 +94,16 @@ func (ds *debts) add(attempt func() bool) {
 	ds.open = append(ds.open, attempt)
 }
 
+// pay tries all of them, without mu: an attempt waits for locks of its own.
 func (ds *debts) pay() {
 	ds.mu.Lock()
+	open := ds.open
+	ds.open = nil
+	ds.mu.Unlock()
+	open = slices.DeleteFunc(open, func(attempt func() bool) bool { return attempt() })
+	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	ds.open = slices.DeleteFunc(ds.open, func(attempt func() bool) bool { return attempt() })
+	ds.open = append(ds.open, open...)
 }
 
 func (ds *debts) count() int {

@@ -91,6 +91,7 @@ func (e *everything) uses() map[string]func() error {
 		"cuMemHostGetDevicePointer":  func() error { _, err := d.Pin(4096, cuda.PinOptions{Mapped: true}); return err },
 		"cuStreamCreateWithPriority": func() error { _, err := d.NewStream(cuda.StreamOptions{}); return err },
 		"cuStreamGetCtx":             func() error { _, err := d.ForeignStream(e.stream.Handle()); return err },
+		"cuStreamIsCapturing":        func() error { _, err := e.stream.Capturing(); return err },
 		"cuStreamSynchronize":        e.stream.Synchronize,
 		"cuEventCreate":              func() error { _, err := d.NewEvent(cuda.EventOptions{}); return err },
 		"cuEventQuery":               func() error { _, err := e.event.Done(); return err },

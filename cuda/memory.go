@@ -44,8 +44,10 @@ type Pointer struct {
 // Unknown and is no error.
 func (d *Device) Pointer(p Ptr) (Pointer, error) { return d.pointer(p) }
 
-// CheckRange returns nil if bytes bytes from p lie within one allocation on
-// this device, else an error that wraps ErrInvalid and says what is there.
+// CheckRange returns nil if bytes bytes from p lie within one allocation on this
+// device, or within mappings that follow each other in one reserved range of
+// addresses, such as PyTorch's expandable segments. Else its error wraps
+// ErrInvalid and says what is there, and where the memory ends.
 func (d *Device) CheckRange(p Ptr, bytes int64) error { return d.checkRange(p, bytes) }
 
 // IPCHandle names device memory of one process to others on the machine.

@@ -110,29 +110,3 @@ func lookUp(p Ptr) (Pointer, error) {
 	}
 	return at, nil
 }
-
-func (d *device) checkRange(p Ptr, bytes int64) error {
-	if bytes <= 0 || uint64(p)+uint64(bytes) < uint64(p) {
-		return fmt.Errorf("cuda: check %d bytes at %#x: %w", bytes, uint64(p), kvferry.ErrInvalid)
-	}
-	at, err := d.pointer(p)
-	if err != nil {
-		return err
-	}
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("cuda: check %d bytes at %#x: %s: %w", bytes, uint64(p), fmt.Sprintf(format, args...), kvferry.ErrInvalid)
-	}
-	switch {
-	case at.Kind == Unknown:
-		return bad("the driver knows no memory there: hand in addresses of device memory")
-	case at.Kind != DeviceMemory:
-		return bad("that is not device memory")
-	case at.Device != d.ordinal:
-		return bad("that is memory of device %d, this is device %d", at.Device, d.ordinal)
-	case int64(p-at.Base)+bytes > at.Bytes:
-		return bad("the allocation there begins at %#x and has %d bytes, %d from there on "+
-			"(memory of several mappings, such as PyTorch's expandable segments, is taken piece by piece only)",
-			uint64(at.Base), at.Bytes, at.Bytes-int64(p-at.Base))
-	}
-	return nil
-}

@@ -86,7 +86,7 @@ func TestCheckRange(t *testing.T) {
 		{m.Ptr(), 0, "check 0 bytes"},
 		{m.Ptr(), -1, "check -1 bytes"},
 		{m.Ptr(), bytes + 1, "has 4194304 bytes"},
-		{m.Ptr() + 1, bytes, "4194303 from there on"},
+		{m.Ptr() + 1, bytes, "4194303 bytes further"},
 		{m.Ptr(), math.MaxInt64, "has 4194304 bytes"},
 		{math.MaxUint64 - 10, 100, "check 100 bytes"},
 		{0, 1, "knows no memory"},

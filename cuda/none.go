@@ -56,6 +56,7 @@ func (*device) newStream(StreamOptions) (*Stream, error) { return nil, errNone }
 func (*device) foreignStream(uintptr) (*Stream, error)   { return nil, errNone }
 func (*stream) handle() uintptr                          { return 0 }
 func (*stream) submit(*Submission) (int, error)          { return 0, errNone }
+func (*stream) capturing() (bool, error)                 { return false, errNone }
 func (*stream) synchronize() error                       { return errNone }
 func (*stream) close() error                             { return errNone }
 

@@ -27,7 +27,7 @@ func driverStatus() error {
 	if path == "" {
 		return noLibrary(reasons)
 	}
-	if code := driver.InitCode(); code != driver.Success {
+	if code := driver.Start(); code != driver.Success {
 		return noStart(path, code)
 	}
 	n, code := driver.Count()
@@ -89,6 +89,7 @@ func driverVersion() (Version, error) {
 	if path, reasons := driver.Library(); path == "" {
 		return 0, noLibrary(reasons)
 	}
+	driver.Start() // a driver that does not start tells its version nevertheless
 	v, code := driver.Version()
 	return Version(v), failure("cuDriverGetVersion", code)
 }

@@ -28,22 +28,21 @@ func tell(t *testing.T, folder string, more ...string) string {
 	return string(out)
 }
 
-// requireNone skips where a driver lies in a place that every process looks at.
-func requireNone(t *testing.T) {
+// hidden is a setting that hides the machine's own driver from tell, so that a test
+// sees the same whether there is one or not.
+func hidden(t *testing.T) string {
 	t.Helper()
-	if out := tell(t, ""); !strings.Contains(out, "could not be opened") {
-		t.Skip("this machine has a driver of its own: ", out)
-	}
+	return "LD_PRELOAD=" + compiled(t, "hide.c", "hide.so", "-ldl")
 }
 
 // TestNoDriver: a program with the tag starts where there is no driver, also if all
 // symbols are looked up at its start, and says what to do.
 func TestNoDriver(t *testing.T) {
-	requireNone(t)
+	hide := hidden(t)
 	for _, more := range []string{"X=1", "LD_BIND_NOW=1"} {
-		out := tell(t, "", more)
+		out := tell(t, "", hide, more)
 		for _, says := range []string{
-			"status: cuda: no NVIDIA driver: libcuda.so.1 could not be opened (libcuda.so.1: ",
+			"status: cuda: no NVIDIA driver: libcuda.so.1 could not be opened (libcuda.so.1",
 			"--gpus all", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES with compute", "LD_LIBRARY_PATH",
 			"count: 0 cuda: no NVIDIA driver", "open: cuda: no NVIDIA driver", "kvferry: no device",
 		} {
@@ -55,15 +54,32 @@ func TestNoDriver(t *testing.T) {
 // stub builds a driver that does not start.
 func stub(t *testing.T, flags ...string) (folder string) {
 	t.Helper()
+	return filepath.Dir(compiled(t, "driver.c", "libcuda.so.1", flags...))
+}
+
+// compiled builds a library of a source in testdata, in a folder of its own.
+func compiled(t *testing.T, source, library string, flags ...string) string {
+	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
 		t.Skip("needs a C compiler: ", err)
 	}
-	folder = t.TempDir()
-	args := append(flags, "-shared", "-fPIC", "-o", filepath.Join(folder, "libcuda.so.1"), filepath.Join("testdata", "driver.c"))
+	path := filepath.Join(t.TempDir(), library)
+	args := append([]string{"-shared", "-fPIC", "-o", path, filepath.Join("testdata", source)}, flags...)
 	out, err := exec.CommandContext(t.Context(), cc, args...).CombinedOutput()
 	require.NoError(t, err, string(out))
-	return folder
+	return path
+}
+
+// TestDriverStartsWhenUsed, and once: a process that has the library and does not use
+// it may still fork, and choose its devices.
+func TestDriverStartsWhenUsed(t *testing.T) {
+	folder := stub(t, "-DINIT=0", "-DCOUNT=0", "-DDEVICES=1")
+	const started = "the driver is started"
+	require.Empty(t, tell(t, folder, tellStatus+"="+idle))
+	require.Equal(t, 1, strings.Count(tell(t, folder), started))
+	// One that does not start is tried again: its module may be loaded by now.
+	require.Equal(t, 3, strings.Count(tell(t, stub(t, "-DINIT=100", "-DCOUNT=0")), started))
 }
 
 func TestDriverThatDoesNotStart(t *testing.T) {
@@ -99,11 +115,11 @@ func TestDriverThatLacksFunctions(t *testing.T) {
 
 // TestFileThatIsNoDriver is passed by.
 func TestFileThatIsNoDriver(t *testing.T) {
-	requireNone(t)
+	hide := hidden(t)
 	folder := stub(t, "-DEMPTY")
-	require.Contains(t, tell(t, folder), "undefined symbol: cuInit")
+	require.Contains(t, tell(t, folder, hide), "undefined symbol: cuInit")
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "libcuda.so.1"), []byte("no library"), 0o755))
-	require.Contains(t, tell(t, folder), folder+"/libcuda.so.1: ")
+	require.Contains(t, tell(t, folder, hide), folder+"/libcuda.so.1: ")
 }
 
 // TestNeedsNoDriver: the program names no libcuda, wants no symbol of it, and

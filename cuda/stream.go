@@ -31,16 +31,22 @@ func (s *Stream) Handle() uintptr { return s.handle() }
 
 // Submit queues the whole of q by one call into C. issued is the number of q's
 // steps that were queued, one that may have been in part included: if err is not
-// nil and issued is 0, nothing was started. What was queued runs, in order, whatever came after. q may be used
-// again when Submit returns.
+// nil and issued is 0, nothing was started. What was queued runs, in order,
+// whatever came after. q may be used again when Submit returns. A foreign stream that the engine is capturing into a
+// graph is ErrInvalid, with nothing queued and the capture as it was: copy before or
+// after. The engine must not begin a capture there while Submit runs.
 func (s *Stream) Submit(q *Submission) (issued int, err error) { return s.submit(q) }
 
+// Capturing reports whether the stream is being captured into a graph. Of the
+// legacy stream it tells whether work there would end another stream's capture.
+func (s *Stream) Capturing() (bool, error) { return s.capturing() }
+
 // Synchronize waits for everything queued so far. It blocks a thread; Event.Wait
-// does not.
+// does not. A foreign stream that is being captured is ErrInvalid, as in Submit.
 func (s *Stream) Synchronize() error { return s.synchronize() }
 
-// Close destroys a stream of NewStream; what is queued still runs. A second
-// Close does nothing.
+// Close destroys a stream of NewStream; what is queued still runs. While a
+// Synchronize waits for it, it is ErrInvalid. A second Close does nothing.
 func (s *Stream) Close() error { return s.close() }
 
 // EventOptions guide NewEvent.
@@ -56,7 +62,8 @@ type Event struct{ event }
 func (d *Device) NewEvent(o EventOptions) (*Event, error) { return d.newEvent(o) }
 
 // ForeignEvent returns the engine's own event by its handle. Closing it does
-// nothing to the engine's.
+// nothing to the engine's. One that was recorded into a capture must not be waited
+// for or asked: the driver does not tell, and it breaks the capture.
 func (d *Device) ForeignEvent(handle uintptr) (*Event, error) { return d.foreignEvent(handle) }
 
 // Handle returns the CUevent as a number, for an engine that waits for it.

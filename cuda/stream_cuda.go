@@ -21,6 +21,7 @@ const (
 
 type stream struct {
 	held
+	waits   int // calls of Synchronize under way; mu guards it
 	at      uintptr
 	foreign bool
 	batch   driver.Batch
@@ -82,13 +83,14 @@ func (s *stream) handle() uintptr { return s.at }
 func (s *stream) submit(q *Submission) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable("submit"); err != nil {
+	if err := s.enter("submit"); err != nil {
 		return 0, err
 	}
+	defer s.owner.mu.RUnlock()
 	if len(q.steps) == 0 {
 		return 0, nil
 	}
-	l := driver.List{Context: s.owner.context, Stream: s.at, Batch: s.batch, Scratch: s.scratch}
+	l := driver.List{Context: s.owner.context, Stream: s.at, Foreign: s.foreign, Batch: s.batch, Scratch: s.scratch}
 	l.Steps, l.Count = unsafe.Pointer(unsafe.SliceData(q.steps)), len(q.steps)
 	l.Copies = unsafe.Pointer(unsafe.SliceData(q.copies))
 	l.Params, l.Slots = unsafe.SliceData(q.params), unsafe.SliceData(q.slots)
@@ -100,32 +102,85 @@ func (s *stream) submit(q *Submission) (int, error) {
 	}
 	var r driver.Result
 	driver.Submit(&l, &r)
+	if r.Captured() {
+		return 0, firstOf(s.owner.noted(result(&r)), errCaptured("submit"))
+	}
 	if r.Code() != driver.Success {
 		return int(r.Done), fmt.Errorf("%w (%d of %d steps queued)", s.owner.noted(result(&r)), r.Done, len(q.steps))
 	}
 	return int(r.Done), nil
 }
 
+// errCaptured refuses what would break the engine's capture, or become a part of it.
+func errCaptured(operation string) error {
+	return fmt.Errorf("cuda: %s: the engine's stream is being captured: copy before or after: %w", operation, kvferry.ErrInvalid)
+}
+
+func (s *stream) capturing() (bool, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if err := s.enter("ask for a capture"); err != nil {
+		return false, err
+	}
+	defer s.owner.mu.RUnlock()
+	return s.askCapture()
+}
+
+// askCapture asks the driver. The caller keeps the stream open.
+func (s *stream) askCapture() (bool, error) {
+	var r driver.Result
+	driver.QueryCapture(s.owner.context, s.at, &r)
+	if err := s.owner.noted(result(&r)); err != nil {
+		return false, err
+	}
+	return r.Captured(), nil
+}
+
+// synchronize holds no lock while it waits, since that may be for ever: Close looks
+// at waits.
 func (s *stream) synchronize() error {
-	return s.owner.do("synchronize a stream", func() error {
-		s.mu.RLock()
-		gone := s.gone
-		s.mu.RUnlock()
-		if gone {
-			return fmt.Errorf("cuda: synchronize a stream: %w", kvferry.ErrClosed)
+	const operation = "synchronize a stream"
+	if err := s.countWait(operation); err != nil {
+		return err
+	}
+	defer s.uncountWait()
+	return s.owner.wait(operation, func() error {
+		if s.foreign {
+			if captured, err := s.askCapture(); err != nil || captured {
+				return firstOf(err, errCaptured(operation))
+			}
 		}
 		return wrap("cuStreamSynchronize", asStream(s.at).Synchronize())
 	})
 }
 
+func (s *stream) countWait(operation string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(operation); err != nil {
+		return err
+	}
+	s.waits++
+	return nil
+}
+
+func (s *stream) uncountWait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits--
+}
+
 func (s *stream) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waits > 0 {
+		return fmt.Errorf("cuda: close a stream: %d calls of Synchronize wait for it: let them end first: %w", s.waits, kvferry.ErrInvalid)
+	}
 	var destroy func() error
 	if !s.foreign {
 		destroy = func() error { return destroyStream(s.at) }
 	}
-	err := s.giveBack(destroy)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	err := s.giveBackLocked(destroy)
 	if s.gone {
 		s.scratch.Free()
 		s.scratch = 0

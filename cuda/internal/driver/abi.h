@@ -21,7 +21,9 @@ enum {
 	KV_NOT_READY = 600,
 	KV_ALREADY_REGISTERED = 712,
 	KV_NOT_SUPPORTED = 801,
+	KV_CAPTURE_IMPLICIT = 906,
 	KV_CAPTURE_RELAXED = 2,
+	KV_CAPTURE_STATUS_NONE = 0,
 	KV_SOURCE_IN_STREAM_ORDER = 1,
 	KV_JIT_MAX_REGISTERS = 0,
 	KV_JIT_INFO_LOG = 3,
@@ -66,6 +68,7 @@ int cuMemHostRegister_v2(void *p, size_t bytes, unsigned flags);
 int cuMemHostUnregister(void *p);
 int cuMemHostGetDevicePointer_v2(kv_ptr *device, void *p, unsigned flags);
 
+int cuStreamIsCapturing(kv_handle stream, int *status);
 int cuStreamGetCtx(kv_handle stream, kv_handle *context);
 int cuStreamWaitEvent(kv_handle stream, kv_handle event, unsigned flags);
 int cuEventRecord(kv_handle event, kv_handle stream);

@@ -31,8 +31,9 @@ func Library() (path, reasons string) {
 	return C.GoString(C.kv_library()), C.GoString(C.kv_reasons())
 }
 
-// InitCode returns what the driver answered when the process started.
-func InitCode() int { return int(C.kv_init_code()) }
+// Start starts the driver unless it runs, and returns what its cuInit answered.
+// Until then the driver is loaded, and nothing else.
+func Start() int { return int(C.kv_start()) }
 
 // Has tells whether the driver exports a function of that exact name.
 func Has(name string) bool {
@@ -82,6 +83,7 @@ var ops = [...]string{
 	C.KV_OP_FILL:          "cuMemsetD8Async",
 	C.KV_OP_LAUNCH:        "cuLaunchKernel",
 	C.KV_OP_QUERY:         "cuEventQuery",
+	C.KV_OP_CAPTURING:     "cuStreamIsCapturing",
 	C.KV_OP_LINK_CREATE:   "cuLinkCreate",
 	C.KV_OP_LINK_ADD:      "cuLinkAddData",
 	C.KV_OP_LINK_COMPLETE: "cuLinkComplete",

@@ -10,6 +10,7 @@ static int host_register(uintptr_t p, size_t bytes, unsigned flags) { return cuM
 static int host_unregister(uintptr_t p) { return cuMemHostUnregister((void *)p); }
 static int host_device_address(kv_ptr *device, uintptr_t p) { return cuMemHostGetDevicePointer_v2(device, (void *)p, 0); }
 static int pointer_number(uint32_t *value, int attribute, kv_ptr p) { return cuPointerGetAttribute(value, attribute, p); }
+static int pointer_address(kv_ptr *value, int attribute, kv_ptr p) { return cuPointerGetAttribute(value, attribute, p); }
 static int ipc_open(kv_ptr *p, const char *bytes)
 {
 	kv_ipc_handle h;
@@ -65,12 +66,22 @@ const (
 	PointerDevice     = 9
 )
 
+const pointerRangeStart = 11
+
 // PointerNumber returns an attribute of an address that is a number of 4 bytes
 // or less.
 func PointerNumber(attribute int, p uint64) (value uint32, code int) {
 	var v C.uint32_t
 	code = int(C.pointer_number(&v, C.int(attribute), C.kv_ptr(p)))
 	return uint32(v), code
+}
+
+// RangeStart returns the first address of the range that was reserved for the
+// memory at an address, which several mappings may share.
+func RangeStart(p uint64) (start uint64, code int) {
+	var v C.kv_ptr
+	code = int(C.pointer_address(&v, pointerRangeStart, C.kv_ptr(p)))
+	return uint64(v), code
 }
 
 // IPCHandle writes the handle of an allocation that begins at base.

@@ -2,6 +2,7 @@
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,7 @@ static void *library;
 static char library_path[512];
 static char reasons[2048];
 static int (*real_init)(unsigned);
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static int init_code = 100; // CUDA_ERROR_NO_DEVICE, until the driver says otherwise
 
 static int no_driver(void) { return 100; }
@@ -126,15 +128,24 @@ __attribute__((constructor)) static void fill(void)
 }
 
 // gorgonia.org/cu calls cuInit when the process starts and ends it if that fails.
-// Here it never fails; kv_init_code has the driver's answer.
+// Here that does nothing: a process that only has the library keeps the right to
+// fork, and may choose its devices before their first use.
 HIDDEN int cuInit(unsigned flags)
 {
-	if (real_init)
-		init_code = real_init(flags);
+	(void)flags;
 	return 0;
 }
 
-int kv_init_code(void) { return init_code; }
+// A driver that did not start is tried again: its module may be loaded by now.
+int kv_start(void)
+{
+	pthread_mutex_lock(&starting);
+	if (init_code && real_init)
+		init_code = real_init(0);
+	int code = init_code;
+	pthread_mutex_unlock(&starting);
+	return code;
+}
 
 const char *kv_library(void) { return library_path; }
 

@@ -93,13 +93,40 @@ static int step(const kv_list *l, const kv_step *s, kv_result *r)
 	return kv_fail(r, KV_OP_NONE, KV_INVALID_VALUE);
 }
 
+// The question does not disturb a capture. Of the legacy stream the driver answers
+// with a failure when what is queued there would end another stream's. A capture
+// that is broken is one nevertheless, until its owner ends it.
+static int captured(kv_handle stream, kv_result *r)
+{
+	int status = KV_CAPTURE_STATUS_NONE;
+	int code = cuStreamIsCapturing(stream, &status);
+	if (code == KV_NOT_FOUND)
+		return 0; // the driver has no captures
+	if (code != KV_CAPTURE_IMPLICIT && kv_fail(r, KV_OP_CAPTURING, code))
+		return 1;
+	if (!code && status == KV_CAPTURE_STATUS_NONE)
+		return 0;
+	r->done = KV_CAPTURED;
+	return 1;
+}
+
 void kv_submit(kv_list l, const kv_step *steps, int64_t count, kv_result *r)
 {
 	int mode;
 	if (kv_enter(l.context, &mode, r))
 		return;
-	for (int64_t i = 0; i < count && !step(&l, &steps[i], r); i++)
-		r->done++;
+	if (!l.foreign || !captured(l.stream, r))
+		for (int64_t i = 0; i < count && !step(&l, &steps[i], r); i++)
+			r->done++;
+	kv_leave(mode, r);
+}
+
+void kv_capturing(kv_handle context, kv_handle stream, kv_result *r)
+{
+	int mode;
+	if (kv_enter(context, &mode, r))
+		return;
+	captured(stream, r);
 	kv_leave(mode, r);
 }
 

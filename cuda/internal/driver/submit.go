@@ -5,6 +5,8 @@ package driver
 /*
 #cgo noescape kv_query
 #cgo nocallback kv_query
+#cgo noescape kv_capturing
+#cgo nocallback kv_capturing
 #cgo noescape submit
 #cgo nocallback submit
 #include <stdlib.h>
@@ -12,9 +14,9 @@ package driver
 
 // The arguments one by one: a struct in Go's memory could not point to Go's memory.
 static void submit(kv_handle context, kv_handle stream, const kv_step *steps, int64_t count, const kv_copy *copies,
-		   const unsigned char *params, const uint32_t *slots, uintptr_t scratch, int batch, kv_result *r)
+		   const unsigned char *params, const uint32_t *slots, uintptr_t scratch, int batch, int foreign, kv_result *r)
 {
-	kv_list list = {context, stream, copies, params, slots, (void *)scratch, batch};
+	kv_list list = {context, stream, copies, params, slots, (void *)scratch, batch, foreign};
 	kv_submit(list, steps, count, r);
 }
 */
@@ -71,14 +73,28 @@ type List struct {
 	Slots           *uint32
 	Scratch         Scratch
 	Batch           Batch
+	Foreign         bool
 }
 
-// Submit queues the steps on the stream, in order, up to the first that fails.
+// Submit queues the steps on the stream, in order, up to the first that fails. It
+// queues none on a foreign stream that is being captured: r.Captured says so.
 func Submit(l *List, r *Result) {
+	var foreign C.int
+	if l.Foreign {
+		foreign = 1
+	}
 	C.submit(C.kv_handle(l.Context), C.kv_handle(l.Stream), (*C.kv_step)(l.Steps), C.int64_t(l.Count),
 		(*C.kv_copy)(l.Copies), (*C.uchar)(l.Params), (*C.uint32_t)(l.Slots),
-		C.uintptr_t(l.Scratch), C.int(l.Batch), r.c())
+		C.uintptr_t(l.Scratch), C.int(l.Batch), foreign, r.c())
 }
+
+// QueryCapture asks whether a stream is being captured: r.Captured.
+func QueryCapture(context, stream uintptr, r *Result) {
+	C.kv_capturing(C.kv_handle(context), C.kv_handle(stream), r.c())
+}
+
+// Captured tells that nothing was queued because the stream is being captured.
+func (r *Result) Captured() bool { return r.Done == C.KV_CAPTURED }
 
 // QueryEvent asks whether an event is done; r.Done is then 1.
 func QueryEvent(context, event uintptr, r *Result) {

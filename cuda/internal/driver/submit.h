@@ -29,10 +29,16 @@ typedef struct {
 	const uint32_t *slots;
 	void *scratch; // KV_BATCH_BYTES, for copies as cuMemcpyBatchAsync wants them
 	int batch;     // which cuMemcpyBatchAsync: 1 the first, 2 _v2, 0 none
+	int foreign;   // the stream may be captured by its owner: ask first
 } kv_list;
 
-// kv_submit queues the steps in order, up to the first that fails.
+// kv_submit queues the steps in order, up to the first that fails. It queues none
+// on a foreign stream that is being captured: done is then KV_CAPTURED.
+enum { KV_CAPTURED = -1 };
 void kv_submit(kv_list list, const kv_step *steps, int64_t count, kv_result *r);
+
+// kv_capturing asks whether a stream is being captured; done is then KV_CAPTURED.
+void kv_capturing(kv_handle context, kv_handle stream, kv_result *r);
 
 // kv_query asks whether an event is done; done is then 1.
 void kv_query(kv_handle context, kv_handle event, kv_result *r);
