@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -114,14 +115,23 @@ func (e *event) settled(ctx context.Context) (bool, error) {
 }
 
 func (e *event) elapsed(since *Event) (time.Duration, error) {
-	first, second := since.handle(), e.handle()
-	if first == 0 || second == 0 {
+	first, last := &since.event, e
+	if uintptr(unsafe.Pointer(first)) > uintptr(unsafe.Pointer(last)) {
+		first, last = last, first // the same order in all calls, so that none waits for another
+	}
+	first.mu.RLock()
+	defer first.mu.RUnlock()
+	if last != first {
+		last.mu.RLock()
+		defer last.mu.RUnlock()
+	}
+	if first.gone || last.gone || first.at == 0 || last.at == 0 {
 		return 0, fmt.Errorf("cuda: measure time: an event is closed: %w", kvferry.ErrClosed)
 	}
 	var ms float64
 	err := e.owner.do("measure time", func() error {
 		var err error
-		ms, err = asEvent(first).Elapsed(asEvent(second))
+		ms, err = asEvent(since.at).Elapsed(asEvent(e.at))
 		return wrap("cuEventElapsedTime", err)
 	})
 	return time.Duration(ms * float64(time.Millisecond)), err

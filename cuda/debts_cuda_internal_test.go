@@ -1,0 +1,51 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry"
+)
+
+// TestCloseWithADebt: closes that pay at the same time do not wait for each other's
+// locks, and none ends before the debt is paid.
+func TestCloseWithADebt(t *testing.T) {
+	d, err := Open(0, Options{})
+	if errors.Is(err, kvferry.ErrNoDevice) {
+		t.Skip("no device: ", err)
+	}
+	require.NoError(t, err)
+	var solvent atomic.Bool
+	d.debts.add(func() bool {
+		gone, _ := d.undo(func() error {
+			if solvent.Load() {
+				return nil
+			}
+			return &Error{"cuMemFree", 1}
+		})
+		return gone
+	})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 2000 {
+				if err := d.Close(); !errors.Is(err, kvferry.ErrInvalid) {
+					t.Error("closed with a debt: ", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.ErrorContains(t, d.Close(), "1 that the driver would not take back")
+	solvent.Store(true)
+	require.NoError(t, d.Close())
+	require.NoError(t, d.Close())
+	require.ErrorIs(t, d.Err(), kvferry.ErrClosed)
+}
