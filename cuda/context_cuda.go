@@ -55,7 +55,7 @@ func (d *device) undo(f func() error) (gone bool, err error) {
 		gone, _, _ = d.tryUndo(f)
 	}
 	if before {
-		return true, nil
+		gone, err = true, nil
 	}
 	return gone || d.lost.Load() != nil, err
 }
@@ -73,13 +73,13 @@ func (d *device) tryUndo(f func() error) (gone, tried bool, err error) {
 		return true, true, nil // it went with the context
 	}
 	err = d.inContext(func() error {
-		if !ended && d.lost.Load() != nil {
+		tried = ended || d.lost.Load() == nil
+		if !tried {
 			return nil
 		}
-		tried = true
-		err := f()
-		gone = err == nil
-		return err
+		failed := f()
+		gone = failed == nil
+		return failed
 	})
 	return gone, tried || d.lost.Load() == nil, err
 }
