@@ -3,6 +3,7 @@ package gpu
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cuda"
@@ -101,8 +102,7 @@ func (w *way) build(s *slot) error {
 	if path == Staged {
 		return w.buildStaged(s, ids)
 	}
-	w.buildDirect(s, ids, path)
-	return nil
+	return w.buildDirect(s, ids, path)
 }
 
 // place finds where the batch's canonical pages lie on the host.
@@ -155,13 +155,18 @@ func (w *way) fillBounce(s *slot) {
 func (w *way) buildStaged(s *slot, ids []pager.PageID) error {
 	c, q, l := w.c, &w.queue, s.lane
 	w.copies = c.geometry.staged(w.copies[:0], w.direction, l.staging, s.places)
+	pages := w.table(s, ids)
 	if w.direction == pager.In {
 		w.addCopies(cuda.Batch)
-		w.order(s)
-		return w.kernelErr(c.runs.Scatter(q, w.table(s, ids)))
+		if err := w.order(s, ids); err != nil {
+			return err
+		}
+		return w.kernelErr(c.runs.Scatter(q, pages))
 	}
-	w.order(s)
-	if err := w.kernelErr(c.runs.Gather(q, w.table(s, ids))); err != nil {
+	if err := w.order(s, ids); err != nil {
+		return err
+	}
+	if err := w.kernelErr(c.runs.Gather(q, pages)); err != nil {
 		return err
 	}
 	w.addCopies(cuda.Batch)
@@ -177,40 +182,50 @@ func (w *way) kernelErr(err error) error {
 	return nil
 }
 
-// table writes the page numbers where the kernels find them.
+// table brings the page numbers into the lane's memory, where the kernels look
+// for one with every unit: over the link each look would take a microsecond.
 func (w *way) table(s *slot, ids []pager.PageID) kernels.Pages {
 	for i, id := range ids {
 		s.numbers[i] = uint32(id)
 	}
-	w.c.counts.bytes.Add(uint64(4 * len(ids)))
+	l, host := s.lane, cuda.Ptr(uintptr(unsafe.Pointer(unsafe.SliceData(s.numbers))))
+	w.link(cuda.Copy{Dst: l.numbers, Src: host, Bytes: uint64(numberBytes * len(ids))})
 	return kernels.Pages{
-		Numbers: s.table, Count: len(ids), Staging: s.lane.staging, Stride: w.c.geometry.pageBytes, Blocks: w.c.blocks,
+		Numbers: l.numbers, Count: len(ids), Staging: l.staging, Stride: w.c.geometry.pageBytes, Blocks: w.c.blocks,
 	}
 }
 
 // buildDirect copies every run by itself.
-func (w *way) buildDirect(s *slot, ids []pager.PageID, path Path) {
-	w.order(s)
+func (w *way) buildDirect(s *slot, ids []pager.PageID, path Path) error {
+	if err := w.order(s, ids); err != nil {
+		return err
+	}
 	w.copies = w.c.geometry.direct(w.copies[:0], w.direction, ids, s.places, path == Direct)
 	method := cuda.Batch
 	if path == Plain {
 		method = cuda.Single
 	}
 	w.addCopies(method)
+	return nil
 }
 
 // order adds what pages must wait for before they are touched: in a lane's first
 // batch of a work the engine's streams and the other way's copies of these
-// pages, and always the copy in before this one.
-func (w *way) order(s *slot) {
+// pages, and always the copy in before this one. It refuses pages that were
+// fenced since the work was submitted: the work that was to write them counts as
+// ended, but no event tells when.
+func (w *way) order(s *slot, ids []pager.PageID) error {
 	c, k := w.c, s.work
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.fencedLocked(ids); err != nil {
+		return err
+	}
 	if w.direction == pager.In && w.last != nil && len(w.flying)+len(w.stuck) > 0 {
 		w.queue.WaitEvent(w.last)
 	}
 	if s.lane.ready == k.seq {
-		return
+		return nil
 	}
 	if k.gate != nil {
 		for _, e := range k.gate.events {
@@ -219,7 +234,7 @@ func (w *way) order(s *slot) {
 	}
 	o := w.other()
 	if o.endedLocked() >= k.after {
-		return
+		return nil
 	}
 	if o.last != nil {
 		w.queue.WaitEvent(o.last)
@@ -229,6 +244,7 @@ func (w *way) order(s *slot) {
 			w.queue.WaitEvent(l.last)
 		}
 	}
+	return nil
 }
 
 // launch submits the queue as the batch s.
@@ -251,6 +267,7 @@ func (w *way) launch(s *slot) {
 		k.fail(s.err)
 		if err := w.mark(s); err != nil {
 			w.c.lose(err)
+			s.unmarked = true
 			w.seal(s, errors.Join(s.err, err))
 			w.leave(s)
 			return

@@ -34,13 +34,21 @@ func (w *way) queuedOn(s *slot) {
 }
 
 // tellEngine lets each of the engine's streams wait for a copy into pages. The
-// stream's order makes the last batch's end that of all.
+// stream's order makes the last batch's end that of all. A stream that is being
+// captured by now refuses, as the graph would wait with every launch: it needs no
+// wait once the work is Done, which it is when the host has seen all batches end.
 func (w *way) tellEngine(s *slot) {
 	for _, e := range w.c.engines {
 		w.queue.Reset()
 		w.queue.WaitEvent(s.done)
 		w.c.counts.submissions.Add(1)
-		if _, err := e.Submit(&w.queue); err != nil {
+		issued, err := e.Submit(&w.queue)
+		if err != nil && issued == 0 {
+			if captured, failed := e.Capturing(); captured && failed == nil {
+				continue
+			}
+		}
+		if err != nil {
 			w.c.lose(err)
 			s.err = fmt.Errorf("let the engine's stream %#x wait for a copy: %w", e.Handle(), err)
 			return

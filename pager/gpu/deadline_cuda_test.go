@@ -81,12 +81,17 @@ func TestJobThatDidNotBeginInTimeTouchesNothing(t *testing.T) {
 func TestJobUnderWayMayEndLate(t *testing.T) {
 	w, p, memory := heldWorld(t, func(c *Config) { c.DrainTimeout = time.Hour })
 	ids, frames := w.all(), w.frames(24, 0)
-	deadline := time.Now().Add(time.Second)
-	ticket, err := p.cache.Submit(t.Context(), pager.Job{Direction: pager.Out, Pages: ids, Frames: frames, Deadline: deadline})
-	require.NoError(t, err)
+	ticket := w.submitJob(p, pager.Out, ids, frames)
 	issued(p, 1, 1)
-	for time.Now().Before(deadline) {
-		runtime.Gosched()
+	k := w.openWork(p, ticket)
+	locked := func(f func()) {
+		p.cache.mu.Lock()
+		defer p.cache.mu.Unlock()
+		f()
+	}
+	locked(func() { k.job.Deadline = time.Now() })
+	for late := false; !late; runtime.Gosched() {
+		locked(func() { late = !k.until.IsZero() })
 	}
 	softcuda.Release()
 	w.done(p, ticket)

@@ -102,8 +102,11 @@ func (w *way) buildSums(s *slot, ids []pager.PageID) error {
 		k.putWant(d.hostWant[:bytes], k.want[s.from*len(c.parts):])
 		w.link(cuda.Copy{Dst: d.want, Src: address(d.hostWant), Bytes: uint64(bytes)})
 	}
-	w.order(s)
-	if err := w.hash(s, ids); err != nil {
+	pages := w.table(s, ids)
+	if err := w.order(s, ids); err != nil {
+		return err
+	}
+	if err := w.hash(s, pages); err != nil {
 		return fmt.Errorf("digests: %w", err)
 	}
 	if k.want == nil {
@@ -121,13 +124,12 @@ func (w *way) buildSums(s *slot, ids []pager.PageID) error {
 }
 
 // hash adds the digests of pages, where they are or gathered.
-func (w *way) hash(s *slot, ids []pager.PageID) error {
+func (w *way) hash(s *slot, p kernels.Pages) error {
 	c, d := w.c, &s.lane.digests
 	h := kernels.Hash{
 		Parts: c.parts, Count: s.n, Key: s.work.sums.key, Digests: d.got,
 		Scratch: d.scratch, ScratchBytes: d.scratchBytes, Blocks: c.blocks,
 	}
-	p := w.table(s, ids)
 	c.counts.launches.Add(1)
 	if c.inPlace {
 		return c.runs.HashInPlace(&w.queue, p.Numbers, h)

@@ -75,7 +75,9 @@ type Config struct {
 	// Streams are handles of the engine's streams that write or read pages
 	// (CUstream; 0 is the legacy stream). A job waits for what was queued in them
 	// when it was submitted; what the engine queues in them after a copy in
-	// waits for that copy.
+	// waits for that copy. While one is being captured into a graph, jobs are
+	// refused (ErrInvalid) and the capture goes on; if it begins when a copy in
+	// is under way, only what is launched after that copy is Done waits for it.
 	Streams []uintptr
 	// Fingerprint, if set, is what the engine believes the canonical form to
 	// be; another one is ErrLayoutMismatch.

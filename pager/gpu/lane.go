@@ -13,6 +13,7 @@ import (
 type lane struct {
 	stream  *cuda.Stream
 	staging cuda.Ptr
+	numbers cuda.Ptr   // of the pages of the batch that runs
 	bounce  []byte     // pinned, for frames that are not
 	digests digestRoom // of the way out
 	// held is the batch that uses the lane's host memory and has not landed.
@@ -32,14 +33,16 @@ type digestRoom struct {
 	hostGot, hostWant, hostMeta []byte
 }
 
+// numberBytes is the room for a page's number.
+const numberBytes = 4
+
 // metaHead is the room for the number of changed pages, before their indices.
 const metaHead = 16
 
 // slot is one batch under way.
 type slot struct {
 	done    *cuda.Event
-	numbers []uint32 // of the pages, mapped
-	table   cuda.Ptr // numbers' device address
+	numbers []uint32 // of the pages, pinned
 	places  []place
 
 	work     *work
@@ -66,7 +69,8 @@ type sizes struct {
 	device, host carver
 	tables       [slotsPerWay]int64
 	lanes        [lanesPerWay]struct {
-		staging, got, want, meta, scratch   int64
+		staging, numbers                    int64
+		got, want, meta, scratch            int64
 		bounce, hostGot, hostWant, hostMeta int64
 	}
 }
@@ -76,11 +80,12 @@ func (c *cache) newSizes(d pager.Direction) *sizes {
 	s := new(sizes)
 	most := int64(max(c.limits.batchPages, c.limits.digestPages))
 	for i := range s.tables {
-		s.tables[i] = s.host.take(4 * most)
+		s.tables[i] = s.host.take(numberBytes * most)
 	}
 	for i := range s.lanes {
 		l := &s.lanes[i]
 		l.staging = s.device.take(c.limits.extentBytes)
+		l.numbers = s.device.take(numberBytes * most)
 		l.bounce = s.host.take(c.limits.extentBytes)
 		if d != pager.Out {
 			continue
@@ -100,7 +105,7 @@ func (w *way) take(priority int) (err error) {
 	if w.device, err = c.device.Alloc(s.device.used); err != nil {
 		return fmt.Errorf("gpu: %d bytes of staging: %w", s.device.used, err)
 	}
-	if w.host, err = c.device.Pin(s.host.used, cuda.PinOptions{Mapped: true}); err != nil {
+	if w.host, err = c.device.Pin(s.host.used, cuda.PinOptions{}); err != nil {
 		return fmt.Errorf("gpu: %d bytes of pinned memory: %w", s.host.used, err)
 	}
 	mem := w.host.Bytes()
@@ -108,7 +113,6 @@ func (w *way) take(priority int) (err error) {
 	for _, at := range s.tables {
 		sl := &slot{
 			numbers: unsafe.Slice((*uint32)(unsafe.Pointer(&mem[at])), most),
-			table:   w.host.DevicePtr() + cuda.Ptr(at),
 			places:  make([]place, 0, c.limits.batchPages),
 		}
 		w.slots = append(w.slots, sl)
@@ -131,7 +135,10 @@ func (w *way) take(priority int) (err error) {
 func (c *cache) newLane(s *sizes, i int, base cuda.Ptr, mem []byte, d pager.Direction) *lane {
 	at := &s.lanes[i]
 	view := func(from, bytes int64) []byte { return mem[from : from+bytes : from+bytes] }
-	l := &lane{staging: base + cuda.Ptr(at.staging), bounce: view(at.bounce, c.limits.extentBytes)}
+	l := &lane{
+		staging: base + cuda.Ptr(at.staging), numbers: base + cuda.Ptr(at.numbers),
+		bounce: view(at.bounce, c.limits.extentBytes),
+	}
 	if d != pager.Out {
 		return l
 	}
@@ -159,6 +166,7 @@ func (w *way) close(keep func(error)) {
 			keep(s.done.Close())
 		}
 	}
+	w.nap.Close()
 	if w.host != nil {
 		keep(w.host.Close())
 	}

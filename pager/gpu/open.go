@@ -31,6 +31,9 @@ func New(cfg Config) (*Pager, error) {
 	if err := cfg.checkRegions(); err != nil {
 		return nil, fmt.Errorf("gpu: new: %w", err)
 	}
+	if cfg.Kernels.Device() != cfg.Device {
+		return nil, fmt.Errorf("gpu: new: the kernels are not loaded on Config.Device: open them there: %w", kvferry.ErrInvalid)
+	}
 	c, err := newCache(&cfg, m)
 	if err != nil {
 		return nil, err

@@ -22,14 +22,13 @@ type way struct {
 	host      *cuda.Pinned
 	lanes     []*lane
 	slots     []*slot
-	wake      chan struct{} // something changed
 
 	free   []*slot
 	flying []*slot // oldest first
 	stuck  []*slot // fenced
 	turn   int     // of the lanes
 	idle   int     // looks in vain
-	timer  *time.Timer
+	nap    cuda.Sleeper
 	queue  cuda.Submission
 	copies []cuda.Copy
 
@@ -43,9 +42,7 @@ type way struct {
 }
 
 func newWay(c *cache, d pager.Direction) *way {
-	w := &way{c: c, direction: d, wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour), touched: newAges(c.pages)}
-	w.timer.Stop()
-	return w
+	return &way{c: c, direction: d, touched: newAges(c.pages)}
 }
 
 // way returns the direction's.
@@ -76,12 +73,7 @@ func (c *cache) enqueueLocked(k *work) {
 }
 
 // rouse ends a rest.
-func (w *way) rouse() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
+func (w *way) rouse() { w.nap.Wake() }
 
 // cancel ends a work early: at once if nothing of it has begun, else when what
 // is under way has drained.
@@ -134,12 +126,12 @@ func (w *way) more() bool {
 	return w.running
 }
 
-// The rests between looks: a copy of an extent takes some hundred microseconds,
-// and a sleeping process is woken after a millisecond or so.
+// The rests between looks: a copy of an extent takes some hundred microseconds.
 const (
-	looksAwake = 100
-	firstRest  = 20 * time.Microsecond
-	longRest   = time.Millisecond
+	looksAwake    = 100
+	firstRest     = 10 * time.Microsecond
+	longRest      = 200 * time.Microsecond
+	restsPerWider = 4
 )
 
 // rest passes time until it is worth to look again, or something changed.
@@ -149,12 +141,8 @@ func (w *way) rest() {
 		runtime.Gosched()
 		return
 	}
-	w.timer.Reset(min(firstRest<<min(w.idle-w.c.awake, 16), longRest))
-	select {
-	case <-w.wake:
-		w.timer.Stop()
+	if w.nap.Sleep(min(firstRest<<min((w.idle-w.c.awake)/restsPerWider, 16), longRest)) {
 		w.idle = 0
-	case <-w.timer.C:
 	}
 }
 
@@ -165,10 +153,11 @@ func (w *way) advance() bool {
 	switch {
 	case k == nil:
 		return false
+	case k.queued > 0 && k.queued == len(k.job.Pages): // it may end late
 	case why != nil:
 		k.fail(why)
 	case k.stopped:
-	case k.queued == len(k.job.Pages) || w.c.runs == nil:
+	case len(k.job.Pages) == 0 || w.c.runs == nil:
 		k.queued = len(k.job.Pages)
 	case !ready:
 		return false
