@@ -165,14 +165,15 @@ type event struct {
 	Action, Test, Output string
 }
 
-// test runs the package's tests and returns the names of those that failed, the
-// innermost of nested ones.
+// test runs the package's tests up to the first that fails, without the sweeps
+// of faults, and returns the names of those that failed, the innermost of nested
+// ones.
 func (m mutant) test(ctx context.Context, root string, args, env []string) ([]string, error) {
 	mode := m.mode
 	if mode == "" {
 		mode = "lazy"
 	}
-	args = slices.Concat([]string{"test", "-json", "-count=1", "-tags", "cuda", "-timeout", "240s"}, args)
+	args = slices.Concat([]string{"test", "-json", "-count=1", "-tags", "cuda", "-timeout", "240s", "-failfast", "-skip", "TestFaults"}, args)
 	if m.run != "" {
 		args = append(args, "-run", m.run)
 	}
