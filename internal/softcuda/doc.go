@@ -25,6 +25,8 @@
 //
 // The environment: SOFTCUDA_MODE, SOFTCUDA_SEED, SOFTCUDA_DEVICES (0 to 8),
 // SOFTCUDA_MEMORY_MB, SOFTCUDA_DRIVER (13000), SOFTCUDA_CAPABILITY (90),
-// SOFTCUDA_TRACE=1. KVFERRY_CUDA_REQUIRED=1 turns a test that skips for want of
+// SOFTCUDA_TRACE=1, and for programs that tests start SOFTCUDA_STRICT=1, by which
+// violations and leaks make 97 the exit status (of Go programs on x86-64; of
+// others only if they end by exit(3), which the driver then says). KVFERRY_CUDA_REQUIRED=1 turns a test that skips for want of
 // a device into one that fails.
 package softcuda

@@ -19,6 +19,53 @@ import (
 
 const exporting = "SOFTCUDA_TEST_EXPORTING"
 
+const ending = "SOFTCUDA_TEST_ENDING"
+
+// TestStrict: breaches and leaks are the exit status of a process that is told to
+// be strict, whatever it ends with.
+func TestStrict(t *testing.T) {
+	softcuda.Only(t)
+	if how := os.Getenv(ending); how != "" {
+		end(newRig(t), how)
+	}
+	for _, c := range []struct {
+		how, strict string
+		status      int
+		says        string
+	}{
+		{"clean", "1", 3, ""},
+		{"leak", "1", 97, "softcuda: LEAK: device memory by cuMemAlloc (call "},
+		{"violation", "1", 97, "softcuda: strict: 1 violations; the exit status is 97 instead of 3"},
+		{"leak", "0", 3, ""},
+	} {
+		other := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestStrict$")
+		other.Env = append(os.Environ(), ending+"="+c.how, "SOFTCUDA_STRICT="+c.strict)
+		out, err := other.CombinedOutput()
+		var ended *exec.ExitError
+		require.ErrorAs(t, err, &ended, string(out))
+		require.Equal(t, c.status, ended.ExitCode(), "%s: %s", c.how, out)
+		require.Contains(t, string(out), c.says)
+		require.Equal(t, c.says != "", strings.Contains(string(out), "softcuda: "), "%s: %s", c.how, out)
+	}
+}
+
+// end ends the process with 3, and with what it leaves as TestStrict asks.
+func end(r *rig, how string) {
+	p := r.bare(page)
+	switch how {
+	case "violation":
+		r.fails(1, "cuMemFree_v2", p+1)
+		r.ok("cuMemFree_v2", p)
+	case "clean":
+		r.ok("cuMemFree_v2", p)
+	}
+	if how != "leak" {
+		r.ok("cuCtxPopCurrent_v2", r.outAt)
+		r.ok("cuDevicePrimaryCtxRelease_v2", 0)
+	}
+	os.Exit(3)
+}
+
 // TestMemoryOfAnotherProcess: a handle works there, and both see the same bytes.
 func TestMemoryOfAnotherProcess(t *testing.T) {
 	softcuda.Only(t)

@@ -127,6 +127,8 @@ std::string timeline() {
     return t;
 }
 
+}  // namespace
+
 std::string leaks(uint64_t since) {
     std::string t;
     for (auto& [serial, o] : S.live) {
@@ -136,7 +138,6 @@ std::string leaks(uint64_t since) {
     return t;
 }
 
-}  // namespace
 }  // namespace sc
 
 using namespace sc;

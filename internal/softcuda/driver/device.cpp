@@ -30,6 +30,7 @@ void read_environment() {
     d.trace = number("SOFTCUDA_TRACE", 0) != 0;
     S.settings = d;
     S.rng.seed(d.seed);
+    if (number("SOFTCUDA_STRICT", 0)) be_strict();
 }
 
 static int context_at(int device, Context** out) {

@@ -211,6 +211,10 @@ using Lock = std::unique_lock<std::mutex>;
 __attribute__((format(printf, 1, 2))) void violation(const char* format, ...);
 std::string print(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
+// ---- strict.cpp, control.cpp ----
+void be_strict();  // from now on breaches and leaks are the exit status
+std::string leaks(uint64_t since);
+
 // ---- call.cpp ----
 enum Need { NOTHING = 0, CONTEXT = 1, UNSAFE = 2, UNCOUNTED = 4, ENDS = 8 };
 // enter is what every function does first, with mu held: count, trace, inject, check. The result other than 0 is the answer.
