@@ -16,6 +16,7 @@ import (
 // a run in host memory.
 func TestDemoOnDevice(t *testing.T) {
 	softcuda.Device(t)
+	t.Setenv("SOFTCUDA_STRICT", "1") // the children's driver tells of leaks, too, on their standard error
 	o := tiny(t)
 	o.Device = new(int)
 	var log bytes.Buffer
