@@ -23,6 +23,12 @@ func TestCloseWithADebt(t *testing.T) {
 	require.NoError(t, err)
 	var solvent atomic.Bool
 	d.debts.add(func() bool {
+		// One close pays at a time, and an attempt waits for other locks: nobody has this one.
+		if !d.debts.mu.TryLock() {
+			t.Error("paid with the debts locked")
+			return false
+		}
+		d.debts.mu.Unlock()
 		gone, _ := d.undo(func() error {
 			if solvent.Load() {
 				return nil
@@ -48,4 +54,33 @@ func TestCloseWithADebt(t *testing.T) {
 	require.NoError(t, d.Close())
 	require.NoError(t, d.Close())
 	require.ErrorIs(t, d.Err(), kvferry.ErrClosed)
+}
+
+// TestUseKeepsDeviceOpen: what begins to use a device holds it until it ends, and
+// what is refused, or ends, lets it go.
+func TestUseKeepsDeviceOpen(t *testing.T) {
+	d, err := Open(0, Options{})
+	if errors.Is(err, kvferry.ErrNoDevice) {
+		t.Skip("no device: ", err)
+	}
+	require.NoError(t, err)
+	e, err := d.NewEvent(EventOptions{})
+	require.NoError(t, err)
+	free := func() bool {
+		locked := d.mu.TryLock()
+		if locked {
+			d.mu.Unlock()
+		}
+		return locked
+	}
+	require.NoError(t, e.enter("test"))
+	require.False(t, free())
+	d.mu.RUnlock()
+	_, err = e.Done()
+	require.NoError(t, err)
+	require.True(t, free())
+	require.NoError(t, e.Close())
+	require.ErrorIs(t, e.enter("test"), kvferry.ErrClosed)
+	require.True(t, free())
+	require.NoError(t, d.Close())
 }
