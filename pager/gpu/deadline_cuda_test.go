@@ -25,6 +25,7 @@ func heldWorld(t *testing.T, change func(*Config)) (*world, *Pager, [][]byte) {
 	w.queueUpload(memory)
 	w.settle()
 	softcuda.Hold()
+	t.Cleanup(softcuda.Release) // before anything is freed
 	return w, p, memory
 }
 

@@ -60,7 +60,7 @@ func failMarks(nth int) {
 
 // TestCloseAfterAnEndThatCannotBeMarked lets no event be recorded: neither that
 // of a submission nor, in two tries, one for the part that was queued. Memory is
-// kept until one can be, and has come.
+// kept until one can be.
 func TestCloseAfterAnEndThatCannotBeMarked(t *testing.T) {
 
 	eachPath(t, func(t *testing.T, force func(*Config)) {
@@ -70,16 +70,14 @@ func TestCloseAfterAnEndThatCannotBeMarked(t *testing.T) {
 				softcuda.Reset(t)
 				w, p, _ := heldWorld(t, func(c *Config) {
 					force(c)
-					c.Streams, c.DrainTimeout = nil, time.Millisecond
+					c.Streams = nil
 				})
 				failMarks(1)
 				c := w.outcome(p, w.submitJob(p, d, []pager.PageID{1, 2, 3}, noisy(w, 3)))
 				require.Equal(t, pager.Unknown, c.Outcome)
 				require.ErrorIs(t, c.Err, kvferry.ErrUnknownOutcome)
-				require.ErrorIs(t, p.Close(), kvferry.ErrUnknownOutcome, "no end is known")
-				require.ErrorIs(t, p.Close(), kvferry.ErrUnknownOutcome, "it has not come")
-				softcuda.Release()
-				require.NoError(t, w.device.Synchronize())
+				softcuda.Release() // the driver would wait with what a Close frees
+				require.ErrorIs(t, p.Close(), kvferry.ErrUnknownOutcome)
 				require.NoError(t, p.Close())
 			})
 		}
