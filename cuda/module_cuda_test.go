@@ -74,7 +74,7 @@ func TestLaunch(t *testing.T) {
 		p.Reset()
 		p.Ptr(onDevice.Ptr() + bytesEach)
 		p.Ptr(onDevice.Ptr())
-		p.Uint32(pages)
+		p.Uint32(32)
 		p.Uint32(words)
 		p.Ptr(fewer.Ptr())
 		q.Fill(fewer.Ptr(), 0xEE, 64)
