@@ -17,7 +17,16 @@
 // clocks; host memory that is read or written while a copy may use it; device
 // memory that is read before it was written; use after free, double free, leaks;
 // objects of one context used in another; addresses out of bounds; events and
-// captured streams misused. Each breach is a violation that names both sites.
+// captured streams misused; kernels whose footprint is not true. Each breach is a violation that names both sites.
+//
+// A footprint is believed for what is read. For what is written it is compared
+// with the device memory of every allocation that a launch was given: bytes that
+// changed outside of the ranges that it names, and ranges of 4 bytes and more that
+// it names, does not read and left alone. Not seen: a byte that is written with
+// what it was; a byte that another operation without an order to the launch, or
+// behind it, may write; of an allocation with more than 4 MiB outside, what is
+// further than 4 KiB from the ends of a gap; unwritten ranges beyond 16 MiB of a
+// launch; mapped host memory, and memory of another process.
 //
 // Driver calls can be made to fail, by name or by number, the device can be
 // lost, streams can be held still. It says nothing about speed, except by its

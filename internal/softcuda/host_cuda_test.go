@@ -199,8 +199,8 @@ func TestHostWritesWhatAKernelReads(t *testing.T) {
 	eachMode(t, func(r *rig) {
 		d, s := r.alloc(2*page), r.stream()
 		host, h := r.pinned(2 * page)
-		r.launch(s, "softcuda_increment", 1, d, h, page/2)
-		peek(host)
+		r.launch(s, "softcuda_increment", page/4, d, h+page, page/4)
+		peek(host[page:])
 		r.clean()
 		poke(host[page:])
 		r.violates("the host writes", "softcuda_test.poke", "cuLaunchKernel of softcuda_increment (call ")
@@ -209,7 +209,7 @@ func TestHostWritesWhatAKernelReads(t *testing.T) {
 		poke(host)
 
 		softcuda.Hold()
-		r.launch(s, "softcuda_increment", 1, d, h, 4)
+		r.launch(s, "softcuda_increment", 4, d, h, 4)
 		host[5]++
 		softcuda.Release()
 		r.ok("cuStreamSynchronize", s)

@@ -4,6 +4,7 @@ package softcuda_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -122,6 +123,31 @@ func TestKernelFaults(t *testing.T) {
 		r.launch(s, "softcuda_overrun", 1, d, 3*page, 1000)
 		r.fails(700, "cuStreamSynchronize", s)
 		r.violates("softcuda_overrun", "touches", "by cuMemAlloc (call ")
+	})
+}
+
+// TestFootprintsAreTrue: what a kernel changes and did not name is told, as is
+// what it named and left alone; what others write meanwhile is theirs.
+func TestFootprintsAreTrue(t *testing.T) {
+	eachMode(t, func(r *rig) {
+		s, other := r.stream(), r.stream()
+		for _, bytes := range []uint64{3 * page, 6 << 20} { // of the second, the ends of gaps are looked at
+			d := r.filled(bytes)
+			r.launch(s, "softcuda_overrun", 1, d+page, 101, 100)
+			r.ok("cuStreamSynchronize", s)
+			r.violates("softcuda_overrun", fmt.Sprintf("changed %#x", d+page+100), "by cuMemAlloc (call ")
+			r.launch(s, "softcuda_overrun", 1, d+page, 100, 108)
+			r.ok("cuStreamSynchronize", s)
+			r.violates("softcuda_overrun", fmt.Sprintf("did not write %#x", d+page+100))
+			r.launch(s, "softcuda_overrun", 1, d+page, 100, 100)
+			r.launch(s, "softcuda_increment", 4, d, d, 4)
+			for i := range uint64(8) {
+				r.ok("cuMemsetD8Async", d+2*page+i*64, 9, 64, other)
+				r.launch(s, "softcuda_overrun", 1, d+page, 100, 100)
+			}
+			r.ok("cuCtxSynchronize")
+			r.clean()
+		}
 	})
 }
 

@@ -291,6 +291,21 @@ void prune();
 int check_known(Op& op);                                // reads of memory that nobody wrote
 void now_known(Op& op);
 
+// ---- truth.cpp ----
+// Truth compares what a launch says it writes with what it writes. Both ends with mu held, begin without.
+struct Truth {
+    struct Piece {
+        Range at;
+        char* memory;
+        std::vector<char> before;
+    };
+    std::vector<Piece> outside, inside;
+    uint64_t seed = 0;
+    void choose(const Op& op, const std::vector<uint64_t>& pointers);
+    void begin(uint64_t seed);
+    void check(const Op& op) const;
+};
+
 // ---- capture.cpp ----
 int check_capture(const char* function);
 int capture_of(Stream* s);  // 0 if the stream does not capture; else whether its capture is still good: 1, or -1

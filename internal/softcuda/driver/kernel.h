@@ -7,8 +7,9 @@
 //     SOFTCUDA_KERNEL_SYNC(sum, sum_touches)          // barriers or warp operations: each thread is a fiber
 //
 // The function has the kernel's own parameters. It is called when the launch is about to run, so it may load what earlier
-// work of the stream wrote, and it must name every byte that the kernel may read or write: the driver reports races, reads
-// of bytes that nobody wrote, and addresses that kf_at is given but the function did not name.
+// work of the stream wrote. It must name every byte that the kernel may read, and exactly those that it writes; those that it
+// may leave alone it names as read, too. The driver reports races, reads of bytes that nobody wrote, writes that were not
+// named, named ones that did not happen, and addresses that kf_at is given but the function did not name.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -103,6 +103,8 @@ std::vector<Range> joined(std::vector<Range> r) {
 int run(const OpPtr& op, Launch& l) {
     std::vector<std::vector<char>> params = l.params;
     Reach mine;
+    Truth truth;
+    std::vector<uint64_t> pointers;
     check_sources(*op, l);
     {
         Lock lock(S.mu);
@@ -113,17 +115,23 @@ int run(const OpPtr& op, Launch& l) {
             if (!l.kernel->pointers[i]) continue;
             uint64_t p;
             memcpy(&p, params[i].data(), 8);
+            pointers.push_back(p);
             char* to = follow(p);
             memcpy(params[i].data(), &to, 8);
         }
+        truth.choose(*op, pointers);
     }
+    truth.begin(l.seed);
     uint64_t address = 0;
     std::string why;
     reach = &mine;
     Ran ran = run_kernel(l.kernel, addresses(params).data(), l.grid, l.block, l.seed, &address, &why);
     reach = nullptr;
-    if (ran == Ran::OK) return 0;
     Lock lock(S.mu);
+    if (ran == Ran::OK) {
+        truth.check(*op);
+        return 0;
+    }
     if (ran == Ran::BARRIER) {
         violation("%s hangs: %s", op->site.text().c_str(), why.c_str());
         return CUDA_ERROR_LAUNCH_FAILED;
