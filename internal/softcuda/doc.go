@@ -28,6 +28,16 @@
 // further than 4 KiB from the ends of a gap; unwritten ranges beyond 16 MiB of a
 // launch; mapped host memory, and memory of another process.
 //
+// Of host memory that a copy uses, or that a kernel reads, whole pages are taken
+// from the program until it has waited, so any early access is told. Of the rest
+// of a range, the parts of pages at its ends, or all of it if it is short of a
+// page, early writes are told by the content when the copy or kernel runs, and an
+// early read of a copy's destination is not told: it finds bytes of 0xEE, which a
+// test has to look at, and once the copy has run nothing is seen of it. Mapped
+// memory that a kernel writes is not taken from the program, whole pages neither:
+// early reads and writes of it by the host are not seen, and it holds its former
+// content until the kernel runs, which lazy puts off until something waits.
+//
 // Driver calls can be made to fail, by name or by number, the device can be
 // lost, streams can be held still. It says nothing about speed, except by its
 // logical time line.
