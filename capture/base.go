@@ -93,7 +93,7 @@ func findStored(s *manifest.Snapshot, name string) (*manifest.Group, bool) {
 // its blobs are there, and makes the session keep them. Pages whose answer is
 // true already are passed over.
 func (c *taking) keep(ctx context.Context, t *manifest.Table, numbers []uint32, there []bool) error {
-	const each = 1024 // pages of one worker's turn
+	const each = 4096 // pages of one worker's turn
 	eg, gctx := newCrew(ctx)
 	eg.SetLimit(c.opts.Workers)
 	for lo := 0; lo < len(numbers); lo += each {

@@ -7,13 +7,13 @@ import (
 )
 
 // patience bounds, batch by batch, calls of a pager that end by their context
-// alone. It allocates at the first batch and after one that took too long, so
+// alone. It allocates when it is made and after a batch that took too long, so
 // that a long transfer allocates nothing for it. One goroutine uses it.
 type patience struct {
 	outer context.Context //nolint:containedctx // of all the batches; patience lives within one call
 	limit time.Duration
 	timed *timed
-	timer *time.Timer // of timed; nil before the first batch and after one that took too long
+	timer *time.Timer // of timed; nil after a batch that took too long
 }
 
 // timed is a context that ends as one with a deadline does when its cause is
@@ -34,7 +34,12 @@ func (t *timed) Err() error {
 
 // patience returns the patience of one goroutine; stop has to be called.
 func (t *Transfer) patience(ctx context.Context) *patience {
-	return &patience{outer: ctx, limit: t.CopyDeadline}
+	p := &patience{outer: ctx, limit: t.CopyDeadline}
+	p.begin()
+	if !p.timer.Stop() { // a limit shorter than this
+		p.stop()
+	}
+	return p
 }
 
 // during runs f, which has its time. An error that comes when it is over says

@@ -116,7 +116,7 @@ func TestNoAllocationsPerPage(t *testing.T) {
 			ops   []string
 		}{
 			{4, 4000, []string{"capture", "capture into mem, new", "capture into mem, known", "restore", "restore, batches"}}, // pages of 256 bytes
-			{256, 150, []string{"capture", "restore", "restore, batches"}},                                                    // pages of 16 KiB
+			{256, 300, []string{"capture", "restore", "restore, batches"}},                                                    // pages of 16 KiB
 		} {
 			few, many := allocationsOf(t, g.dim, g.small, set), allocationsOf(t, g.dim, 10*g.small, set)
 			for _, op := range g.ops {
