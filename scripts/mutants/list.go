@@ -112,6 +112,20 @@ var mutants = []mutant{
 		pkg:  "./pager/gpu",
 	},
 	{
+		name: "a page that is fenced while a copy of it is queued is copied",
+		file: "pager/gpu/batch.go",
+		old:  "if err := c.fencedLocked(ids); err != nil {",
+		new:  "if err := c.fencedLocked(nil); err != nil {",
+		pkg:  "./pager/gpu",
+	},
+	{
+		name: "an end that could not be marked counts as one that was",
+		file: "pager/gpu/batch.go",
+		old:  "\t\t\ts.unmarked = true\n\t\t\tw.seal",
+		new:  "\t\t\tw.seal",
+		pkg:  "./pager/gpu",
+	},
+	{
 		name: "memory is freed while copies are under way",
 		file: "pager/gpu/open.go",
 		old:  "\tc.workers.Wait()\n",

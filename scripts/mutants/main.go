@@ -173,7 +173,7 @@ func (m mutant) test(ctx context.Context, root string, args, env []string) ([]st
 	if mode == "" {
 		mode = "lazy"
 	}
-	args = slices.Concat([]string{"test", "-json", "-count=1", "-tags", "cuda", "-timeout", "240s", "-failfast", "-skip", "TestFaults"}, args)
+	args = slices.Concat([]string{"test", "-json", "-count=1", "-tags", "cuda", "-timeout", "150s", "-failfast", "-skip", "TestFaults"}, args)
 	if m.run != "" {
 		args = append(args, "-run", m.run)
 	}
@@ -181,14 +181,19 @@ func (m mutant) test(ctx context.Context, root string, args, env []string) ([]st
 	cmd.Dir = root
 	cmd.Env = append(cmd.Environ(), slices.Concat([]string{"CGO_ENABLED=1", "SOFTCUDA_MODE=" + mode, "KVFERRY_CUDA_REQUIRED=1"}, env)...)
 	out, err := cmd.Output()
-	var failed []string
+	var failed, open []string
 	ran := false
 	for line := range strings.Lines(string(out)) {
 		var e event
 		if json.Unmarshal([]byte(line), &e) != nil {
 			continue
 		}
-		ran = ran || e.Action == "run"
+		switch e.Action {
+		case "run":
+			ran, open = true, append(open, e.Test)
+		case "pass", "fail", "skip":
+			open = slices.DeleteFunc(open, func(t string) bool { return t == e.Test })
+		}
 		if e.Action == "fail" && e.Test != "" {
 			failed = append(failed, e.Test)
 		}
@@ -196,8 +201,8 @@ func (m mutant) test(ctx context.Context, root string, args, env []string) ([]st
 	if !ran {
 		return nil, fmt.Errorf("no test ran: %w", errors.Join(err, errors.New(lastLine(string(out)))))
 	}
-	if err != nil && len(failed) == 0 { // a crash of the process, or a timeout
-		failed = []string{"(the test program ended: " + lastLine(string(out)) + ")"}
+	if err != nil && len(failed) == 0 { // a crash of the process, or its time was over
+		failed = open
 	}
 	return innermost(failed), nil
 }
