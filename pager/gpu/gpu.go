@@ -69,7 +69,8 @@ type Config struct {
 	// Layout describes the memory. It is checked and not kept.
 	Layout *pager.Layout
 	// Regions is the device address of each region of the layout. Each has to
-	// lie, with its length, in one allocation on Device.
+	// lie, with its length, in memory that was allocated or reserved in one piece
+	// on Device.
 	Regions []cuda.Ptr
 	Engine  Engine
 	// Streams are handles of the engine's streams that write or read pages
