@@ -20,10 +20,7 @@ func (r releasing) ReleasePages(ctx context.Context, ids []pager.PageID) error {
 	if err := r.c.unclosed("release pages"); err != nil {
 		return err
 	}
-	r.c.mu.Lock()
-	err := r.c.fencedLocked(ids)
-	r.c.mu.Unlock()
-	if err != nil {
+	if err := r.c.unfenced(ids); err != nil {
 		return err
 	}
 	return r.engine.ReleasePages(ctx, ids)
@@ -40,10 +37,7 @@ func (r reserving) ReservePages(ctx context.Context, ids []pager.PageID) error {
 	if err := r.c.open(ctx, "reserve pages"); err != nil {
 		return err
 	}
-	r.c.mu.Lock()
-	err := r.c.fencedLocked(ids)
-	r.c.mu.Unlock()
-	if err != nil {
+	if err := r.c.unfenced(ids); err != nil {
 		return err
 	}
 	return r.engine.ReservePages(ctx, ids)
@@ -82,6 +76,13 @@ func (g ageing) Generations(ctx context.Context, ids []pager.PageID, dst []uint6
 		dst[i] += g.c.written[id]
 	}
 	return nil
+}
+
+// unfenced refuses pages into which bytes may still move.
+func (c *cache) unfenced(ids []pager.PageID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fencedLocked(ids)
 }
 
 // countWritesLocked counts a work's writes: when it is submitted and when it has

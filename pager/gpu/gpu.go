@@ -20,7 +20,6 @@
 package gpu
 
 import (
-	"context"
 	"time"
 
 	"github.com/kvferry/kvferry/cuda"
@@ -28,39 +27,15 @@ import (
 	"github.com/kvferry/kvferry/pager"
 )
 
-// Engine is what a serving process provides besides its memory. The methods
-// have the meaning, the errors and the rules on ownership that pager.Pager
-// gives to those of the same name; they are called from one goroutine at a
-// time. Pause need not wait for the device: queued work is ordered by events.
-//
-// An engine that also implements pager.Releaser, pager.Reserver or
-// pager.Generations passes these abilities on to the Pager, and Guard what it
-// knows of single pages. Its generations must only grow, and need not know of
-// pages that are written through the Pager: those are counted here.
-type Engine interface {
-	// Pause stops the engine between two steps.
-	Pause(ctx context.Context) error
-	// Resume lets the engine go on.
-	Resume(ctx context.Context) error
-	// OccupiedPages returns the pages that hold valid data, ascending.
-	OccupiedPages(ctx context.Context) ([]pager.PageID, error)
-	// LogicalSeqs returns the live sequences.
-	LogicalSeqs(ctx context.Context) ([]pager.LogicalSeq, error)
-	// AllocatePages takes n free pages; all or none, ErrOutOfMemory if there are
-	// too few.
-	AllocatePages(ctx context.Context, n int) ([]pager.PageID, error)
-	// InstallLogicalSeqs replaces the live sequences.
-	InstallLogicalSeqs(ctx context.Context, seqs []pager.LogicalSeq) error
-}
+// Engine is what a serving process provides besides its memory. Its Pause need
+// not wait for the device: queued work is ordered by events. One that also
+// implements Guard, pager.Releaser, pager.Reserver or pager.Generations passes
+// these abilities on to the Pager; its generations must only grow, and need not
+// know of pages that are written through the Pager: those are counted here.
+type Engine = pager.Engine
 
-// Guard is an optional ability of an Engine: to refuse the copy of a page that
-// holds nothing or belongs to nobody. It is called from several goroutines.
-type Guard interface {
-	// CheckRead returns ErrNotFound if page id holds no valid data.
-	CheckRead(id pager.PageID) error
-	// CheckWrite returns ErrNotFound if page id is not allocated.
-	CheckWrite(id pager.PageID) error
-}
+// Guard is an optional ability of an Engine: to refuse the copy of a page.
+type Guard = pager.Guard
 
 // Config says what New works on.
 type Config struct {

@@ -27,42 +27,13 @@ import (
 	"github.com/kvferry/kvferry/pager"
 )
 
-// Engine is what a serving process provides besides its memory. The methods
-// have the meaning, the errors and the rules on ownership that pager.Pager
-// gives to those of the same name; they are called from one goroutine at a
-// time.
-//
-// An engine that also implements pager.Releaser, pager.Reserver,
-// pager.Generations or pager.Digester passes these abilities on to the Pager.
-type Engine interface {
-	// Pause stops the engine between two steps and returns when no page
-	// changes any more.
-	Pause(ctx context.Context) error
-	// Resume lets the engine go on.
-	Resume(ctx context.Context) error
-	// OccupiedPages returns the pages that hold valid data, ascending.
-	OccupiedPages(ctx context.Context) ([]pager.PageID, error)
-	// LogicalSeqs returns the live sequences.
-	LogicalSeqs(ctx context.Context) ([]pager.LogicalSeq, error)
-	// AllocatePages takes n free pages out of the engine's free list; all or
-	// none, ErrOutOfMemory if there are too few.
-	AllocatePages(ctx context.Context, n int) ([]pager.PageID, error)
-	// InstallLogicalSeqs replaces the live sequences. Pages of sequences that
-	// disappear go back to the engine's free list as it sees fit.
-	InstallLogicalSeqs(ctx context.Context, seqs []pager.LogicalSeq) error
-}
+// Engine is what a serving process provides besides its memory. One that also
+// implements Guard, pager.Releaser, pager.Reserver, pager.Generations or
+// pager.Digester passes these abilities on to the Pager.
+type Engine = pager.Engine
 
-// Guard is an optional ability of an Engine: to refuse the copy of a page that
-// holds nothing or belongs to nobody. Without it every page within the layout
-// can be read and written. It is called from several goroutines.
-type Guard interface {
-	// CheckRead returns ErrNotFound if page id holds no valid data, ErrClosed
-	// if the engine is gone.
-	CheckRead(id pager.PageID) error
-	// CheckWrite returns ErrNotFound if page id is not allocated, ErrClosed
-	// if the engine is gone.
-	CheckWrite(id pager.PageID) error
-}
+// Guard is an optional ability of an Engine: to refuse the copy of a page.
+type Guard = pager.Guard
 
 // Config says what New works on.
 type Config struct {
