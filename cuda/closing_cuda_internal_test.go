@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,5 +83,39 @@ func TestUseKeepsDeviceOpen(t *testing.T) {
 	require.NoError(t, e.Close())
 	require.ErrorIs(t, e.enter("test"), kvferry.ErrClosed)
 	require.True(t, free())
+	require.NoError(t, d.Close())
+}
+
+// TestSubmissionsEndBeforeALostDeviceIsStill: memory of a lost device is freed when
+// everything queued has ended, what was just being submitted included.
+func TestSubmissionsEndBeforeALostDeviceIsStill(t *testing.T) {
+	d, err := Open(0, Options{})
+	if errors.Is(err, kvferry.ErrNoDevice) {
+		t.Skip("no device: ", err)
+	}
+	require.NoError(t, err)
+	s, err := d.NewStream(StreamOptions{})
+	require.NoError(t, err)
+	d.queueing.RLock() // as a submission that saw the device whole
+	d.lost.Store(&Error{"cuCtxSynchronize", 999})
+	still := make(chan struct{})
+	go func() {
+		d.letEnd()
+		close(still)
+	}()
+	for d.queueing.TryRLock() { // until letEnd waits
+		d.queueing.RUnlock()
+		runtime.Gosched()
+	}
+	_, err = s.Submit(&Submission{})
+	require.ErrorIs(t, err, kvferry.ErrDeviceLost)
+	select {
+	case <-still:
+		t.Error("still beside a submission")
+	default:
+	}
+	d.queueing.RUnlock()
+	<-still
+	require.NoError(t, s.Close())
 	require.NoError(t, d.Close())
 }

@@ -86,8 +86,10 @@ func (d *device) tryUndo(f func() error) (gone, tried bool, err error) {
 
 // letEnd waits for what a lost device may still do: not every error that loses it
 // for this process stops it, and memory in use must not go. A device that really
-// stopped answers at once.
+// stopped answers at once. A submission that began before the loss is over first.
 func (d *device) letEnd() {
+	d.queueing.Lock()
+	d.queueing.Unlock() //nolint:staticcheck // nothing is guarded: who comes later sees that the device is lost
 	d.mu.RLock()
 	closed := d.closed.Load()
 	if !closed {

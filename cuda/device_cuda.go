@@ -25,9 +25,12 @@ type device struct {
 
 	lost  atomic.Pointer[Error] // the first sticky failure
 	still sync.Once             // letEnd has been called
-	live  [kinds]atomic.Int64   // what has to be closed before the device
-	pins  pinTable
-	naps  nappers
+	// queueing is held for reading while a submission is made, for writing once the
+	// device is lost: behind that nothing more is queued.
+	queueing sync.RWMutex
+	live     [kinds]atomic.Int64 // what has to be closed before the device
+	pins     pinTable
+	naps     nappers
 
 	debts debts // what could not be given back after a failure
 

@@ -83,6 +83,9 @@ func (s *stream) handle() uintptr { return s.at }
 func (s *stream) submit(q *Submission) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.owner != nil && s.owner.queueing.TryRLock() { // if not, the device is lost, and enter says so
+		defer s.owner.queueing.RUnlock()
+	}
 	if err := s.enter("submit"); err != nil {
 		return 0, err
 	}
