@@ -256,11 +256,17 @@ func TestFaultsOfTheDriver(t *testing.T) {
 func (sc *deviceScenario) fault(t *testing.T, k, code int) (fired bool) {
 	afresh := false
 	ok := t.Run(fmt.Sprintf("k=%d", k), func(t *testing.T) {
+		var err error
+		t.Cleanup(func() { // behind the check of the driver's books
+			if t.Failed() {
+				t.Logf("the fault gave %v", err)
+			}
+		})
 		w := sc.world(t)
 		held, entries := len(w.held), w.entries(t)
 		calls := softcuda.TotalCalls()
 		softcuda.FailCall(k, code)
-		err := sc.run(t.Context(), w)
+		err = sc.run(t.Context(), w)
 		fired = softcuda.TotalCalls()-calls >= k
 		softcuda.FailCall(0, 0)
 		require.False(t, w.Paused(), "the engine goes on: %v", err)
