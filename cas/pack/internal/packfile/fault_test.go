@@ -219,6 +219,7 @@ func TestFullDisk(t *testing.T) {
 		r := openReader(t, f, direct)
 		requireStored(t, r, blobs...)
 
+		require.NoError(t, l.AwaitClosing(t.Context())) // an open file keeps its room
 		r.Forget(blobs[0].at.Pack)
 		require.NoError(t, f.Remove(packfile.Path(blobs[0].at.Pack)))
 		l.ReleaseAll(spotsIn(blobs[0].at.Pack, blobs))
