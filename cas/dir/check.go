@@ -63,7 +63,7 @@ func (k *checker) entries(rel string) []fs.DirEntry {
 	return list
 }
 
-func (k *checker) sessions(context.Context) error {
+func (k *checker) sessions(ctx context.Context) error {
 	for _, e := range k.entries(sessionsDir) {
 		if !validID(e.Name()) {
 			continue
@@ -74,7 +74,7 @@ func (k *checker) sessions(context.Context) error {
 			err = r.more(&k.s.fs, func(digest.Digest) {})
 			_ = closeReader(r)
 			k.live = append(k.live, e.Name())
-		} else if err == nil {
+		} else if err == nil && k.ended(ctx, e.Name()) {
 			k.leftover(rel)
 		}
 		k.damage(digest.Digest{}, rel, err)
@@ -82,9 +82,25 @@ func (k *checker) sessions(context.Context) error {
 	return nil
 }
 
+// ended looks again at a session that nobody holds, while none can begin: it
+// may have been seen before its process had the lock. Where that cannot be
+// excluded, as on a store that may only be read, the first look counts.
+func (k *checker) ended(ctx context.Context, id string) bool {
+	ended := true
+	_ = k.s.exclude(ctx, func() error {
+		ended = !k.began(id)
+		return nil
+	})
+	return ended
+}
+
 // leftover reports a file whose session ended, which is no damage: the next
-// collection removes it.
+// collection removes it. One that went away since it was listed is none: its
+// session ended just now.
 func (k *checker) leftover(rel string) {
+	if _, err := k.s.fs.lstat(rel); missing(err) || errors.Is(err, kvferry.ErrNotFound) {
+		return
+	}
 	k.report(cas.Problem{Path: rel, Leftover: true, Err: fmt.Errorf("dir: %s is a leftover: its session: %w", rel, kvferry.ErrNotFound)})
 }
 
