@@ -10,7 +10,7 @@ const (
 	DidClearWorker ChangeKind = 3 // Worker
 	DidClear       ChangeKind = 4
 	DidExpire      ChangeKind = 5 // Before
-	DidAnnounce    ChangeKind = 6 // Worker, Incarnation
+	DidAnnounce    ChangeKind = 6 // Worker, Incarnation, Gone, Records
 )
 
 // String returns put, remove, clear_worker, clear, expire or announce.
@@ -18,13 +18,16 @@ func (k ChangeKind) String() string {
 	return [...]string{"", "put", "remove", "clear_worker", "clear", "expire", "announce"}[k]
 }
 
-// Change is one change of an index: the call that made it.
+// Change is one change of an index: the call that made it. An announcement says
+// besides what it did, because that depends on what a snapshot does not have:
+// incarnations and stale records.
 type Change struct {
 	Seq         uint64
 	Kind        ChangeKind
-	Records     []Record
+	Records     []Record // put, or stale ones that an announcement made live again
 	Removals    []Removal
 	Worker      string
 	Incarnation uint64
+	Gone        bool // the announcement removed the worker's records in volatile tiers
 	Before      uint64
 }
