@@ -121,32 +121,56 @@ func (r *Reader) each(first, last byte, what string, item func() error) error {
 // Uint32 reads a whole number of plain decimal digits from 0 to 2^32-1. A
 // sign, fraction, exponent or leading zero is an error.
 func (r *Reader) Uint32() (uint32, error) {
+	v, n, err := r.whole(10)
+	switch {
+	case err != nil:
+		return 0, err
+	case v > math.MaxUint32:
+		return 0, r.Errorf("number %d beyond 32 bits", v)
+	}
+	return uint32(v), r.plain(n)
+}
+
+// Uint64 reads a whole number as Uint32 does, from 0 to 2^64-1.
+func (r *Reader) Uint64() (uint64, error) {
+	v, n, err := r.whole(20)
+	if err != nil {
+		return 0, err
+	}
+	return v, r.plain(n)
+}
+
+// whole returns the number of at most maxDigits digits that comes next, and how
+// many digits it has, without consuming them.
+func (r *Reader) whole(maxDigits int) (v uint64, n int, err error) {
 	r.Peek()
-	v, n := uint64(0), 0
 	for r.pos+n < len(r.data) {
 		c := r.data[r.pos+n] - '0'
 		if c > 9 {
 			break
 		}
-		if n++; n > 10 {
-			return 0, r.Errorf("number beyond 32 bits")
+		if n++; n > maxDigits || v > (math.MaxUint64-uint64(c))/10 {
+			return 0, 0, r.Errorf("number beyond %d bits", map[int]int{10: 32, 20: 64}[maxDigits])
 		}
 		v = v*10 + uint64(c)
 	}
 	switch {
 	case n == 0:
-		return 0, r.Errorf("expected a whole number")
+		return 0, 0, r.Errorf("expected a whole number")
 	case n > 1 && r.data[r.pos] == '0':
-		return 0, r.Errorf("number with a leading zero")
-	case v > math.MaxUint32:
-		return 0, r.Errorf("number %d beyond 32 bits", v)
+		return 0, 0, r.Errorf("number with a leading zero")
 	}
+	return v, n, nil
+}
+
+// plain consumes n digits, behind which no fraction or exponent may come.
+func (r *Reader) plain(n int) error {
 	r.pos += n
 	if r.pos < len(r.data) {
 		switch r.data[r.pos] {
 		case '.', 'e', 'E':
-			return 0, r.Errorf("expected a whole number in plain digits")
+			return r.Errorf("expected a whole number in plain digits")
 		}
 	}
-	return uint32(v), nil
+	return nil
 }
