@@ -48,9 +48,9 @@ func checkInit(t *Tree) []Problem {
 	return out
 }
 
-// checkEnvironment keeps reads of the environment in commands and tests.
+// checkEnvironment keeps reads of the environment in commands, tests and suites.
 func checkEnvironment(t *Tree) []Problem {
-	keep := func(f *File) bool { return !f.Test && !f.Package.under("cmd") }
+	keep := func(f *File) bool { return !f.Test && !f.Package.Suite() && !f.Package.under("cmd") }
 	var out []Problem
 	for _, f := range t.files(keep) {
 		for _, from := range []string{"os", "syscall"} {
