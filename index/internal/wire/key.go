@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -19,18 +18,15 @@ const (
 
 // appendString appends a string and its end.
 func appendString(dst []byte, s string) []byte {
-	for {
-		i := strings.IndexFunc(s, escaped)
-		if i < 0 {
-			return append(append(dst, s...), 0)
+	plain := 0 // where what is not yet written begins
+	for i := range len(s) {
+		if s[i] <= 1 {
+			dst = append(append(dst, s[plain:i]...), 1, s[i]+1)
+			plain = i + 1
 		}
-		dst = append(append(dst, s[:i]...), 1, s[i]+1)
-		s = s[i+1:]
 	}
+	return append(append(dst, s[plain:]...), 0)
 }
-
-// escaped tells the bytes 00 and 01, which are characters in any string.
-func escaped(r rune) bool { return r <= 1 }
 
 func appendUint(dst []byte, v uint32) []byte { return binary.BigEndian.AppendUint32(dst, v) }
 
