@@ -161,11 +161,36 @@ func (d *decoder) adapter() error {
 	return err
 }
 
+// tier reads "Hbm" or, as the original's reader did, {"Hbm":null}.
 func (d *decoder) tier() error {
-	name, err := d.Text()
-	if err != nil {
-		return err
+	if d.Peek() != '{' {
+		name, err := d.Text()
+		if err != nil {
+			return err
+		}
+		return d.tierNamed(name)
 	}
+	n := 0
+	err := d.Object(func(name []byte) error {
+		if err := d.tierNamed(name); err != nil {
+			return err
+		}
+		if n++; n > 1 {
+			return d.Errorf("two tiers")
+		}
+		if d.Peek(); !d.Literal("null") {
+			return d.Errorf("a tier with a value")
+		}
+		return nil
+	})
+	if err == nil && n == 0 {
+		err = d.Errorf("no tier")
+	}
+	return err
+}
+
+func (d *decoder) tierNamed(name []byte) error {
+	var err error
 	if d.record.Tier, err = ParseVariant(string(name)); err != nil {
 		return d.Errorf("unknown tier %q", name)
 	}

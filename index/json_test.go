@@ -75,7 +75,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	require.Equal(t, `{"model_id":"`+"\ufffd"+`m","tokenizer_id":"t","adapter_id":"a`+"\ufffd"+`","tenant_id":"テナント","base64":{"model_id":"//5t","adapter_id":"Ye2ggA=="}}`,
 		string(r.Scope.AppendJSON(nil)))
 	for _, bad := range []string{
-		`{"model_id":"x","tokenizer_id":"","tenant_id":"","base64":{"model_id":"/w=="}}`,          // not what the text stands for
+		`{"model_id":"x","tokenizer_id":"","tenant_id":"","base64":{"model_id":"/w=="}}`,                // not what the text stands for
 		`{"model_id":"` + "\ufffd" + `","tokenizer_id":"","tenant_id":"","base64":{"model_id":"/w"}}`,   // no padding
 		`{"model_id":"` + "\ufffd" + `","tokenizer_id":"","tenant_id":"","base64":{"model_id":"/x=="}}`, // bits behind the end
 		`{"model_id":"","tokenizer_id":"","tenant_id":"","base64":{"adapter_id":""}}`,
@@ -103,7 +103,9 @@ func TestReading(t *testing.T) {
 	for _, change := range [][2]string{
 		{`"Hbm"`, `"hbm"`},
 		{`"Hbm"`, `null`},
-		{`"Hbm"`, `{"Hbm":null}`},
+		{`"Hbm"`, `{}`},
+		{`"Hbm"`, `{"Hbm":1}`},
+		{`"Hbm"`, `{"Hbm":null,"Hbm":null}`},
 		{`"bytes":2`, `"bytes":-2`},
 		{`"bytes":2`, `"bytes":2.0`},
 		{`"bytes":2`, `"bytes":18446744073709551616`},

@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,7 +14,10 @@ import (
 func TestGoldenTiers(t *testing.T) {
 	t.Parallel()
 	taken, refused := 0, 0
-	golden(t, "index-vectors-tiers.jsonl.gz", func(v struct{ In, Tier, Display, Err string }) {
+	golden(t, "index-vectors-tiers.jsonl.gz", func(v struct{ In, Tier, Display, Err, JSON string }) {
+		if v.JSON != "" {
+			return // see TestGoldenTierDocuments
+		}
 		tier, err := index.ParseTier(v.In)
 		if v.Err != "" {
 			require.ErrorIs(t, err, kvferry.ErrInvalid)
@@ -31,6 +35,32 @@ func TestGoldenTiers(t *testing.T) {
 	})
 	require.Positive(t, taken)
 	require.Positive(t, refused)
+}
+
+// TestGoldenTierDocuments: the original took and refused these as the tier in a
+// document.
+func TestGoldenTierDocuments(t *testing.T) {
+	t.Parallel()
+	n := 0
+	golden(t, "index-vectors-tiers.jsonl.gz", func(v struct {
+		JSON, Display string
+		OK            bool
+	}) {
+		if v.JSON == "" {
+			return
+		}
+		n++
+		r := full()
+		data := strings.Replace(string(r.AppendJSON(nil)), `"ObjectStore"`, v.JSON, 1)
+		r, err := index.ParseRecord([]byte(data))
+		if !v.OK {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt, data)
+			return
+		}
+		require.NoError(t, err, data)
+		require.Equal(t, v.Display, r.Tier.String())
+	})
+	require.Positive(t, n)
 }
 
 func TestTiers(t *testing.T) {
