@@ -121,7 +121,7 @@ func (s *subject) locate(k index.Key) []index.Record {
 // all returns every record, by Snapshot.
 func (s *subject) all() []index.Record {
 	s.Helper()
-	rs, _, err := snapshot(s.Context(), s)
+	rs, err := snapshot(s.Context(), s)
 	require.NoError(s, err)
 	return rs
 }
@@ -140,7 +140,7 @@ func (s *subject) holds(rs ...index.Record) {
 	s.Helper()
 	m := NewModel(s.options)
 	require.NoError(s, m.Put(s.Context(), rs))
-	want, _, err := snapshot(s.Context(), m)
+	want, err := snapshot(s.Context(), m)
 	require.NoError(s, err)
 	requireRecords(s, want, s.all())
 	for i := range want {

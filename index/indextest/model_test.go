@@ -26,3 +26,5 @@ func config() indextest.Config {
 
 // TestModel holds the reference to its own suite.
 func TestModel(t *testing.T) { indextest.Run(t, config()) }
+
+func TestModelTraces(t *testing.T) { indextest.Traces(t, config()) }

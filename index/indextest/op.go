@@ -111,7 +111,7 @@ func (o op) read(ctx context.Context, x index.Index, r *outcome) {
 	case opByHash:
 		r.records, r.err = x.ByHash(ctx, o.key.Hash, dst)
 	case opSnapshot:
-		r.records, _, r.err = snapshot(ctx, x)
+		r.records, r.err = snapshot(ctx, x)
 	case opMatch:
 		q := o.query
 		r.matches, r.err = x.Match(ctx, &q, []index.Match{{Worker: sentinel.Worker}})
@@ -123,9 +123,9 @@ func (o op) read(ctx context.Context, x index.Index, r *outcome) {
 }
 
 // snapshot returns the records that Snapshot visits.
-func snapshot(ctx context.Context, x index.Reader) ([]index.Record, uint64, error) {
+func snapshot(ctx context.Context, x index.Reader) ([]index.Record, error) {
 	var rs []index.Record
-	seq, err := x.Snapshot(ctx, func(r *index.Record) error {
+	_, err := x.Snapshot(ctx, func(r *index.Record) error {
 		c := *r
 		for _, s := range []*string{&c.Model, &c.Tokenizer, &c.Tenant, &c.Prefix, &c.Hash, &c.Worker} {
 			*s = strings.Clone(*s)
@@ -136,7 +136,7 @@ func snapshot(ctx context.Context, x index.Reader) ([]index.Record, uint64, erro
 		rs = append(rs, c)
 		return nil
 	})
-	return rs, seq, err
+	return rs, err
 }
 
 // same returns an error unless two calls had the same outcome. Metrics are
@@ -169,13 +169,20 @@ func same(want, got *outcome) error {
 func sameError(want, got error) error {
 	for _, kind := range []error{kvferry.ErrInvalid, kvferry.ErrClosed, kvferry.ErrExpired, context.Canceled} {
 		if errors.Is(want, kind) != errors.Is(got, kind) {
-			return fmt.Errorf("the error is %v instead of %v", got, want)
+			return fmt.Errorf("the error is %s instead of %s", told(got), told(want))
 		}
 	}
 	if (want == nil) != (got == nil) {
-		return fmt.Errorf("the error is %v instead of %v", got, want)
+		return fmt.Errorf("the error is %s instead of %s", told(got), told(want))
 	}
 	return nil
+}
+
+func told(err error) string {
+	if err == nil {
+		return "none"
+	}
+	return err.Error()
 }
 
 // sameRecords returns an error unless both are the same in the same order.
