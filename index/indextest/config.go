@@ -39,6 +39,7 @@ func Run(t *testing.T, c Config) {
 		tests []test
 	}{
 		{"write", writeTests},
+		{"read", readTests},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, x := range g.tests {
