@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -221,4 +222,24 @@ func ValueBytes(value []byte) (uint64, error) {
 	r.Adapter = index.Named("") // any value fits it
 	err := ParseValue(value, &r)
 	return r.Bytes, err
+}
+
+// ParseWorker reads a worker's name as it is in keys, which nothing follows.
+func ParseWorker(b []byte) (string, error) {
+	d := decoder{rest: string(b)}
+	name := d.string()
+	return name, d.end("worker")
+}
+
+// ParseHolder reads what is behind AppendChild in a primary key, without the
+// worker's name, which it returns as it is in keys: what ParseWorker reads.
+func ParseHolder(rest []byte) (worker []byte, group uint32, t index.Tier, err error) {
+	if len(rest) < 12+2 {
+		return nil, 0, 0, fmt.Errorf("wire: primary key ends early: %w", kvferry.ErrCorrupt)
+	}
+	worker, t = rest[12:len(rest)-1], index.Tier(rest[len(rest)-1])
+	if bytes.IndexByte(worker, 0) != len(worker)-1 || !t.Valid() {
+		return nil, 0, 0, fmt.Errorf("wire: primary key without worker and tier: %w", kvferry.ErrCorrupt)
+	}
+	return worker, binary.BigEndian.Uint32(rest[4:]), t, nil
 }

@@ -1,0 +1,34 @@
+// Package lsm is a residency index on Pebble, a log-structured merge tree.
+//
+// # What is stored
+//
+// Each record is three entries, see package wire; a write is one batch of them, so
+// that all of it is there after a crash or nothing. In the same batch go the rows
+// of the workers that it changes, so that counts need no scan:
+//
+//	01 04 worker  ->  seq incarnation lasting bytes volatile bytes      (uvarints)
+//	01 05         ->  rules(1) seq
+//
+// Worker is written as in package wire. Lasting and volatile are how many records
+// the worker has in tiers of the two kinds, each with their bytes; seq is the
+// number of the change that wrote the row. The greatest seq of all rows is that of
+// the newest change.
+//
+// # What is durable
+//
+// A write has reached the operating system when it returns: it survives the end
+// of the process. Flush, or every write if Options say Sync, synchronises the
+// log, and then notes in the file "flushed" the number of the newest change that
+// was. If Pebble finds an older state when it opens the directory, the log is
+// damaged where a power failure could not have damaged it, and Open is
+// ErrCorrupt. The file has two places of 24 bytes, written in turns:
+//
+//	seq(8) 00000000 crc32c(4) zeros(8)     little-endian
+//
+// # Failures
+//
+// After a write failed, of a table in the background too, nothing more is
+// written: the first caller to see it gets its reason, the others
+// kvferry.ErrPoisoned. What the failed call put may be seen until the index is
+// closed. Reading goes on.
+package lsm

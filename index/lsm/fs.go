@@ -1,0 +1,160 @@
+package lsm
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/kvferry/kvferry"
+)
+
+// refusalPause is how long those wait who want to make a file after a write
+// failed: Pebble tries again at once and for ever.
+const refusalPause = 20 * time.Millisecond
+
+// watchedFS is Pebble's file system. It counts what is written, remembers the
+// first failure and lets nothing more be written after it, and synchronises the
+// log only when somebody wants that.
+type watchedFS struct {
+	vfs.FS
+
+	written atomic.Uint64
+	durable atomic.Int64 // how many want the log synchronised
+	reason  atomic.Pointer[error]
+
+	stopped chan struct{}
+	once    sync.Once
+	// opened: Pebble panics, with locks held, when its log cannot be written. From
+	// then on it is told that all is well, and the index that it is not.
+	opened atomic.Bool
+}
+
+func watch(fs vfs.FS) *watchedFS { return &watchedFS{FS: fs, stopped: make(chan struct{})} }
+
+// fail remembers the first failure of a write.
+func (w *watchedFS) fail(err error) {
+	if err != nil {
+		w.reason.CompareAndSwap(nil, &err)
+	}
+}
+
+// failed returns it, or nil.
+func (w *watchedFS) failed() error {
+	if err := w.reason.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// did notes the outcome of a write and returns it.
+func (w *watchedFS) did(err error) error {
+	w.fail(err)
+	return err
+}
+
+// refuse is the error of a write after a failure.
+func (w *watchedFS) refuse() error {
+	if err := w.failed(); err != nil {
+		return fmt.Errorf("%w: %w", kvferry.ErrPoisoned, err)
+	}
+	return nil
+}
+
+// linger returns err after a while.
+func (w *watchedFS) linger(err error) error {
+	t := time.NewTimer(refusalPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-w.stopped:
+	}
+	return err
+}
+
+// stop ends all waiting.
+func (w *watchedFS) stop() { w.once.Do(func() { close(w.stopped) }) }
+
+// file returns f, watched.
+func (w *watchedFS) file(name string, f vfs.File, err error) (vfs.File, error) {
+	if w.did(err) != nil && w.pretend(name) {
+		f, err = vfs.NewMem().Create("log", vfs.WriteCategoryUnspecified) // nobody reads it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &watchedFile{File: f, fs: w, log: isLog(name), dir: name == ""}, nil
+}
+
+// pretend reports whether a failure to write a file is kept from Pebble.
+func (w *watchedFS) pretend(name string) bool { return isLog(name) && w.opened.Load() }
+
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
+func (w *watchedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	err := w.refuse()
+	if err != nil && !w.pretend(name) {
+		return nil, w.linger(err)
+	}
+	var f vfs.File
+	if err == nil {
+		f, err = w.FS.Create(name, c)
+	}
+	return w.file(name, f, err)
+}
+
+func (w *watchedFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
+	if err = w.refuse(); err == nil {
+		f, err = w.FS.ReuseForWrite(from, to, c)
+	}
+	return w.file(to, f, err)
+}
+
+func (w *watchedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if err := w.refuse(); err != nil {
+		return nil, err
+	}
+	f, err := w.FS.OpenReadWrite(name, c, o...)
+	return w.file(name, f, err)
+}
+
+func (w *watchedFS) OpenDir(name string) (vfs.File, error) {
+	f, err := w.FS.OpenDir(name)
+	return w.file("", f, err)
+}
+
+func (w *watchedFS) Rename(from, to string) error {
+	if err := w.refuse(); err != nil {
+		return err
+	}
+	return w.did(w.FS.Rename(from, to))
+}
+
+func (w *watchedFS) Link(from, to string) error {
+	if err := w.refuse(); err != nil {
+		return err
+	}
+	return w.did(w.FS.Link(from, to))
+}
+
+// Remove and RemoveAll let nothing go after a failure: what would replace it may
+// not be there.
+func (w *watchedFS) Remove(name string) error {
+	if err := w.refuse(); err != nil {
+		return err
+	}
+	return w.FS.Remove(name)
+}
+
+func (w *watchedFS) RemoveAll(name string) error {
+	if err := w.refuse(); err != nil {
+		return err
+	}
+	return w.FS.RemoveAll(name)
+}
+
+// Unwrap implements vfs.FS.
+func (w *watchedFS) Unwrap() vfs.FS { return w.FS }

@@ -1,0 +1,254 @@
+package lsm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/internal/wire"
+)
+
+// maxSeen is how large a map of identities is kept for the next write.
+const maxSeen = 1 << 12
+
+// identity is what makes two records one.
+type identity struct {
+	key    index.Key // as the rules have it
+	worker string
+	tier   index.Tier
+}
+
+// tx is a write that is being put together. Whoever has one is the only writer.
+type tx struct {
+	x       *Index
+	b       *pebble.Batch
+	changed map[string]*worker
+	wiped   map[string]struct{} // workers whose volatile records it removes
+}
+
+// begin waits until nobody else writes.
+func (x *Index) begin(ctx context.Context) (*tx, error) {
+	if err := x.lock(ctx); err != nil {
+		return nil, err
+	}
+	return &tx{x: x, b: x.db.NewBatch(), changed: map[string]*worker{}}, nil
+}
+
+func (x *Index) lock(ctx context.Context) error {
+	select {
+	case <-x.writer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := x.fs.refuse(); err != nil {
+		x.unlock()
+		return x.failure("writing", err)
+	}
+	return nil
+}
+
+func (x *Index) unlock() { x.writer <- struct{}{} }
+
+// cancel ends a write of which nothing is to be seen, and returns err.
+func (t *tx) cancel(err error) error {
+	t.release()
+	return errors.Join(err, t.b.Close())
+}
+
+// release lets others write.
+func (t *tx) release() {
+	if len(t.x.seen) > maxSeen {
+		t.x.seen = map[identity]struct{}{}
+	}
+	clear(t.x.seen) // it holds the caller's strings
+	t.x.unlock()
+}
+
+// commit makes a write seen, and ends it. It is of c.
+func (t *tx) commit(op string, c *index.Change) error {
+	x := t.x
+	seq := x.feed.Seq() + 1
+	err := t.rows(c.Kind, seq)
+	if err == nil {
+		err = x.apply(t.b, x.o.Sync)
+	}
+	if err != nil {
+		return x.failure(op, t.cancel(err))
+	}
+	x.workers.set(t.changed)
+	x.feed.Add(c)
+	t.release()
+	return x.settle(op, t.b, nil, x.o.Sync, seq)
+}
+
+// rows writes what changed besides the records.
+func (t *tx) rows(kind index.ChangeKind, seq uint64) error {
+	var errs []error
+	for name, w := range t.changed {
+		key := appendRowKey(t.x.scratch[:0], name)
+		if w.known() {
+			errs = append(errs, t.b.Set(key, appendRow(nil, seq, w), nil))
+		} else {
+			errs = append(errs, t.b.Delete(key, nil))
+		}
+		t.x.scratch = key
+	}
+	if kind != index.DidPut { // whose row is always there
+		errs = append(errs, t.b.Set(metaKey(), metaRow(t.x.o.Rules, seq), nil))
+	}
+	return errors.Join(errs...)
+}
+
+// apply hands a batch to Pebble. Settle is called later; if the log is to be
+// synchronised for it, with the same durable.
+func (x *Index) apply(b *pebble.Batch, durable bool) error {
+	if durable {
+		x.fs.durable.Add(1)
+	}
+	err := x.db.ApplyNoSyncWait(b, pebble.Sync)
+	if err != nil && durable {
+		x.fs.durable.Add(-1)
+	}
+	return err
+}
+
+// settle waits until a batch that apply took has reached the system, or is
+// durable, as all changes up to seq are then.
+func (x *Index) settle(op string, b *pebble.Batch, err error, durable bool, seq uint64) error {
+	if err != nil {
+		return x.failure(op, errors.Join(err, b.Close()))
+	}
+	err = b.SyncWait()
+	if err == nil {
+		err = x.fs.failed()
+	}
+	if durable {
+		x.fs.durable.Add(-1)
+		if err == nil {
+			err = x.mark.set(seq)
+		}
+	}
+	if err == nil {
+		err = b.Close()
+	}
+	if err != nil {
+		x.fs.fail(err)
+		return x.failure(op, err)
+	}
+	return nil
+}
+
+// worker returns what the write makes of a worker, to be changed.
+func (t *tx) worker(name string) *worker {
+	w := t.changed[name]
+	if w == nil {
+		known := t.x.workers.get(name)
+		w = &known
+		t.changed[name] = w
+	}
+	return w
+}
+
+// first notes an identity and reports whether it is the first time.
+func (t *tx) first(r *index.Record) bool {
+	id := identity{r.Key, r.Worker, r.Tier}
+	if _, ok := t.x.seen[id]; ok {
+		return false
+	}
+	t.x.seen[id] = struct{}{}
+	return true
+}
+
+// put adds a record, of whose identity there is one in the write.
+func (t *tx) put(r *index.Record) error {
+	x := t.x
+	k, w := x.o.Rules.Key(r.Key), t.worker(r.Worker)
+	primary := wire.AppendPrimary(x.scratch[:0], &k, r.Worker, r.Tier)
+	was, there, err := t.bytesOf(primary, r)
+	if err != nil {
+		return err
+	}
+	n := len(primary)
+	buf := wire.AppendValue(primary, r, x.o.Rules)
+	err = t.b.Set(buf[:n], buf[n:], nil)
+	if there {
+		w.of(r.Tier).take(was)
+	} else if err == nil {
+		buf = wire.AppendByHash(buf[:0], &k, r.Worker, r.Tier)
+		err = t.b.Set(buf, nil, nil)
+		if err == nil {
+			buf = wire.AppendByWorker(buf[:0], &k, r.Worker, r.Tier)
+			err = t.b.Set(buf, nil, nil)
+		}
+	}
+	w.of(r.Tier).add(r.Bytes)
+	x.scratch = buf
+	return err
+}
+
+// bytesOf returns the Bytes of the record that a new one replaces.
+func (t *tx) bytesOf(primary []byte, r *index.Record) (bytes uint64, there bool, err error) {
+	if _, wiped := t.wiped[r.Worker]; wiped && r.Tier.Volatile() {
+		return 0, false, nil
+	}
+	value, closer, err := t.x.db.Get(primary)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	bytes, err = wire.ValueBytes(value)
+	return bytes, true, errors.Join(err, closer.Close())
+}
+
+// drop removes the entries of a record, whose Key is as the rules have it.
+func (t *tx) drop(r *index.Record) error {
+	buf := wire.AppendPrimary(t.x.scratch[:0], &r.Key, r.Worker, r.Tier)
+	err := t.b.Delete(buf, nil)
+	if err == nil {
+		buf = wire.AppendByHash(buf[:0], &r.Key, r.Worker, r.Tier)
+		err = t.b.Delete(buf, nil)
+	}
+	if err == nil {
+		buf = wire.AppendByWorker(buf[:0], &r.Key, r.Worker, r.Tier)
+		err = t.b.Delete(buf, nil)
+	}
+	t.x.scratch = buf
+	return err
+}
+
+// wipe removes what a worker has in volatile tiers, and says how much it was.
+// The worker is not unconfirmed any more.
+func (t *tx) wipe(name string) (int, error) {
+	n := 0
+	for tier := index.Tier(1); tier < index.Tiers; tier++ {
+		if !tier.Volatile() {
+			continue
+		}
+		dropped, err := t.dropAll(wire.AppendWorkerTier(nil, name, tier))
+		if err != nil {
+			return 0, err
+		}
+		n += dropped
+	}
+	w := t.worker(name)
+	w.volatile, w.unconfirmed = load{}, false
+	if t.wiped == nil {
+		t.wiped = map[string]struct{}{}
+	}
+	t.wiped[name] = struct{}{}
+	return n, nil
+}
+
+// dropAll removes the records whose keys by worker begin with prefix.
+func (t *tx) dropAll(prefix []byte) (n int, err error) {
+	err = t.x.each(context.Background(), prefix, func(key, _ []byte) error {
+		var r index.Record
+		n++
+		return errors.Join(wire.ParseByWorker(key, &r), t.drop(&r))
+	})
+	return n, err
+}
