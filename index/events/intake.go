@@ -1,0 +1,148 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/events/msg"
+)
+
+// Intake takes JSON batches of several engines, by the rules of the package (and
+// not those of IngestAsOriginal). It is safe for concurrent use; batches of one
+// engine are taken one after the other.
+type Intake struct {
+	x       index.Index
+	engines map[string]*intakeEngine
+	count   counters
+}
+
+type intakeEngine struct {
+	mu sync.Mutex
+	in *Ingester
+}
+
+// NewIntake returns an Intake for some engines. Of two with one id, the first
+// counts.
+func NewIntake(x index.Index, engines []Endpoint) *Intake {
+	t := &Intake{x: x, engines: map[string]*intakeEngine{}}
+	for _, e := range engines {
+		if t.engines[e.ID] == nil {
+			t.engines[e.ID] = &intakeEngine{in: newIngester(x, Engine{Name: e.ID, Model: e.Model, Tokenizer: e.Tokenizer, Tenant: e.Tenant}, &t.count)}
+		}
+	}
+	return t
+}
+
+// Stats returns counts of all engines.
+func (t *Intake) Stats() Stats { return t.count.stats() }
+
+// Ingest takes a batch, which is in the index then. An engine that is not known
+// is ErrNotFound, and nothing was changed. After another error the batch may be
+// there in part; it may be given again.
+func (t *Intake) Ingest(ctx context.Context, b *Batch) (Summary, error) {
+	e := t.engines[b.EngineID]
+	if e == nil {
+		return Summary{}, fmt.Errorf("events: unknown engine: %s: %w", b.EngineID, kvferry.ErrNotFound)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sum, err := e.in.ingestJSON(ctx, b)
+	if err != nil {
+		return sum, err
+	}
+	m, err := t.x.Metrics(ctx)
+	sum.TotalResident = m.ResidentBlocks
+	return sum, err
+}
+
+func (in *Ingester) ingestJSON(ctx context.Context, b *Batch) (Summary, error) {
+	var sum Summary
+	w, err := in.worker(ctx, 0)
+	if err != nil {
+		return sum, err
+	}
+	before := in.removed
+	for i := range b.Events {
+		e := &b.Events[i]
+		if e.Kind == Cleared {
+			err = in.allCleared(ctx, w)
+			sum.Cleared = true
+		} else {
+			err = in.jsonEvent(ctx, w, b, e, &sum)
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+	err = in.Flush(ctx)
+	sum.RemovedBlocks = in.removed - before
+	in.count.batches.Add(1)
+	in.count.events.Add(uint64(len(b.Events)))
+	return sum, err
+}
+
+func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event, sum *Summary) error {
+	f := in.fact(e.Kind == Stored)
+	f.scope.Model, f.scope.Tokenizer, f.scope.Tenant = or(b.Model, f.scope.Model), or(b.Tokenizer, f.scope.Tokenizer), or(b.Tenant, f.scope.Tenant)
+	f.lastAccess, f.bytes = or(b.TsMs, 0), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
+	f.group, f.oneGroup, f.tokens = or(e.Group, 0), e.Group != nil, e.BlockSize
+	f.anyTier, f.tier = e.Medium == nil, tierOf(msg.NoMedium, msg.NoLocality)
+	if e.Medium != nil {
+		f.tier = tierNamed(*e.Medium)
+	}
+	if e.Kind == Stored {
+		if err := in.jsonContext(w, b, e, &f); err != nil {
+			return err
+		}
+		if f.tier != 0 {
+			sum.StoredBlocks += uint64(len(e.Hashes))
+		}
+	} else if b.Adapter != nil {
+		f.scope.Adapter, f.anyAdapter = index.Named(*b.Adapter), false
+	}
+	for hs := e.Hashes; len(hs) > 0; hs = hs[len(in.keys):] {
+		in.keys = in.keys[:0]
+		for _, h := range hs[:min(len(hs), 256)] {
+			var k key
+			k.setText(h)
+			in.keys = append(in.keys, k)
+		}
+		if err := in.apply(ctx, w, &f); err != nil {
+			return err
+		}
+	}
+	w.ledger.drop(f.begin)
+	return nil
+}
+
+// jsonContext is context for a JSON event. Its producers give no token ids with
+// whole prompts, so a block size says that an event without a parent begins one.
+func (in *Ingester) jsonContext(w *worker, b *Batch, e *Event, f *fact) error {
+	name := b.Adapter
+	if name == nil {
+		name = e.LoRA
+	}
+	if name != nil {
+		n, err := w.adapter([]byte(*name))
+		if err != nil {
+			return err
+		}
+		f.adapter = n
+	}
+	f.adapterKnown = name != nil || e.BlockSize > 0
+	f.chained = true
+	switch {
+	case e.Parent != nil:
+		var k key
+		k.setText(*e.Parent)
+		in.behind(w, f, &k)
+	case len(e.TokenIDs) > 0 || e.BlockSize > 0:
+		f.chain.root()
+	default:
+		f.chained = false
+	}
+	return nil
+}
