@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -18,6 +19,9 @@ const (
 
 // appendString appends a string and its end.
 func appendString(dst []byte, s string) []byte {
+	if strings.IndexByte(s, 0) < 0 && strings.IndexByte(s, 1) < 0 {
+		return append(append(dst, s...), 0)
+	}
 	plain := 0 // where what is not yet written begins
 	for i := range len(s) {
 		if s[i] <= 1 {
