@@ -28,9 +28,10 @@
 //	 "kv_group":0, "workers":["w0"]}                                  optional
 //
 // In place of hashes, the prompt itself as token ids, which are hashed as the
-// engine does it (see Algorithms):
+// engine does it (see Prompt):
 //
-//	 "token_ids":[1,2,3], "block_size":16, "algorithm":"vllm-sha256-int"
+//	 "token_ids":[1,2,3], "block_size":16, "algorithm":"sha256",
+//	 "hash_form":"int", "seed":"0"                                    optional
 //
 //	{"blocks":2,"matches":[{"worker_id":"w0","blocks":2,"tiers":{"hbm":2}}]}
 //
@@ -38,6 +39,7 @@
 //	GET /v1/scan?model_id=M&tokenizer_id=T&tenant_id=x&prefix_hash=root
 //	{"records":[...]}              in the form of index.Record's JSON
 //
+//	GET /v1/state?residency=false  all but the records
 //	GET /v1/watch?after=17
 //
 // answers with one JSON document a line (see AppendChange), or with server-sent

@@ -13,7 +13,7 @@ import (
 func FuzzQuestion(f *testing.F) {
 	for _, doc := range []string{
 		`{"scope":{"model_id":"M","tokenizer_id":"T","adapter_id":null,"tenant_id":"x"},"hashes":["h0","h1"],"kv_group":3,"workers":["w0"]}`,
-		`{"token_ids":[1,2,4294967295],"block_size":16,"algorithm":"vllm-sha256-int","scope":{"tenant_id":"","tokenizer_id":"","model_id":"","adapter_id":""}}`,
+		`{"token_ids":[1,2,4294967295],"block_size":16,"algorithm":"sha256","hash_form":"bytes","seed":"0","scope":{"tenant_id":"","tokenizer_id":"","model_id":"","adapter_id":""}}`,
 		`{"scope":{"model_id":"M","tokenizer_id":"T"},"hashes":[]}`, `{"scope":{},"scope":{}}`, `[]`, `{"hashes":[1e1]} `,
 	} {
 		f.Add([]byte(doc))
@@ -46,7 +46,7 @@ func FuzzQuestion(f *testing.F) {
 			require.Equal(t, *d.Scope.Adapter, name)
 		}
 		require.Equal(t, d.Hashes, q.Hashes)
-		require.Equal(t, d.Tokens, q.tokens)
+		require.Equal(t, d.Tokens, q.prompt.Tokens)
 		require.Equal(t, d.Workers, q.Workers)
 		require.Equal(t, d.Group, q.Group)
 	})

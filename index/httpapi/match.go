@@ -24,8 +24,10 @@ func (h *Handler) match(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuseDocument(doc, err)
 	}
-	if err := q.hash(); err != nil {
-		return err
+	if q.named&memberTokens != 0 {
+		if q.Hashes, err = q.prompt.Hashes(); err != nil {
+			return err
+		}
 	}
 	found, err := h.x.Match(r.Context(), &q.Query, nil)
 	if err != nil {
@@ -112,25 +114,25 @@ func refuseDocument(doc []byte, err error) error {
 type question struct {
 	index.Query
 
-	tokens    []uint32
-	blockSize uint32
-	algorithm string
-	named     uint8 // which members were there, by the order of questionMembers
+	prompt Prompt
+	named  uint16 // which members were there
 }
 
-// The members of a question, and which of them there may be together.
+// The members of a question.
 const (
-	memberScope = 1 << iota
+	memberScope uint16 = 1 << iota
 	memberHashes
 	memberTokens
 	memberBlockSize
 	memberAlgorithm
+	memberHashForm
+	memberSeed
 	memberGroup
 	memberWorkers
 )
 
-func (q *question) member(key string) uint8 {
-	switch key {
+func memberOf(key []byte) uint16 {
+	switch string(key) {
 	case "scope":
 		return memberScope
 	case "hashes":
@@ -141,6 +143,10 @@ func (q *question) member(key string) uint8 {
 		return memberBlockSize
 	case "algorithm":
 		return memberAlgorithm
+	case "hash_form":
+		return memberHashForm
+	case "seed":
+		return memberSeed
 	case "kv_group":
 		return memberGroup
 	case "workers":
@@ -152,7 +158,7 @@ func (q *question) member(key string) uint8 {
 func parseQuestion(doc []byte) (*question, error) {
 	q, r := &question{}, strictjson.NewReader(doc)
 	err := r.Object(func(key []byte) error {
-		m := q.member(string(key))
+		m := memberOf(key)
 		if m == 0 || q.named&m != 0 {
 			return r.Errorf("unknown or repeated member %.100q", key)
 		}
@@ -165,33 +171,37 @@ func parseQuestion(doc []byte) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	const asTokens = memberTokens | memberBlockSize | memberAlgorithm
-	switch prompt := q.named & (memberHashes | asTokens); {
+	const asTokens, more = memberTokens | memberBlockSize | memberAlgorithm, memberHashForm | memberSeed
+	switch named := q.named & (memberHashes | asTokens | more); {
 	case q.named&memberScope == 0:
 		return nil, r.Errorf("the scope is missing")
-	case prompt != memberHashes && prompt != asTokens:
+	case named != memberHashes && named&^more != asTokens:
 		return nil, r.Errorf("want hashes, or token_ids with block_size and algorithm")
 	}
 	return q, nil
 }
 
-func (q *question) read(r *strictjson.Reader, m uint8) (err error) {
+func (q *question) read(r *strictjson.Reader, m uint16) (err error) {
 	switch m {
 	case memberScope:
 		q.Scope, err = readScope(r)
 	case memberHashes:
 		q.Hashes, err = readTexts(r)
 	case memberTokens:
-		q.tokens = []uint32{}
+		q.prompt.Tokens = []uint32{}
 		err = r.Array(func() error {
 			n, err := r.Uint32()
-			q.tokens = append(q.tokens, n)
+			q.prompt.Tokens = append(q.prompt.Tokens, n)
 			return err
 		})
 	case memberBlockSize:
-		q.blockSize, err = r.Uint32()
+		q.prompt.BlockSize, err = r.Uint32()
 	case memberAlgorithm:
-		q.algorithm, err = r.String()
+		q.prompt.Algorithm, err = r.String()
+	case memberHashForm:
+		q.prompt.HashForm, err = r.String()
+	case memberSeed:
+		q.prompt.Seed, err = r.String()
 	case memberGroup:
 		q.Group, err = r.Uint32()
 	case memberWorkers:

@@ -61,6 +61,17 @@ func (p parameters) optional(name string, bits int) (uint64, error) {
 	return p.number(name, bits)
 }
 
+// flag returns a parameter that is true or false.
+func (p parameters) flag(name string, otherwise bool) (bool, error) {
+	switch v := p[name]; {
+	case v == nil:
+		return otherwise, nil
+	case v[0] == "true" || v[0] == "false":
+		return v[0] == "true", nil
+	}
+	return false, refusal(http.StatusBadRequest, "invalid", "parameter %s: want true or false", name)
+}
+
 // scope returns the scope that a question names.
 func (p parameters) scope() (s index.Scope, err error) {
 	if s.Model, err = p.text("model_id"); err != nil {

@@ -38,6 +38,39 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestMatchOfTokens hashes a prompt as the engine did whose events are asked for.
+func TestMatchOfTokens(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil, httpapi.Options{})
+	tokens := []uint32{1, 2, 3, 4, 5, 6, 70000, 8, 9}
+	for _, p := range []httpapi.Prompt{
+		{Algorithm: "sha256"}, {Algorithm: "sha256", HashForm: "bytes", Seed: "0"}, {Algorithm: "sha256_cbor", HashForm: "int"}, {Algorithm: "sglang"},
+	} {
+		p.Tokens, p.BlockSize = tokens, 4
+		hashes, err := p.Hashes()
+		require.NoError(t, err)
+		require.Len(t, hashes, 2, "the last block is not full")
+		s.put(scope("a"), "w-"+p.Algorithm+p.HashForm, index.HBM, hashes...)
+		more := ""
+		if p.HashForm != "" {
+			more = `,"hash_form":"` + p.HashForm + `"`
+		}
+		if p.Seed != "" {
+			more += `,"seed":"` + p.Seed + `"`
+		}
+		code, out := s.post("/v1/match", `{"scope":{"model_id":"M","tokenizer_id":"T","tenant_id":"a"},"token_ids":[1,2,3,4,5,6,70000,8,9],"block_size":4,"algorithm":"`+p.Algorithm+`"`+more+`}`)
+		require.Equal(t, http.StatusOK, code, out)
+		require.Equal(t, `{"blocks":2,"matches":[{"worker_id":"w-`+p.Algorithm+p.HashForm+`","blocks":2,"tiers":{"hbm":2}}]}`+"\n", out)
+	}
+	for _, bad := range []string{
+		`"block_size":0,"algorithm":"sha256"`, `"block_size":4294967295,"algorithm":"sha256"`, `"block_size":4,"algorithm":"md5"`,
+		`"block_size":4,"algorithm":"sha256","hash_form":"base64"`,
+	} {
+		code, out := s.post("/v1/match", `{"scope":{"model_id":"M","tokenizer_id":"T","tenant_id":"a"},"token_ids":[1,2,3,4],`+bad+`}`)
+		s.refused(http.StatusBadRequest, "invalid", code, out)
+	}
+}
+
 func TestMatchRefuses(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil, httpapi.Options{MaxQueryBytes: 300})
@@ -56,7 +89,7 @@ func TestMatchRefuses(t *testing.T) {
 		`{` + sc + `,"hashes":["h"],"hashes":["h"]}`:                                                   http.StatusUnprocessableEntity,
 		`{` + sc + `,"hashes":[1]}`:                                                                    http.StatusUnprocessableEntity,
 		`{` + sc + `,"hashes":["h"],"kv_group":-1}`:                                                    http.StatusUnprocessableEntity,
-		`{` + sc + `,"hashes":["h"],"token_ids":[1],"block_size":1,"algorithm":"vllm-sha256-int"}`:     http.StatusUnprocessableEntity,
+		`{` + sc + `,"hashes":["h"],"token_ids":[1],"block_size":1,"algorithm":"sha256"}`:              http.StatusUnprocessableEntity,
 		`{` + sc + `,"token_ids":[1],"block_size":1}`:                                                  http.StatusUnprocessableEntity,
 		`{"scope":{"model_id":"M","tokenizer_id":"T"},"hashes":["h"]}`:                                 http.StatusUnprocessableEntity,
 		`{"scope":{"model_id":"M","tokenizer_id":"T","tenant_id":null},"hashes":["h"]}`:                http.StatusUnprocessableEntity,

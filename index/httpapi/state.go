@@ -12,11 +12,15 @@ import (
 // state answers GET /v1/state. The records come last and are sent as they are
 // read: an index of any size is told without being held.
 func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
-	p, err := parametersOf(r)
+	p, err := parametersOf(r, "residency")
 	if err != nil {
 		return err
 	}
 	only, err := p.maybeScope()
+	if err != nil {
+		return err
+	}
+	records, err := p.flag("residency", true)
 	if err != nil {
 		return err
 	}
@@ -28,23 +32,16 @@ func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	head := []byte(`{"engines":`)
-	if head, err = h.appendEngines(head); err != nil {
+	head, err := h.appendHead(nil, &m, workers)
+	if err != nil {
 		return err
 	}
-	head = append(head, `,"index":`...)
-	head = appendMetrics(head, &m)
-	head = append(head, `,"index_backend":"`...)
-	head = append(head, h.x.Info().Name...)
-	head = append(head, `",`...)
-	head = appendInfo(head, h.x.Info(), &m)
-	head = append(head, `,"workers":`...)
-	head = appendWorkers(head, workers)
-	head = append(head, `,"residency":[`...)
-
+	if !records {
+		return reply(w, append(head, "}\n"...))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	out := bufio.NewWriterSize(&moving{w, http.NewResponseController(w), h.opt.StallTimeout}, 1<<16)
-	if _, err := out.Write(head); err != nil {
+	if _, err := out.Write(append(head, `,"residency":[`...)); err != nil {
 		return err
 	}
 	var n uint64
@@ -72,6 +69,22 @@ func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// appendHead appends a state up to its records.
+func (h *Handler) appendHead(b []byte, m *index.Metrics, workers []index.Worker) ([]byte, error) {
+	b, err := h.appendEngines(append(b, `{"engines":`...))
+	if err != nil {
+		return b, err
+	}
+	b = append(b, `,"index":`...)
+	b = appendMetrics(b, m)
+	b = append(b, `,"index_backend":"`...)
+	b = append(b, h.x.Info().Name...)
+	b = append(b, `",`...)
+	b = appendInfo(b, h.x.Info(), m)
+	b = append(b, `,"workers":`...)
+	return appendWorkers(b, workers), nil
 }
 
 // moving gives each write its time, so that a stream may last but not stall.
