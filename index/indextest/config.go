@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -40,6 +39,9 @@ func Run(t *testing.T, c Config) {
 	}{
 		{"write", writeTests},
 		{"read", readTests},
+		{"workers", workerTests},
+		{"watch", watchTests},
+		{"keeper", keeperTests},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, x := range g.tests {
@@ -152,9 +154,4 @@ func (s *subject) holds(rs ...index.Record) {
 		}
 	}
 	require.Equal(s, uint64(len(want)), s.metrics().ResidentBlocks)
-}
-
-// closed requires ErrClosed.
-func closed(t require.TestingT, err error, what string) {
-	require.ErrorIs(t, err, kvferry.ErrClosed, what)
 }

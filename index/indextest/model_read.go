@@ -150,7 +150,7 @@ func (m *Model) next(ctx context.Context, after uint64) (*index.Change, <-chan s
 
 // Info implements index.Keeper.
 func (m *Model) Info() index.Info {
-	return index.Info{Name: "model", Persistent: true, Rules: m.options.Rules}
+	return index.Info{Name: "model", Rules: m.options.Rules}
 }
 
 // Metrics implements index.Keeper.

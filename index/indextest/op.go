@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -126,14 +125,7 @@ func (o op) read(ctx context.Context, x index.Index, r *outcome) {
 func snapshot(ctx context.Context, x index.Reader) ([]index.Record, error) {
 	var rs []index.Record
 	_, err := x.Snapshot(ctx, func(r *index.Record) error {
-		c := *r
-		for _, s := range []*string{&c.Model, &c.Tokenizer, &c.Tenant, &c.Prefix, &c.Hash, &c.Worker} {
-			*s = strings.Clone(*s)
-		}
-		if name, ok := c.Adapter.Name(); ok {
-			c.Adapter = index.Named(strings.Clone(name))
-		}
-		rs = append(rs, c)
+		rs = append(rs, cloned(r))
 		return nil
 	})
 	return rs, err
