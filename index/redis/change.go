@@ -1,0 +1,146 @@
+package redis
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"github.com/kvferry/kvferry/index"
+)
+
+// unpack reads a MessagePack array of strings, all that scripts keep of changes.
+func unpack(s string) ([]string, error) {
+	n, s, ok := count(s, 0x90, 16, 0, 0xdc, 0xdd)
+	if !ok || n > uint64(len(s)) { // a string has at least one byte
+		return nil, corrupt("watch", "change")
+	}
+	out := make([]string, 0, n)
+	for range n {
+		var size uint64
+		if size, s, ok = count(s, 0xa0, 32, 0xd9, 0xda, 0xdb); !ok || size > uint64(len(s)) {
+			return nil, corrupt("watch", "change")
+		}
+		out = append(out, s[:size])
+		s = s[size:]
+	}
+	if s != "" {
+		return nil, corrupt("watch", "change")
+	}
+	return out, nil
+}
+
+// count reads a length: in the tag itself if it is below limit, or in one, two or
+// four bytes behind its tag.
+func count(s string, fix byte, limit int, one, two, four byte) (n uint64, rest string, ok bool) {
+	if s == "" {
+		return 0, "", false
+	}
+	tag := s[0]
+	s = s[1:]
+	size := 0
+	switch {
+	case tag >= fix && int(tag) < int(fix)+limit:
+		return uint64(tag - fix), s, true
+	case tag == one && one != 0:
+		size = 1
+	case tag == two:
+		size = 2
+	case tag == four:
+		size = 4
+	}
+	if size == 0 || len(s) < size {
+		return 0, "", false
+	}
+	for i := range size {
+		n = n<<8 | uint64(s[i])
+	}
+	return n, s[size:], true
+}
+
+// common is how many arguments every script has, which changes have kept, too.
+const common = 3
+
+// parseChange reads what a script kept of a change.
+func (x *Index) parseChange(kind string, fields []string) (*index.Change, error) {
+	var c index.Change
+	var err error
+	switch {
+	case kind == "put" && len(fields) > common:
+		c.Kind = index.DidPut
+		c.Records, err = x.parsePut(fields[common:])
+	case kind == "remove" && len(fields) > common:
+		c.Kind = index.DidRemove
+		c.Removals, err = parseRemove(fields[common:])
+	case kind == "clear_worker" && len(fields) == 1:
+		c.Kind, c.Worker = index.DidClearWorker, fields[0]
+	case kind == "clear" && len(fields) == 1:
+		c.Kind = index.DidClear
+	case kind == "expire" && len(fields) == 1 && len(fields[0]) == 8:
+		c.Kind, c.Before = index.DidExpire, binary.BigEndian.Uint64([]byte(fields[0]))
+	case kind == "announce" && len(fields) == 3:
+		c.Kind, c.Worker, c.Gone = index.DidAnnounce, fields[0], fields[2] == "1"
+		c.Incarnation, err = strconv.ParseUint(fields[1], 10, 64)
+	default:
+		return nil, corrupt("watch", fmt.Sprintf("change of the kind %.20q", kind))
+	}
+	if err != nil {
+		return nil, corrupt("watch", "change")
+	}
+	return &c, nil
+}
+
+// parsePut reads the arguments of put.lua.
+func (x *Index) parsePut(args []string) ([]index.Record, error) {
+	var rs []index.Record
+	for len(args) > 0 {
+		if len(args) < 7 {
+			return nil, corrupt("watch", "run of records")
+		}
+		id, err := scopeOf(args[1], args[0])
+		n, err2 := strconv.ParseUint(args[4], 10, 31)
+		worker := string(appendField(nil, args[2]))
+		args = args[7:]
+		if err != nil || err2 != nil || n > uint64(len(args)/4) {
+			return nil, corrupt("watch", "run of records")
+		}
+		for range n {
+			var r index.Record
+			if err := x.parseRecord(&id.Scope, args[0], args[2]+worker+args[1], args[3], &r); err != nil {
+				return nil, err
+			}
+			rs = append(rs, r)
+			args = args[4:]
+		}
+	}
+	return rs, nil
+}
+
+// parseRemove reads the arguments of remove.lua.
+func parseRemove(args []string) ([]index.Removal, error) {
+	if len(args)%7 != 0 {
+		return nil, corrupt("watch", "removals")
+	}
+	rs := make([]index.Removal, 0, len(args)/7)
+	for ; len(args) > 0; args = args[7:] {
+		id, err := scopeOf(args[2], "")
+		if err != nil {
+			return nil, err
+		}
+		r := index.Removal{Scope: id.Scope, AnyAdapter: args[0] == "", Worker: args[3], Hash: args[4]}
+		switch tier := args[5]; {
+		case len(tier) == 1 && index.Tier(tier[0]).Valid():
+			r.Tier = index.Tier(tier[0])
+		case tier != "":
+			return nil, corrupt("watch", "tier of a removal")
+		}
+		switch group := args[6]; len(group) {
+		case 4:
+			r.OneGroup, r.Group = true, word(group)
+		case 0:
+		default:
+			return nil, corrupt("watch", "group of a removal")
+		}
+		rs = append(rs, r)
+	}
+	return rs, nil
+}

@@ -1,0 +1,27 @@
+-- announce, on a single server: worker, incarnation, lease in ms (0: none), limit.
+-- Returns the number of records removed and 1 at the end.
+local w, inc, lease, limit = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local known = call('HGET', G .. 'i', w)
+local deadline = call('ZSCORE', G .. 'l', w)
+local t, n, ended, gone = now(), 0, true, false
+if deadline and tonumber(deadline) <= t then
+  n, ended = clear(w, call('SMEMBERS', G .. 'w' .. w), false, limit)
+  known = false
+elseif known and known ~= inc then
+  n, ended = clear(w, call('SMEMBERS', G .. 'w' .. w), true, limit)
+  gone = true
+end
+settle()
+if not ended then
+  gap()
+  return {n, 0}
+end
+if n > 0 and not gone then changed(nil, 'clear_worker', {w}) end
+call('HSET', G .. 'i', w, inc)
+if lease > 0 then
+  call('ZADD', G .. 'l', t + lease, w)
+else
+  call('ZREM', G .. 'l', w)
+end
+if known ~= inc then changed(nil, 'announce', {w, inc, gone and '1' or ''}) end
+return {n, 1}

@@ -1,0 +1,84 @@
+-- What every script begins with. KEYS are two that never exist: they say which
+-- server of a cluster runs the script, and while that gives their slot away it
+-- answers TRYAGAIN before anything is done. ARGV[1] is the prefix of all keys, ARGV[2] is 1 on a single server, ARGV[3] the
+-- number of changes kept for watchers. See the package comment for the keys.
+local P, single, history = ARGV[1], ARGV[2] == '1', ARGV[3]
+local G = P .. '{*}'
+local call = redis.call
+
+local function base(d) return P .. '{' .. d .. '}' end
+
+local function now()
+  local t = call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- dead returns the workers whose lease ran out.
+local function dead()
+  if not single then return {} end
+  return call('ZRANGEBYSCORE', G .. 'l', '-inf', now())
+end
+
+local function whole(x) return string.format('%.0f', x) end
+
+-- count changes what is counted of a worker: records, and their bytes as the sums
+-- of the low and of the high halves, since a number here has 53 bits.
+local function count(d, w, n, lo, hi)
+  local c = single and G or base(d)
+  if n ~= 0 and call('HINCRBY', c .. 'n', w, n) == 0 then
+    call('HDEL', c .. 'n', w)
+    call('HDEL', c .. 'y', w)
+    call('HDEL', c .. 'z', w)
+    return
+  end
+  if lo ~= 0 then call('HINCRBY', c .. 'y', w, whole(lo)) end
+  if hi ~= 0 then call('HINCRBY', c .. 'z', w, whole(hi)) end
+end
+
+-- changed numbers a change, and keeps it if somebody watches.
+local function changed(d, kind, what)
+  if not single then return call('INCR', (d and base(d) or G) .. 'q') end
+  local q = call('INCR', G .. 'q')
+  if call('EXISTS', G .. 'x') == 1 then
+    call('XADD', G .. 'x', 'MAXLEN', history, whole(q) .. '-0', kind, cmsgpack.pack(what))
+  end
+  return q
+end
+
+-- gap numbers a step of a call that takes several. Watchers cannot follow it and
+-- have to take a snapshot.
+local function gap(d)
+  if not single then return call('INCR', base(d) .. 'q') end
+  local q = call('INCR', G .. 'q')
+  if call('EXISTS', G .. 'x') == 1 then
+    local left = call('PTTL', G .. 'x')
+    call('DEL', G .. 'x')
+    call('XADD', G .. 'x', whole(q) .. '-1', 'gap', '')
+    if left > 0 then call('PEXPIRE', G .. 'x', left) end
+  end
+end
+
+-- each calls a command with the members of a list, some thousand at once.
+local function each(command, key, list)
+  for i = 1, #list, 4000 do
+    call(command, key, unpack(list, i, math.min(i + 3999, #list)))
+  end
+end
+
+-- parse returns worker, prefix and tier of a field of a block.
+local function parse(f)
+  if #f < 17 then error({err = 'KVCORRUPT field of ' .. #f .. ' bytes'}) end
+  local n = struct.unpack('>I4', f, 14)
+  if #f < 17 + n then error({err = 'KVCORRUPT field of ' .. #f .. ' bytes'}) end
+  return string.sub(f, 18, 17 + n), string.sub(f, 18 + n), string.byte(f, 1)
+end
+
+local function halves(v)
+  if #v ~= 25 then error({err = 'KVCORRUPT value of ' .. #v .. ' bytes'}) end
+  return struct.unpack('>I4I4', v, 5)
+end
+
+-- class returns the letter of the set of a worker's blocks: m for volatile tiers.
+local function class(tier)
+  return (tier == 1 or tier == 2 or tier == 5) and 'm' or 'o'
+end

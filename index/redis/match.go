@@ -1,0 +1,132 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/kvferry/kvferry/index"
+)
+
+// matchAtOnce is how many blocks of a prompt one run of the script reads: its
+// answer has a field for every worker and tier of each.
+const matchAtOnce = 1024
+
+// matching is a Match under way.
+type matching struct {
+	*Index
+	q       *index.Query
+	id      *scopeID
+	only    map[string]struct{} // nil: all workers
+	holders map[string]*index.Match
+}
+
+// Match implements index.Reader. Up to 1024 blocks are looked up at once, further
+// ones in steps behind, as long as a worker has all before.
+func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([]index.Match, error) {
+	if err := x.enter(ctx); err != nil {
+		return dst, err
+	}
+	defer x.leave()
+	x.count.matches.Add(1)
+	if checkScope(&q.Scope) != nil {
+		return dst, nil
+	}
+	m := &matching{Index: x, q: q, id: x.scope(&q.Scope), holders: map[string]*index.Match{}}
+	if q.Workers != nil {
+		m.only = make(map[string]struct{}, len(q.Workers))
+		for _, w := range q.Workers {
+			m.only[w] = struct{}{}
+		}
+	}
+	for at, more := 0, true; more && at < len(q.Hashes); at += matchAtOnce {
+		var err error
+		if more, err = m.read(ctx, at, min(at+matchAtOnce, len(q.Hashes))); err != nil {
+			return dst, err
+		}
+	}
+	from := len(dst)
+	for _, h := range m.holders {
+		dst = append(dst, *h)
+	}
+	slices.SortFunc(dst[from:], func(a, b index.Match) int {
+		return cmp.Or(cmp.Compare(b.Blocks, a.Blocks), strings.Compare(a.Worker, b.Worker))
+	})
+	return dst, nil
+}
+
+// read looks at the positions from at to end, and reports whether a worker has
+// all of them.
+func (m *matching) read(ctx context.Context, at, end int) (bool, error) {
+	hashes := m.q.Hashes[at:end]
+	for i, hash := range hashes {
+		if len(hash) > index.MaxFieldBytes { // no record has it
+			hashes = hashes[:i]
+			break
+		}
+	}
+	a, err := m.ask(ctx, "match", &request{matchScript, m.id.digest, append(m.args(1+len(hashes), m.id.digest), hashes...)})
+	if err != nil {
+		return false, err
+	}
+	if len(a.parts) > len(hashes) {
+		return false, corrupt("match", "reply of a script")
+	}
+	for i := range a.parts {
+		if any, err := m.position(at+i, &a, &a.parts[i]); err != nil || !any {
+			return false, err
+		}
+	}
+	return at+len(a.parts) == end, nil
+}
+
+// position looks at one position, and reports whether a worker still has all.
+func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool, error) {
+	parent := index.Root
+	if i > 0 {
+		parent = m.q.Hashes[i-1]
+	}
+	names, err := block.ToArray()
+	if err != nil {
+		return false, corrupt("match", "reply of a script")
+	}
+	any := false
+	for j := range names {
+		name, err := names[j].ToString()
+		if err != nil {
+			return false, corrupt("match", "name of a field")
+		}
+		f, err := parseField(name)
+		if err != nil {
+			return false, err
+		}
+		if f.group == m.q.Group && (f.prefix == parent || f.prefix == "") {
+			any = m.found(i, &f, a) || any
+		}
+	}
+	return any, nil
+}
+
+// found notes that a worker has position i in a tier, and reports whether it has
+// all before.
+func (m *matching) found(i int, f *field, a *asked) bool {
+	h := m.holders[f.worker]
+	if h == nil {
+		if _, ok := m.only[f.worker]; i > 0 || m.only != nil && !ok || !a.lives(f.worker) {
+			return false
+		}
+		h = &index.Match{Worker: strings.Clone(f.worker)}
+		m.holders[h.Worker] = h
+	}
+	if h.Blocks < i {
+		return false
+	}
+	h.Blocks = i + 1
+	if h.InTier[f.tier] == i {
+		h.InTier[f.tier] = i + 1
+	}
+	return true
+}

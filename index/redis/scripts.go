@@ -1,0 +1,87 @@
+package redis
+
+import (
+	"crypto/sha1" //nolint:gosec // the name that Redis gives a script, no protection
+	_ "embed"
+	"encoding/hex"
+	"strings"
+)
+
+// The scripts. Each begins with lua/common.lua.
+var (
+	//go:embed lua/common.lua
+	commonLua string
+	//go:embed lua/take.lua
+	takeLua string
+	//go:embed lua/put.lua
+	putLua string
+	//go:embed lua/remove.lua
+	removeLua string
+	//go:embed lua/clear_worker.lua
+	clearWorkerLua string
+	//go:embed lua/sweep.lua
+	sweepLua string
+	//go:embed lua/announce.lua
+	announceLua string
+	//go:embed lua/reap.lua
+	reapLua string
+	//go:embed lua/renew.lua
+	renewLua string
+	//go:embed lua/scan.lua
+	scanLua string
+	//go:embed lua/blocks.lua
+	blocksLua string
+	//go:embed lua/by_hash.lua
+	byHashLua string
+	//go:embed lua/match.lua
+	matchLua string
+	//go:embed lua/stats.lua
+	statsLua string
+	//go:embed lua/workers.lua
+	workersLua string
+	//go:embed lua/watch.lua
+	watchLua string
+	//go:embed lua/life.lua
+	lifeLua string
+	//go:embed lua/live.lua
+	liveLua string
+	//go:embed lua/scopes.lua
+	scopesLua string
+)
+
+// script is a Lua script as the server knows it.
+type script struct {
+	text, sha string
+	write     bool
+}
+
+// allowOOM lets a script run on a server whose memory is full: it frees memory,
+// or needs none to speak of, and without it workers would disappear.
+const allowOOM = "#!lua flags=allow-oom\n"
+
+func newScript(write bool, parts ...string) *script {
+	text := strings.Join(parts, "\n")
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // see the import
+	return &script{text: text, sha: hex.EncodeToString(sum[:]), write: write}
+}
+
+var (
+	putScript         = newScript(true, commonLua, putLua)
+	removeScript      = newScript(true, commonLua, takeLua, removeLua)
+	clearWorkerScript = newScript(true, commonLua, takeLua, clearWorkerLua)
+	sweepScript       = newScript(true, commonLua, takeLua, sweepLua)
+	announceScript    = newScript(true, allowOOM+commonLua, takeLua, announceLua)
+	reapScript        = newScript(true, allowOOM+commonLua, takeLua, reapLua)
+	renewScript       = newScript(true, allowOOM+commonLua, renewLua)
+	watchScript       = newScript(true, commonLua, watchLua)
+	liveScript        = newScript(true, allowOOM+commonLua, liveLua)
+	scopesScript      = newScript(true, commonLua, scopesLua)
+
+	scanScript    = newScript(false, commonLua, scanLua)
+	blocksScript  = newScript(false, commonLua, blocksLua)
+	byHashScript  = newScript(false, commonLua, byHashLua)
+	matchScript   = newScript(false, commonLua, matchLua)
+	statsScript   = newScript(false, commonLua, statsLua)
+	workersScript = newScript(false, commonLua, workersLua)
+	lifeScript    = newScript(false, commonLua, lifeLua)
+)
