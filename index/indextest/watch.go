@@ -119,12 +119,13 @@ func (f *follower) watched(wait time.Duration) bool {
 		return true
 	}
 	select {
-	case <-news:
-		return true
+	case <-news: // a change, or that the replica was filled
 	case <-f.done:
 	case <-time.After(wait):
 	}
-	return false
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.changes) > 0
 }
 
 // reach waits until the replica is at a number.
