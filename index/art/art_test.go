@@ -1,0 +1,86 @@
+package art_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/art"
+	"github.com/kvferry/kvferry/index/indextest"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// soak tells whether the long forms are wanted.
+func soak() bool { return os.Getenv("KVFERRY_SOAK") == "1" }
+
+// opened is an index with the disk that it lies on.
+type opened struct {
+	*art.Index
+	disk    *vfs.Disk
+	process *vfs.Process
+	options art.Options
+}
+
+func open(t testing.TB, d *vfs.Disk, o art.Options) *opened {
+	t.Helper()
+	x, err := try(t, d, o)
+	require.NoError(t, err)
+	return x
+}
+
+func try(t testing.TB, d *vfs.Disk, o art.Options) (*opened, error) {
+	p := d.Process()
+	o.FS = p
+	x, err := art.Open(t.Context(), "disk", o)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = x.Close() })
+	return &opened{x, d, p, o}, nil
+}
+
+func configs() map[string]indextest.Config {
+	config := func(o art.Options) indextest.Config {
+		return indextest.Config{
+			Open: func(t testing.TB, r index.Options) index.Index {
+				o := o
+				o.Options = r
+				return open(t, vfs.NewDisk(), o)
+			},
+			Reopen: func(t testing.TB, x index.Index, r index.Options) index.Index {
+				was := x.(*opened)
+				require.NoError(t, was.Close())
+				o := was.options
+				o.Options = r
+				return open(t, was.disk, o)
+			},
+			Crash: func(t testing.TB, x index.Index, r index.Options) index.Index {
+				was := x.(*opened)
+				was.process.Kill()
+				o := was.options
+				o.Options = r
+				return open(t, was.disk, o)
+			},
+		}
+	}
+	return map[string]indextest.Config{
+		"log":       config(art.Options{CompactBytes: 1 << 30}),
+		"snapshots": config(art.Options{CompactBytes: 2000}),
+		"sync":      config(art.Options{Sync: true, CompactBytes: 3000}),
+	}
+}
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	for name, c := range configs() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			indextest.Run(t, c)
+		})
+	}
+}

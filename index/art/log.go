@@ -1,0 +1,129 @@
+package art
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+const (
+	lockName = "lock"
+	tempName = ".new" // ends the names of files that are not finished
+)
+
+func logName(generation uint64) string      { return fmt.Sprintf("%016x.log", generation) }
+func snapshotName(generation uint64) string { return fmt.Sprintf("%016x.snapshot", generation) }
+
+// generationOf returns the generation in a file's name.
+func generationOf(name, suffix string) (generation uint64, ok bool) {
+	hex, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(hex) != 16 {
+		return 0, false
+	}
+	n, err := fmt.Sscanf(hex, "%016x", &generation)
+	return generation, n == 1 && err == nil && logName(generation) == hex+".log"
+}
+
+// log is a log that is appended to. Its end and what is told belong to whoever
+// has the turn; what is durable to whoever holds mu.
+type log struct {
+	logHead
+	f    vfs.File
+	salt uint32
+	end  int64
+	told int64 // the marks say that it is durable up to here
+
+	mu     sync.Mutex // held during a sync
+	synced int64      // durable up to here
+	broken error      // of a sync: the next would succeed and mean nothing
+}
+
+// createLog makes the log of a generation, durably. If it fails with an error
+// that is harmless, there is none.
+func createLog(f vfs.FS, h logHead) (l *log, harmless bool, err error) {
+	name := logName(h.generation)
+	file, err := f.Open(name+tempName, vfs.Create)
+	if err != nil {
+		return nil, true, err
+	}
+	if err = file.Truncate(0); err == nil { // one could not be removed
+		_, err = file.WriteAt(h.encode(), 0)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = f.Rename(name+tempName, name)
+	}
+	if err != nil {
+		err = errors.Join(err, file.Close())
+		_ = f.Remove(name + tempName) // opening does it otherwise
+		return nil, true, err
+	}
+	if err = f.SyncDir("."); err != nil {
+		return nil, false, errors.Join(err, file.Close())
+	}
+	return &log{logHead: h, f: file, salt: saltOf(h.generation), end: logHeadBytes, told: logHeadBytes, synced: logHeadBytes}, true, nil
+}
+
+// append writes frames behind the end. If it fails with an error that is
+// harmless, nothing of them is left.
+func (l *log) append(frames []byte) (harmless bool, err error) {
+	if _, err := l.f.WriteAt(frames, l.end); err != nil {
+		// Of a group the first frames may be whole: they are to be gone for good.
+		undo := l.f.Truncate(l.end)
+		if undo == nil {
+			undo = l.f.Sync()
+		}
+		return undo == nil && full(err), errors.Join(err, undo)
+	}
+	l.end += int64(len(frames))
+	return true, nil
+}
+
+// sync makes the log durable up to an offset. Those that come while another one
+// does it share the next.
+func (l *log) sync(upto int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.synced >= upto || l.broken != nil {
+		return l.broken
+	}
+	if err := l.f.Sync(); err != nil {
+		l.broken = err
+		return err
+	}
+	l.synced = upto
+	return nil
+}
+
+// durable returns up to where the log is.
+func (l *log) durable() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.synced
+}
+
+// full tells whether an error says that there is no room.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, kvferry.ErrNoSpace)
+}
+
+// missing tells whether an error says that a file is not there.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// readFull reads len(b) bytes, or those before the end of the file.
+func readFull(f vfs.File, b []byte, off int64) (int, error) {
+	n, err := f.ReadAt(b, off)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}

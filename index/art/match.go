@@ -1,0 +1,146 @@
+package art
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kvferry/kvferry/index"
+)
+
+// reach is how far a worker holds a prompt: in any tier, at place 0, and in each.
+type reach [index.Tiers]int32
+
+// matching is what a Match needs besides the index. Of the workers only those
+// that hold the first block have a reach.
+type matching struct {
+	*state
+	q      *index.Query
+	reach  []reach // by worker; zero between uses
+	asked  []uint32
+	wanted []bool // by worker, if the query names some
+	sid    uint32
+	key    []byte
+	orphan bool // there are blocks whose parent is not known
+}
+
+var matchings = sync.Pool{New: func() any { return new(matching) }}
+
+// match appends the workers that hold the beginning of a prompt.
+func (x *state) match(q *index.Query, dst []index.Match) []index.Match {
+	sid, ok := x.scopes.find(x.rules.Scope(q.Scope))
+	if !ok || len(q.Hashes) == 0 {
+		return dst
+	}
+	m := matchings.Get().(*matching)
+	defer m.done()
+	m.state, m.q, m.sid = x, q, sid
+	m.prepare()
+	parent := index.Root
+	for i, hash := range q.Hashes {
+		held := m.at(parent, hash, int32(i))
+		if m.orphan && parent != "" {
+			held = m.at("", hash, int32(i)) || held
+		}
+		if !held {
+			break
+		}
+		parent = hash
+	}
+	return m.result(dst)
+}
+
+// done makes m ready for another use.
+func (m *matching) done() {
+	for _, w := range m.asked {
+		m.reach[w] = reach{}
+	}
+	clear(m.wanted)
+	m.asked, m.wanted = m.asked[:0], m.wanted[:0]
+	m.state, m.q = nil, nil
+	matchings.Put(m)
+}
+
+func (m *matching) prepare() {
+	if n := len(m.workers.all); len(m.reach) < n {
+		m.reach = make([]reach, n+n/4)
+	}
+	if m.q.Workers != nil {
+		m.wanted = slices.Grow(m.wanted, len(m.workers.all))[:len(m.workers.all)]
+		for _, name := range m.q.Workers {
+			if id, ok := m.workers.find(name); ok {
+				m.wanted[id] = true
+			}
+		}
+	}
+	m.key = appendField(appendScope(m.key[:0], m.sid), "")
+	sub := m.blocks.below(m.key)
+	m.orphan = sub != 0 && bytes.HasPrefix(m.keyOf(m.blocks.least(sub)), m.key)
+}
+
+// at extends the reach of those that hold a block at position i, and tells
+// whether any reach now goes beyond it.
+func (m *matching) at(parent, hash string, i int32) (held bool) {
+	m.key = appendField(appendField(appendScope(m.key[:0], m.sid), parent), hash)
+	sub := m.blocks.below(m.key)
+	if sub == 0 || !bytes.HasPrefix(m.keyOf(m.blocks.least(sub)), m.key) {
+		return false
+	}
+	if sub&leafBit != 0 {
+		return m.block(sub, i)
+	}
+	m.blocks.walk(sub, func(b ref) bool {
+		held = m.block(b, i) || held
+		return true
+	})
+	return held
+}
+
+func (m *matching) block(b ref, i int32) (held bool) {
+	if tailOf(m.keyOf(b)).group != m.q.Group {
+		return false
+	}
+	hs := m.holders(m.state.block(b))
+	for k := range hs {
+		h := &hs[k]
+		r := &m.reach[h.worker]
+		if r[0] < i || h.tier.Volatile() && m.workers.at(h.worker).unconfirmed || i == 0 && !m.begins(h, r) {
+			continue
+		}
+		held = true
+		r[0] = i + 1
+		if r[h.tier] == i {
+			r[h.tier] = i + 1
+		}
+	}
+	return held
+}
+
+// begins tells whether a holder of the first block counts, and notes it.
+func (m *matching) begins(h *holder, r *reach) bool {
+	if m.q.Workers != nil && !m.wanted[h.worker] {
+		return false
+	}
+	if r[0] == 0 {
+		m.asked = append(m.asked, h.worker)
+	}
+	return true
+}
+
+func (m *matching) result(dst []index.Match) []index.Match {
+	from := len(dst)
+	for _, w := range m.asked {
+		r := &m.reach[w]
+		x := index.Match{Worker: m.workers.at(w).name, Blocks: int(r[0])}
+		for t := 1; t < index.Tiers; t++ {
+			x.InTier[t] = int(r[t])
+		}
+		dst = append(dst, x)
+	}
+	slices.SortFunc(dst[from:], func(a, b index.Match) int {
+		return cmp.Or(cmp.Compare(b.Blocks, a.Blocks), strings.Compare(a.Worker, b.Worker))
+	})
+	return dst
+}
