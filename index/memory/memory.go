@@ -1,8 +1,18 @@
-// Package memory is a residency index in memory.
 package memory
 
 import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/internal/feed"
 )
 
 // Options are those of an index in memory. The zero Options work.
@@ -12,10 +22,115 @@ type Options struct {
 
 // Index is a residency index in memory.
 type Index struct {
-	index.Index
+	rules   index.Rules
+	seeds   seeds
+	seed    maphash.Seed
+	feed    *feed.Feed
+	closed  atomic.Bool
+	scopes  dict[index.Scope]
+	workers dict[string]
+	longs   longs
+	reads   readCounts
+
+	shards [shards]shard
+	scans  [shards]scanShard
+
+	announceMu   sync.Mutex
+	incarnations map[string]uint64
 }
+
+var _ index.Index = (*Index)(nil)
 
 // New returns an empty index.
 func New(o Options) (*Index, error) {
-	panic("not written yet")
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("memory: %w", err)
+	}
+	x := &Index{rules: o.Rules, seed: maphash.MakeSeed(), feed: feed.New(o.History, 0), incarnations: map[string]uint64{}}
+	for i := range x.seeds {
+		x.seeds[i] = rand.Uint64() | 1
+	}
+	x.scopes.init()
+	x.workers.init()
+	x.longs.init()
+	x.reset()
+	return x, nil
+}
+
+// reset lets go of all records; whoever calls it has all locks.
+func (x *Index) reset() {
+	for i := range x.shards {
+		x.shards[i].reset()
+		x.scans[i].parents.reset()
+	}
+}
+
+// enter begins every method.
+func (x *Index) enter(ctx context.Context) error {
+	if x.closed.Load() {
+		return fmt.Errorf("memory: %w", kvferry.ErrClosed)
+	}
+	return ctx.Err()
+}
+
+// enterLocked is enter for writers: Close waits for their locks.
+func (x *Index) enterLocked(l locks) error {
+	x.lock(l)
+	if x.closed.Load() {
+		x.unlock(l)
+		return fmt.Errorf("memory: %w", kvferry.ErrClosed)
+	}
+	return nil
+}
+
+func (x *Index) scopeHash(s *index.Scope) uint64 {
+	adapter, named := s.Adapter.Name()
+	h := maphash.String(x.seed, s.Model)
+	h = x.seeds.with(h, maphash.String(x.seed, s.Tokenizer), maphash.String(x.seed, s.Tenant))
+	if named {
+		h = x.seeds.with(h, maphash.String(x.seed, adapter), 1)
+	}
+	return h
+}
+
+func (x *Index) workerHash(name string) uint64 { return maphash.String(x.seed, name) }
+
+// ownScope copies the strings of a scope.
+func ownScope(s *index.Scope) index.Scope {
+	c := index.Scope{Model: strings.Clone(s.Model), Tokenizer: strings.Clone(s.Tokenizer), Tenant: strings.Clone(s.Tenant)}
+	if name, named := s.Adapter.Name(); named {
+		c.Adapter = index.Named(strings.Clone(name))
+	}
+	return c
+}
+
+func ownName(s *string) string { return strings.Clone(*s) }
+
+// Info implements index.Keeper.
+func (x *Index) Info() index.Info { return index.Info{Name: "memory", Rules: x.rules} }
+
+// Flush implements index.Keeper: there is nothing to do.
+func (x *Index) Flush(ctx context.Context) error { return x.enter(ctx) }
+
+// Watch implements index.Watcher.
+func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
+	return x.feed.Watch(ctx, after)
+}
+
+// Close implements index.Keeper.
+func (x *Index) Close() error {
+	l := locks{all, all}
+	x.lock(l)
+	defer x.unlock(l)
+	if !x.closed.Swap(true) {
+		x.turn(l)
+		x.reset()
+		x.scopes.clear()
+		x.workers.clear()
+		x.longs.clear()
+		x.turn(l)
+		x.feed.Close()
+	}
+	return nil
 }

@@ -1,0 +1,256 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kvferry/kvferry/index"
+)
+
+const (
+	// ahead is how many blocks of a prompt are looked up beside each other: what
+	// each needs from memory is asked for before the first is compared.
+	ahead = 16
+	// exactBlocks is the longest prompt that is always read as of one moment.
+	exactBlocks = 64
+	// matchTries is how often a longer one is read again because something changed.
+	matchTries = 3
+)
+
+// alive is which of 64 workers have all blocks so far, by tier; at 0 in any.
+type alive [index.Tiers]uint64
+
+// matcher is the memory of one Match.
+type matcher struct {
+	x        *Index
+	q        *index.Query
+	scope    *item[index.Scope]
+	versions [shards]uint64
+	texts    [ahead + 1]text // the first is the parent of the second
+	hits     [ahead + 1]uint32
+	known    [ahead + 1]bool
+	words    int // of workers
+	alive    []alive
+	now      []alive // of the block that is looked at
+	only     []uint64
+	names    []*item[string] // as they were at the first block
+	matches  []index.Match   // by worker
+	began    []uint64        // who has the first block
+}
+
+var matchers = sync.Pool{New: func() any { return new(matcher) }}
+
+// Match implements index.Reader.
+func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([]index.Match, error) {
+	if err := x.enter(ctx); err != nil {
+		return dst, err
+	}
+	x.reads[x.reads.stripe()].matches.Add(1)
+	if len(q.Hashes) == 0 {
+		return dst, nil
+	}
+	m := matchers.Get().(*matcher)
+	m.x, m.q = x, q
+	defer m.done()
+	for try := 1; ; try++ {
+		m.scope = x.scope(&q.Scope)
+		if m.scope == nil {
+			return dst, nil
+		}
+		l := locks{}
+		if try > matchTries && len(q.Hashes) <= exactBlocks {
+			l.shards = all
+		}
+		x.lock(l)
+		whole := m.read()
+		x.unlock(l)
+		if m.scope.alive() && (whole || try > matchTries) {
+			return m.result(dst), nil
+		}
+	}
+}
+
+func (m *matcher) done() {
+	m.x, m.q, m.scope = nil, nil, nil
+	clear(m.names)
+	matchers.Put(m)
+}
+
+// read reads all blocks and reports whether nobody wrote to their shards
+// meanwhile.
+func (m *matcher) read() bool {
+	x := m.x
+	for i := range x.shards {
+		m.versions[i] = x.shards[i].version.n.Load()
+	}
+	m.prepare()
+	touched := uint64(0)
+	m.texts[0].set(index.Root)
+	m.texts[0].setHash(&x.seeds)
+	m.known[0] = true
+	n := len(m.q.Hashes)
+	for from := 0; from < n; from += ahead {
+		k := min(ahead, n-from)
+		touched |= m.ask(from, k)
+		for i := 1; i <= k; i++ {
+			if !m.block(from+i-1, i) {
+				return m.same(touched)
+			}
+		}
+		m.texts[0], m.known[0] = m.texts[k], m.known[k]
+	}
+	m.finish(n)
+	return m.same(touched)
+}
+
+// prepare makes room for the workers there are.
+func (m *matcher) prepare() {
+	ids := len(*m.x.workers.byID.Load())
+	m.words = (ids + 63) / 64
+	m.alive = slices.Grow(m.alive[:0], m.words)[:m.words]
+	m.now = slices.Grow(m.now[:0], m.words)[:m.words]
+	m.only = slices.Grow(m.only[:0], m.words)[:m.words]
+	m.began = slices.Grow(m.began[:0], m.words)[:m.words]
+	clear(m.began)
+	m.names = slices.Grow(m.names[:0], 64*m.words)[:64*m.words]
+	m.matches = slices.Grow(m.matches[:0], 64*m.words)[:64*m.words]
+	for i := range m.only {
+		m.only[i] = ^uint64(0)
+	}
+	if m.q.Workers == nil {
+		return
+	}
+	clear(m.only)
+	for i := range m.q.Workers {
+		w := &m.q.Workers[i]
+		if it := m.x.workers.find(w, m.x.workerHash(*w)); it != nil && int(it.id) < 64*m.words {
+			m.only[it.id/64] |= 1 << (it.id % 64)
+		}
+	}
+}
+
+// ask finds the first nodes of the hashes of k blocks, without a look at what
+// they are: those that collide are sorted out later. It returns their shards.
+func (m *matcher) ask(from, k int) (touched uint64) {
+	x := m.x
+	for i := 1; i <= k; i++ {
+		t := &m.texts[i]
+		if m.known[i] = x.find(t, m.q.Hashes[from+i-1]); m.known[i] {
+			touched |= 1 << t.shard()
+			slots := *x.shards[t.shard()].hashes.slots.Load()
+			atomic.LoadUint64(&slots[home(uint32(t.hash), len(slots))])
+		}
+	}
+	for i := 1; i <= k; i++ {
+		m.hits[i] = 0
+		if t := &m.texts[i]; m.known[i] {
+			p := x.shards[t.shard()].hashes.probe(uint32(t.hash))
+			m.hits[i] = p.next()
+		}
+	}
+	for i := 1; i <= k; i++ {
+		if m.hits[i] != 0 {
+			c := x.node(m.hits[i])
+			c.get(nodeKey)
+			c.get(nodeText + 7)
+		}
+	}
+	return touched
+}
+
+// block looks at one block. It reports false if no worker has all blocks so far.
+func (m *matcher) block(at, i int) bool {
+	v := m.gather(i)
+	if at == 0 {
+		for m.first(); v.v != nil && !v.same(); m.first() {
+			v = m.gather(i)
+		}
+	}
+	left := uint64(0)
+	for w := range m.alive {
+		left |= m.step(w, at)
+	}
+	return left != 0
+}
+
+// first begins with the workers that have the first block.
+func (m *matcher) first() {
+	for w := range m.alive {
+		a := &m.alive[w]
+		*a = m.now[w]
+		for t := range a {
+			a[t] &= m.only[w]
+			a[0] |= a[t]
+		}
+		m.began[w] = a[0]
+		for b := a[0]; b != 0; b &= b - 1 {
+			id := 64*w + bits.TrailingZeros64(b)
+			m.names[id], m.matches[id] = m.x.workers.item(uint32(id)), index.Match{}
+		}
+	}
+}
+
+// step ends the matches of those of 64 workers that have not the block at at.
+func (m *matcher) step(w, at int) (left uint64) {
+	a, now := &m.alive[w], &m.now[w]
+	if a[0] == 0 {
+		return 0
+	}
+	has := now[1] | now[2] | now[3] | now[4] | now[5]
+	for b := a[0] &^ has; b != 0; b &= b - 1 {
+		m.matches[64*w+bits.TrailingZeros64(b)].Blocks = at
+	}
+	a[0] &= has
+	for t := 1; t < index.Tiers; t++ {
+		for b := a[t] &^ now[t]; b != 0; b &= b - 1 {
+			m.matches[64*w+bits.TrailingZeros64(b)].InTier[t] = at
+		}
+		a[t] &= now[t]
+	}
+	return a[0]
+}
+
+// finish ends the matches of those that have all blocks.
+func (m *matcher) finish(n int) {
+	clear(m.now)
+	for w := range m.alive {
+		m.step(w, n)
+	}
+}
+
+// same reports whether nobody wrote to shards since read began.
+func (m *matcher) same(touched uint64) bool {
+	for s := touched; s != 0; s &= s - 1 {
+		i := bits.TrailingZeros64(s)
+		if n := m.versions[i]; n&1 == 1 || m.x.shards[i].version.n.Load() != n {
+			return false
+		}
+	}
+	return true
+}
+
+// result appends the matches. A worker that went away meanwhile, so that its
+// number may be another's now, has none.
+func (m *matcher) result(dst []index.Match) []index.Match {
+	from := len(dst)
+	for w, b := range m.began {
+		for ; b != 0; b &= b - 1 {
+			id := 64*w + bits.TrailingZeros64(b)
+			it := m.names[id]
+			if it == nil || m.x.workers.item(uint32(id)) != it {
+				continue
+			}
+			m.matches[id].Worker = it.key
+			dst = append(dst, m.matches[id])
+		}
+	}
+	slices.SortFunc(dst[from:], func(a, b index.Match) int {
+		return cmp.Or(cmp.Compare(b.Blocks, a.Blocks), strings.Compare(a.Worker, b.Worker))
+	})
+	return dst
+}

@@ -1,0 +1,193 @@
+package memory
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
+
+// Strings lie in the slabs as words. Engines' block hashes are hex digits or
+// decimal numbers, which need half the room and less.
+const (
+	rawText  = 0 // bytes, the last word filled up with zeros
+	hexText  = 1 // 16 lower-case hex digits in a word
+	decText  = 2 // a decimal number below 2^64 as strconv writes it
+	longText = 3 // a number in the table of long strings
+
+	textWords = 16 // of the longest string that lies in a slab
+	maxRaw    = 8 * textWords
+	maxHex    = 16 * textWords
+
+	kindShift = 14
+	lenMask   = 1<<9 - 1
+
+	low8  = 0x0101010101010101
+	nibs8 = 0x0f0f0f0f0f0f0f0f
+)
+
+// text is a string as words. Equal strings have equal texts.
+type text struct {
+	meta uint64 // kind<<14 | bytes of the string; 16 bits
+	n    int
+	hash uint64
+	w    [textWords]uint64
+}
+
+func metaWords(meta uint64) int {
+	n := int(meta & lenMask)
+	switch meta >> kindShift {
+	case rawText:
+		return min((n+7)/8, textWords)
+	case hexText:
+		return min((n+15)/16, textWords)
+	}
+	return 1
+}
+
+// set makes t the text of s, without its hash. It reports false for a string
+// that is too long to lie in a slab.
+func (t *text) set(s string) bool {
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	if len(b)%8 == 0 && len(b) >= 16 && len(b) <= maxHex && t.setHex(b) {
+		return true
+	}
+	if len(b) > maxRaw {
+		return false
+	}
+	if len(b) > 0 && len(b) <= 20 && t.setDec(b) {
+		return true
+	}
+	t.meta, t.n = rawText<<kindShift|uint64(len(b)), (len(b)+7)/8
+	i := 0
+	for ; len(b) >= 8; b = b[8:] {
+		t.w[i] = binary.LittleEndian.Uint64(b)
+		i++
+	}
+	if len(b) > 0 {
+		w := uint64(0)
+		for k, c := range b {
+			w |= uint64(c) << (8 * k)
+		}
+		t.w[i] = w
+	}
+	return true
+}
+
+func (t *text) setLong(id uint64) {
+	t.meta, t.n, t.w[0] = longText<<kindShift, 1, id
+}
+
+// setHex takes eight digits at a time, and two times eight to the word.
+func (t *text) setHex(b []byte) bool {
+	t.meta, t.n = hexText<<kindShift|uint64(len(b)), (len(b)+15)/16
+	bad := uint64(0)
+	i := 0
+	for ; len(b) >= 16; b = b[16:] {
+		p, u := nibbles(binary.LittleEndian.Uint64(b))
+		q, v := nibbles(binary.LittleEndian.Uint64(b[8:]))
+		t.w[i&(textWords-1)] = p | q<<4
+		bad |= u | v
+		i++
+	}
+	if len(b) > 0 {
+		p, u := nibbles(binary.LittleEndian.Uint64(b))
+		t.w[i&(textWords-1)] = p
+		bad |= u
+	}
+	return bad == 0
+}
+
+// nibbles returns the values of eight hex digits, each in a byte; bad is not 0 if
+// they are no lower-case hex digits.
+func nibbles(x uint64) (v, bad uint64) {
+	letter := x >> 6 & low8
+	low := x & nibs8
+	bad = x&^nibs8 ^ (0x30*low8 + 0x30*letter)        // 0x3_ or 0x6_
+	bad |= (low + 6*low8 + 3*letter) & (0x10 * low8)  // above 9, above f
+	bad |= ((low+15*letter)>>4 ^ letter) & (1 * low8) // below a
+	return low + 9*letter, bad
+}
+
+// digits is the inverse of nibbles.
+func digits(v uint64) uint64 {
+	v &= nibs8
+	letter := (v + 6*low8) >> 4 & low8
+	return v + 0x30*low8 + 0x27*letter
+}
+
+func (t *text) setDec(b []byte) bool {
+	if b[0] == '0' && len(b) > 1 {
+		return false
+	}
+	v := uint64(0)
+	for _, c := range b {
+		hi, lo := bits.Mul64(v, 10)
+		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
+		if c < '0' || c > '9' || hi|carry != 0 {
+			return false
+		}
+		v = sum
+	}
+	t.meta, t.n, t.w[0] = decText<<kindShift|uint64(len(b)), 1, v
+	return true
+}
+
+// seeds make hashes differ from index to index, so that nobody can choose
+// strings that meet.
+type seeds [3]uint64
+
+// fold mixes two words into one.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// setHash sets the hash of the words.
+func (t *text) setHash(s *seeds) {
+	h := s[2] ^ t.meta
+	w := t.w[:t.n]
+	for ; len(w) >= 2; w = w[2:] {
+		h = fold(w[0]^s[0], w[1]^h)
+	}
+	if len(w) == 1 {
+		h = fold(w[0]^s[1], h)
+	}
+	t.hash = fold(h^s[0], s[1])
+}
+
+// with mixes more of a key into a hash.
+func (s *seeds) with(h, a, b uint64) uint64 {
+	return fold(h^s[2], fold(a^s[0], b^s[1])^s[1])
+}
+
+// appendWords appends the string that words mean; not for long ones. Whatever
+// the words are, it does not fail: readers decode before they know whether the
+// words hang together.
+func appendWords(dst []byte, meta uint64, c cell, at uint32) []byte {
+	n, words := int(meta&lenMask), metaWords(meta)
+	if meta>>kindShift == decText {
+		return appendDec(dst, c.get(at))
+	}
+	from := len(dst)
+	for i := range words {
+		w := c.get(at + uint32(i))
+		if meta>>kindShift == hexText {
+			dst = binary.LittleEndian.AppendUint64(dst, digits(w))
+			w = digits(w >> 4)
+		}
+		dst = binary.LittleEndian.AppendUint64(dst, w)
+	}
+	return dst[:min(len(dst), from+n)]
+}
+
+func appendDec(dst []byte, v uint64) []byte {
+	var b [20]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = byte('0' + v%10)
+		if v /= 10; v == 0 {
+			return append(dst, b[i:]...)
+		}
+	}
+}
