@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -148,6 +149,9 @@ func (in *Ingester) Flush(ctx context.Context) error {
 	}
 	if len(in.puts) > 0 {
 		if err := in.x.Put(ctx, in.puts); err != nil {
+			if errors.Is(err, kvferry.ErrInvalid) {
+				in.puts = in.puts[:0] // trying again cannot help
+			}
 			return fmt.Errorf("events: putting %d blocks of %s: %w", len(in.puts), in.engine.Name, err)
 		}
 		clear(in.puts)

@@ -60,6 +60,9 @@ func (t *Intake) Ingest(ctx context.Context, b *Batch) (Summary, error) {
 
 func (in *Ingester) ingestJSON(ctx context.Context, b *Batch) (Summary, error) {
 	var sum Summary
+	if err := b.check(); err != nil {
+		return sum, err
+	}
 	w, err := in.worker(ctx, 0)
 	if err != nil {
 		return sum, err
@@ -82,6 +85,22 @@ func (in *Ingester) ingestJSON(ctx context.Context, b *Batch) (Summary, error) {
 	in.count.batches.Add(1)
 	in.count.events.Add(uint64(len(b.Events)))
 	return sum, err
+}
+
+// check returns ErrInvalid for a batch with a text that no index takes.
+func (b *Batch) check() error {
+	longest := max(len(or(b.Model, "")), len(or(b.Tokenizer, "")), len(or(b.Adapter, "")), len(or(b.Tenant, "")))
+	for i := range b.Events {
+		e := &b.Events[i]
+		longest = max(longest, len(or(e.Parent, "")), len(or(e.LoRA, "")))
+		for _, h := range e.Hashes {
+			longest = max(longest, len(h))
+		}
+	}
+	if longest > index.MaxFieldBytes {
+		return fmt.Errorf("events: batch with a text of %d bytes, at most %d: %w", longest, index.MaxFieldBytes, kvferry.ErrInvalid)
+	}
+	return nil
 }
 
 func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event, sum *Summary) error {

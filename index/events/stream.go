@@ -1,0 +1,178 @@
+package events
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/index/events/msg"
+)
+
+// rememberBatches is for how many batches it is known what they were, so that one
+// that comes again is told from one of a sequence that began anew.
+const rememberBatches = 1 << 14
+
+// keepEvents is the longest slab of events that is kept for the next batch.
+const keepEvents = 1 << 14
+
+// stream is one publisher's sequence of batches. It outlives connections.
+type stream struct {
+	s     *source
+	topic string
+
+	mu     sync.Mutex
+	in     *Ingester
+	batch  msg.Batch
+	begun  bool   // a batch was seen
+	next   uint64 // sequence number that comes next
+	sums   []uint64
+	seed   maphash.Seed
+	latest float64   // time of the newest batch
+	idle   time.Time // before then no replay is tried
+	unique uint64    // the newest incarnation
+}
+
+func newStream(s *source, topic string, e Engine) *stream {
+	return &stream{s: s, topic: topic, in: newIngester(s.x, e, s.count), sums: make([]uint64, rememberBatches), seed: maphash.MakeSeed()}
+}
+
+func bigEndian(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
+
+// take takes the batch with a sequence number.
+func (st *stream) take(ctx context.Context, seq uint64, payload []byte) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var err error
+	switch {
+	case !st.begun:
+		err = st.begin(ctx, seq)
+	case seq < st.next:
+		if st.next-seq <= rememberBatches && st.sums[seq%rememberBatches] == st.sum(payload) {
+			st.s.count.duplicates.Add(1)
+			return nil
+		}
+		st.s.count.resets.Add(1)
+		if err = st.restart(ctx); err == nil && seq > 0 {
+			err = st.gap(ctx, seq)
+		}
+	case seq > st.next:
+		st.s.count.gaps.Add(1)
+		err = st.gap(ctx, seq)
+	}
+	if err != nil || seq < st.next { // a replay brought it already
+		return err
+	}
+	return st.apply(ctx, seq, payload, true)
+}
+
+// begin is the first that is heard of a publisher.
+func (st *stream) begin(ctx context.Context, seq uint64) error {
+	if err := st.announce(ctx); err != nil {
+		return err
+	}
+	st.begun, st.next = true, seq
+	return nil
+}
+
+// announce tells the index of a new incarnation. What number the engine has for
+// itself is not known: it is new whenever that could be.
+func (st *stream) announce(ctx context.Context) error {
+	st.unique = max(st.unique+1, uint64(st.s.o.Now().UnixNano()))
+	return st.s.retry(ctx, func() error { return st.in.Announce(ctx, st.unique) })
+}
+
+// restart is for a publisher that began anew: what it had is gone.
+func (st *stream) restart(ctx context.Context) error {
+	if err := st.clear(ctx); err != nil {
+		return err
+	}
+	st.next = 0
+	return st.announce(ctx)
+}
+
+// clear is for a worker whose state is not known any more.
+func (st *stream) clear(ctx context.Context) error {
+	st.s.count.cleared.Add(1)
+	return st.s.retry(ctx, func() error { return st.in.Clear(ctx) })
+}
+
+// gap is for batches from next up to seq that did not come: they are replayed, or
+// the worker is cleared and goes on from seq.
+func (st *stream) gap(ctx context.Context, seq uint64) error {
+	if st.mayReplay() {
+		err := st.replay(ctx, st.next)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil && st.next >= seq {
+			return nil
+		}
+	}
+	if err := st.clear(ctx); err != nil {
+		return err
+	}
+	st.next = seq
+	return nil
+}
+
+// apply takes a batch that is the next in its sequence. One that cannot be read
+// leaves the worker's state unknown.
+func (st *stream) apply(ctx context.Context, seq uint64, payload []byte, mayReplay bool) error {
+	err := st.batch.Decode(payload)
+	if err != nil {
+		st.s.count.decodeErrors.Add(1)
+	} else {
+		err = st.s.retry(ctx, func() error { return st.in.Ingest(ctx, &st.batch) })
+		st.latest = st.batch.Seconds
+	}
+	if cap(st.batch.Events) > keepEvents && len(st.batch.Events) < keepEvents {
+		st.batch = msg.Batch{}
+	}
+	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) {
+		return err
+	}
+	if err != nil && mayReplay && st.mayReplay() {
+		// Perhaps only this copy is damaged.
+		if st.replay(ctx, seq) == nil && st.next > seq {
+			return nil
+		}
+	}
+	if err != nil {
+		if err := st.clear(ctx); err != nil {
+			return err
+		}
+	}
+	st.sums[seq%rememberBatches] = st.sum(payload)
+	st.next = seq + 1
+	return nil
+}
+
+func (st *stream) sum(payload []byte) uint64 { return maphash.Bytes(st.seed, payload) }
+
+// flush writes what the Ingester holds back.
+func (st *stream) flush(ctx context.Context) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	err := st.s.retry(ctx, func() error { return st.in.Flush(ctx) })
+	if errors.Is(err, kvferry.ErrCorrupt) {
+		err = st.clear(ctx)
+	}
+	if at := millis(st.latest); err == nil && at != 0 {
+		st.s.count.lagMs.Store(uint64(max(st.s.o.Now().UnixMilli()-int64(at), 0)))
+	}
+	return err
+}
+
+// leave clears the worker of a publisher that is away. Whatever it sends when it
+// comes back begins anew.
+func (st *stream) leave(ctx context.Context) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.begun && st.clear(ctx) == nil {
+		st.begun = false
+	}
+}
