@@ -1,0 +1,214 @@
+package fsdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+// maxUnsynced is how many files and directories may wait for a Flush; a write
+// that goes beyond flushes.
+const maxUnsynced = 1 << 13
+
+// files are those of an index. One goroutine at a time uses them.
+type files struct {
+	fs      vfs.FS
+	written atomic.Uint64
+	temps   uint64
+	poison  error
+
+	fresh map[string]struct{} // files that end with .new, by the path without it
+	dirty map[string]struct{} // directories that were changed
+}
+
+// staged is a file that is written but has no name yet.
+type staged struct{ tmp, path string }
+
+// stage writes a file that will be path.
+func (f *files) stage(path string, content []byte) (staged, error) {
+	f.temps++
+	s := staged{tmpName + "/" + strconv.FormatUint(f.temps, 10), path}
+	file, err := f.fs.Open(s.tmp, vfs.Create|vfs.Exclusive)
+	if err != nil {
+		return s, err
+	}
+	n, err := file.WriteAt(content, 0)
+	f.written.Add(uint64(n))
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = f.fs.Remove(s.tmp) // the next opening removes it otherwise
+	}
+	return s, err
+}
+
+// drop removes files that will not be published.
+func (f *files) drop(all []staged) {
+	for _, s := range all {
+		_ = f.fs.Remove(s.tmp) // the next opening removes it otherwise
+	}
+}
+
+// publish gives staged files their names, with .new. If the first cannot have it
+// nothing was done. If another cannot, what is there is not what it was, and no
+// more is written.
+func (f *files) publish(all []staged) error {
+	for i, s := range all {
+		if err := f.rename(s.tmp, s.path+newSuffix); err != nil {
+			f.drop(all[i:])
+			if i > 0 {
+				f.fail(err)
+			}
+			return err
+		}
+		f.fresh[s.path] = struct{}{}
+		f.dirty[dirOf(s.path)] = struct{}{}
+	}
+	return nil
+}
+
+// rename makes the directories that a name needs if they are missing.
+func (f *files) rename(from, to string) error {
+	err := f.fs.Rename(from, to)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := f.mkdir(dirOf(to)); err != nil {
+		return err
+	}
+	return f.fs.Rename(from, to)
+}
+
+// mkdir makes a directory below the root, and the one above it if it is missing.
+func (f *files) mkdir(dir string) error {
+	above := dirOf("./" + dir)
+	if len(above) > 1 {
+		above = above[2:]
+	}
+	err := f.fs.Mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && above != "." {
+		if err = f.mkdir(above); err == nil {
+			err = f.fs.Mkdir(dir)
+		}
+	}
+	if err == nil {
+		f.dirty[above] = struct{}{}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// remove removes the file of a record, and the directories that it leaves empty.
+// A failure may leave either of two versions: no more is written.
+func (f *files) remove(path string) error {
+	for _, p := range [...]string{path, path + newSuffix} {
+		if err := f.fs.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			f.fail(err)
+			return err
+		}
+	}
+	delete(f.fresh, path)
+	dir := dirOf(path)
+	f.dirty[dir] = struct{}{}
+	for dir != scopesName && f.fs.Remove(dir) == nil { // else it holds others
+		delete(f.dirty, dir)
+		dir = dirOf(dir)
+		f.dirty[dir] = struct{}{}
+	}
+	return nil
+}
+
+// fail stops all writes.
+func (f *files) fail(err error) {
+	if f.poison == nil {
+		f.poison = err
+	}
+}
+
+// refuse is the error of a write after a failure.
+func (f *files) refuse() error {
+	if f.poison == nil {
+		return nil
+	}
+	return fmt.Errorf("fsdir: %w: %w", kvferry.ErrPoisoned, f.poison)
+}
+
+// full reports whether it is time to flush.
+func (f *files) full() bool { return len(f.fresh)+len(f.dirty) > maxUnsynced }
+
+// flush makes everything durable.
+func (f *files) flush() error {
+	for path := range f.fresh {
+		if err := f.settle(path); err != nil {
+			f.fail(err)
+			return err
+		}
+		delete(f.fresh, path)
+	}
+	for dir := range f.dirty {
+		err := f.fs.SyncDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody removed it, who may
+			f.fail(err)
+			return err
+		}
+		delete(f.dirty, dir)
+	}
+	return nil
+}
+
+// settle makes a file durable, and then the one of its name.
+func (f *files) settle(path string) error {
+	file, err := f.fs.Open(path+newSuffix, vfs.ReadWrite)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody removed it, who may
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	f.dirty[dirOf(path)] = struct{}{}
+	return f.fs.Rename(path+newSuffix, path)
+}
+
+// replace writes a file in the root durably, at once.
+func (f *files) replace(name string, content []byte) error {
+	s, err := f.stage(name, content)
+	if err != nil {
+		return err
+	}
+	file, err := f.fs.Open(s.tmp, vfs.ReadWrite)
+	if err == nil {
+		err = errors.Join(file.Sync(), file.Close())
+	}
+	if err == nil {
+		err = f.fs.Rename(s.tmp, name)
+	}
+	if err != nil {
+		f.drop([]staged{s})
+		return err
+	}
+	return f.fs.SyncDir(".")
+}
+
+// typed says what an error of the file system is.
+func typed(op string, err error) error {
+	kind := error(nil)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		kind = kvferry.ErrNoSpace
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
+		kind = kvferry.ErrReadOnly
+	}
+	if kind == nil {
+		return fmt.Errorf("fsdir: %s: %w", op, err)
+	}
+	return fmt.Errorf("fsdir: %s: %w: %w", op, kind, err)
+}

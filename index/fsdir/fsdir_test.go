@@ -1,0 +1,57 @@
+package fsdir_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/fsdir"
+	"github.com/kvferry/kvferry/index/indextest"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+func open(t testing.TB, d *vfs.Disk, o index.Options) *fsdir.Index {
+	t.Helper()
+	x, err := fsdir.Open(t.Context(), "", fsdir.Options{Options: o, FS: d.Process()})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = x.Close() }) // the test may have closed it, and asked why not
+	return x
+}
+
+// homes knows which disk an index is on.
+type homes struct {
+	mu sync.Mutex
+	of map[index.Index]*vfs.Disk
+}
+
+func (h *homes) open(t testing.TB, d *vfs.Disk, o index.Options) index.Index {
+	x := open(t, d, o)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of[x] = d
+	return x
+}
+
+func (h *homes) disk(x index.Index) *vfs.Disk {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of[x]
+}
+
+func config() indextest.Config {
+	h := &homes{of: map[index.Index]*vfs.Disk{}}
+	return indextest.Config{
+		Open: func(t testing.TB, o index.Options) index.Index { return h.open(t, vfs.NewDisk(), o) },
+		Reopen: func(t testing.TB, x index.Index, o index.Options) index.Index {
+			require.NoError(t, x.Close())
+			return h.open(t, h.disk(x), o)
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	indextest.Run(t, config())
+}
