@@ -3,6 +3,7 @@ module github.com/kvferry/kvferry
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/klauspost/compress v1.18.0
 	github.com/klauspost/cpuid/v2 v2.0.12
