@@ -42,10 +42,12 @@ func Run(t *testing.T, c Config) {
 		{"workers", workerTests},
 		{"watch", watchTests},
 		{"keeper", keeperTests},
+		{"concurrent", concurrentTests},
+		{"crash", crashTests},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, x := range g.tests {
-				if x.reopens && c.Reopen == nil {
+				if x.reopens && c.Reopen == nil || x.crashes && c.Crash == nil {
 					continue
 				}
 				t.Run(x.name, func(t *testing.T) {
@@ -62,6 +64,7 @@ func Run(t *testing.T, c Config) {
 type test struct {
 	name    string
 	reopens bool // only for persistent indexes
+	crashes bool // only for those that are crashed
 	options index.Options
 	run     func(s *subject)
 }

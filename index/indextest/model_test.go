@@ -28,3 +28,5 @@ func config() indextest.Config {
 func TestModel(t *testing.T) { indextest.Run(t, config()) }
 
 func TestModelTraces(t *testing.T) { indextest.Traces(t, config()) }
+
+func TestModelLinearizable(t *testing.T) { indextest.Linearizable(t, config()) }
