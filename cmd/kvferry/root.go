@@ -98,7 +98,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 corrupt data found, 4 not found.`
 	c.AddCommand(
 		a.captureCommand(), a.restoreCommand(), a.verifyCommand(), a.lsCommand(), a.inspectCommand(),
 		a.diffCommand(), a.rmCommand(), a.gcCommand(), a.checkCommand(), a.statsCommand(), a.convertCommand(),
-		a.pipelineCommand(), a.benchCommand(), a.doctorCommand(), a.demoCommand(), a.demoChildCommand(), a.versionCommand(),
+		a.pipelineCommand(), a.indexCommand(), a.benchCommand(), a.doctorCommand(), a.demoCommand(), a.demoChildCommand(), a.versionCommand(),
 	)
 	needShell(c)
 	return c
