@@ -69,6 +69,9 @@ func (s *subject) follow() *follower {
 		require.Equal(s, 1, s.remove(removalOf(&probe)))
 		if f.watched(time.Millisecond) {
 			f.reach(s.T, s.metrics().Seq)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.started = 1 // nothing was kept before the first Watch
 			return f
 		}
 	}
