@@ -98,14 +98,18 @@ func (x *Index) parsePut(args []string) ([]index.Record, error) {
 		}
 		id, err := scopeOf(args[1], args[0])
 		n, err2 := strconv.ParseUint(args[4], 10, 31)
-		worker := string(appendField(nil, args[2]))
+		worker := args[2]
 		args = args[7:]
 		if err != nil || err2 != nil || n > uint64(len(args)/4) {
 			return nil, corrupt("watch", "run of records")
 		}
 		for range n {
 			var r index.Record
-			if err := x.parseRecord(&id.Scope, args[0], args[2]+worker+args[1], args[3], &r); err != nil {
+			names := map[string]string(nil)
+			if len(args[1]) > inlineMax && len(args[2]) == headBytes+1+refBytes {
+				names = map[string]string{args[2][headBytes+1:]: args[1]}
+			}
+			if err := x.parseRecord(&id.Scope, args[0], args[2]+worker, args[3], names, &r); err != nil {
 				return nil, err
 			}
 			rs = append(rs, r)

@@ -22,7 +22,11 @@ type matching struct {
 	id      *scopeID
 	only    map[string]struct{} // nil: all workers
 	holders map[string]*index.Match
+	ref     []byte // how fields name the parent of a position
 }
+
+// unknownParent is how fields name the parent "".
+const unknownParent = string(refInline) + "\x00"
 
 // Match implements index.Reader. Up to 1024 blocks are looked up at once, further
 // ones in steps behind, as long as a worker has all before.
@@ -89,6 +93,7 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 	if i > 0 {
 		parent = m.q.Hashes[i-1]
 	}
+	m.ref = appendRef(m.ref[:0], parent)
 	names, err := block.ToArray()
 	if err != nil {
 		return false, corrupt("match", "reply of a script")
@@ -99,11 +104,14 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 		if err != nil {
 			return false, corrupt("match", "name of a field")
 		}
+		if name != "" && name[0] == refName {
+			continue
+		}
 		f, err := parseField(name)
 		if err != nil {
 			return false, err
 		}
-		if f.group == m.q.Group && (f.prefix == parent || f.prefix == "") {
+		if f.group == m.q.Group && (f.ref == string(m.ref) || f.ref == unknownParent) {
 			any = m.found(i, &f, a) || any
 		}
 	}

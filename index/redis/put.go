@@ -85,11 +85,14 @@ func (x *Index) putSome(ctx context.Context, rs []index.Record) error {
 // putArgs makes the arguments of the script: runs of records with one scope and
 // worker, in the order of the records. lives are those of the workers.
 func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
-	arena := make([]byte, 0, (headBytes+valueBytes)*len(rs))
+	const head = headBytes + 2 + inlineMax
+	arena, ends := make([]byte, 0, (head+valueBytes)*len(rs)), make([]int, len(rs))
 	for i := range rs {
-		arena = appendValue(x.appendHead(arena, &rs[i]), &rs[i])
+		arena = x.appendHead(arena, &rs[i])
+		ends[i] = len(arena)
+		arena = appendValue(arena, &rs[i])
 	}
-	rest := string(arena)
+	all, from := string(arena), 0
 	args := x.args(4*len(rs) + 7)
 	for i := 0; i < len(rs); {
 		id, first := x.scope(&rs[i].Scope), &rs[i]
@@ -101,8 +104,8 @@ func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
 		args = append(args, id.digest, id.stored, first.Worker, life, "", "", "")
 		n, lo, hi := 0, uint64(0), uint64(0)
 		for ; i < len(rs) && (n == 0 || rs[i].Worker == first.Worker && rs[i].Scope == first.Scope); i++ {
-			args = append(args, rs[i].Hash, rs[i].Prefix, rest[:headBytes], rest[headBytes:headBytes+valueBytes])
-			rest = rest[headBytes+valueBytes:]
+			args = append(args, rs[i].Hash, rs[i].Prefix, all[from:ends[i]], all[ends[i]:ends[i]+valueBytes])
+			from = ends[i] + valueBytes
 			lo, hi, n = lo+rs[i].Bytes&0xffffffff, hi+rs[i].Bytes>>32, n+1
 		}
 		args[at+4], args[at+5], args[at+6] = strconv.Itoa(n), strconv.FormatUint(lo, 10), strconv.FormatUint(hi, 10)

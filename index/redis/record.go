@@ -3,21 +3,38 @@ package redis
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/redis/rueidis"
+	"github.com/zeebo/blake3"
 
 	"github.com/kvferry/kvferry/index"
 )
 
 const (
 	headBytes  = 13 // tier, group, index, tokens of the identity
+	refBytes   = 16 // of the digest of a parent with a long name
+	inlineMax  = 24 // length of the longest parent that stands in a field itself
 	valueBytes = 25 // tokens, bytes, last access, refs, flags
+
+	refInline = 'i' // a length in one byte and the parent's hash
+	refDigest = 'd' // the digest of the parent's hash, which is the value of another field:
+	refName   = 'p' // this and the digest
 
 	flagPinned  = 1
 	flagAdapter = 2 // the record was put with an adapter, if only one without a name
 )
 
-// appendHead appends what begins the name of a record's field.
+// appendRef appends how a field names the parent.
+func appendRef(dst []byte, prefix string) []byte {
+	if len(prefix) <= inlineMax {
+		return append(append(dst, refInline, byte(len(prefix))), prefix...)
+	}
+	sum := blake3.Sum256(unsafe.Slice(unsafe.StringData(prefix), len(prefix))) // only read
+	return append(append(dst, refDigest), sum[:refBytes]...)
+}
+
+// appendHead appends what begins the name of a record's field; the worker ends it.
 func (x *Index) appendHead(dst []byte, r *index.Record) []byte {
 	dst = append(dst, byte(r.Tier))
 	dst = binary.BigEndian.AppendUint32(dst, r.Group)
@@ -26,7 +43,7 @@ func (x *Index) appendHead(dst []byte, r *index.Record) []byte {
 	if x.o.Rules == index.AsMemory {
 		tokens = r.Tokens
 	}
-	return binary.BigEndian.AppendUint32(dst, tokens)
+	return appendRef(binary.BigEndian.AppendUint32(dst, tokens), r.Prefix)
 }
 
 func appendValue(dst []byte, r *index.Record) []byte {
@@ -48,22 +65,38 @@ func appendValue(dst []byte, r *index.Record) []byte {
 type field struct {
 	tier                 index.Tier
 	group, index, tokens uint32
-	worker, prefix       string
+	ref, worker          string
 }
 
 func parseField(s string) (field, error) {
-	if len(s) < headBytes {
+	if len(s) < headBytes+2 {
 		return field{}, corrupt("read", fmt.Sprintf("field of %d bytes", len(s)))
 	}
-	worker, prefix, ok := cutField(s[headBytes:], true)
-	f := field{
-		tier: index.Tier(s[0]), group: word(s[1:]), index: word(s[5:]), tokens: word(s[9:]),
-		worker: worker, prefix: prefix,
+	f := field{tier: index.Tier(s[0]), group: word(s[1:]), index: word(s[5:]), tokens: word(s[9:])}
+	rest, n := s[headBytes:], 1+refBytes
+	if rest[0] == refInline {
+		n = 2 + int(rest[1])
 	}
-	if !ok || !f.tier.Valid() || len(prefix) > index.MaxFieldBytes {
+	if !f.tier.Valid() || rest[0] != refInline && rest[0] != refDigest || n > 2+inlineMax || n > len(rest) {
+		return field{}, corrupt("read", "name of a field")
+	}
+	f.ref, f.worker = rest[:n], rest[n:]
+	if len(f.worker) > index.MaxFieldBytes {
 		return field{}, corrupt("read", "name of a field")
 	}
 	return f, nil
+}
+
+// parent returns the prefix that a field names; names are those of a block.
+func (f *field) parent(names map[string]string) (string, error) {
+	if f.ref[0] == refInline {
+		return f.ref[2:], nil
+	}
+	p, ok := names[f.ref[1:]]
+	if !ok || len(p) > index.MaxFieldBytes || string(appendRef(nil, p)) != f.ref {
+		return "", corrupt("read", "name of a parent")
+	}
+	return p, nil
 }
 
 func word(s string) uint32 {
@@ -71,9 +104,13 @@ func word(s string) uint32 {
 }
 
 // parseRecord reads a record from its field and value; scope and hash say where
-// they lay.
-func (x *Index) parseRecord(s *index.Scope, hash, name, value string, r *index.Record) error {
+// they lay, names what parents' digests stand for.
+func (x *Index) parseRecord(s *index.Scope, hash, name, value string, names map[string]string, r *index.Record) error {
 	f, err := parseField(name)
+	if err != nil {
+		return err
+	}
+	prefix, err := f.parent(names)
 	if err != nil {
 		return err
 	}
@@ -82,7 +119,7 @@ func (x *Index) parseRecord(s *index.Scope, hash, name, value string, r *index.R
 	}
 	*r = index.Record{
 		Key: index.Key{
-			Scope: *s, Prefix: f.prefix, Hash: hash, Index: f.index, Group: f.group, Tokens: word(value),
+			Scope: *s, Prefix: prefix, Hash: hash, Index: f.index, Group: f.group, Tokens: word(value),
 		},
 		Worker: f.worker, Tier: f.tier,
 		Bytes:      uint64(word(value[4:]))<<32 | uint64(word(value[8:])),
@@ -108,9 +145,21 @@ func (x *Index) block(s *index.Scope, hash string, fields []string, dst []index.
 	if len(fields)%2 != 0 {
 		return dst, corrupt("read", "fields of a block")
 	}
+	var names map[string]string
 	for i := 0; i < len(fields); i += 2 {
+		if name := fields[i]; name != "" && name[0] == refName {
+			if names == nil {
+				names = map[string]string{}
+			}
+			names[name[1:]] = fields[i+1]
+		}
+	}
+	for i := 0; i < len(fields); i += 2 {
+		if fields[i] != "" && fields[i][0] == refName {
+			continue
+		}
 		var r index.Record
-		if err := x.parseRecord(s, hash, fields[i], fields[i+1], &r); err != nil {
+		if err := x.parseRecord(s, hash, fields[i], fields[i+1], names, &r); err != nil {
 			return dst, err
 		}
 		if take(&r) {

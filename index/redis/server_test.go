@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -92,17 +93,20 @@ func startTCP(t testing.TB, args ...string) *server {
 	return s
 }
 
+func networkOf(address string) string {
+	if strings.HasPrefix(address, "/") {
+		return "unix"
+	}
+	return "tcp"
+}
+
 // start starts the server and waits until it answers.
 func (s *server) start() {
 	s.t.Helper()
 	s.launch()
 	require.Eventually(s.t, func() bool {
-		network := "tcp"
-		if strings.HasPrefix(s.address, "/") {
-			network = "unix"
-		}
 		var d net.Dialer
-		c, err := d.DialContext(context.Background(), network, s.address)
+		c, err := d.DialContext(context.Background(), networkOf(s.address), s.address)
 		if err == nil {
 			err = c.Close()
 		}
@@ -130,7 +134,9 @@ func (s *server) client() rueidis.Client {
 	s.t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{s.address}, ForceSingleClient: true, DisableCache: true,
-		DialCtxFn: nil,
+		DialCtxFn: func(ctx context.Context, address string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			return d.DialContext(ctx, networkOf(address), address)
+		},
 	})
 	require.NoError(s.t, err)
 	s.t.Cleanup(c.Close)
@@ -153,6 +159,12 @@ func (s *server) must(args ...string) rueidis.RedisMessage {
 		require.NoError(s.t, err, "%q", args)
 	}
 	return m
+}
+
+// text is the text that a command answers.
+func (s *server) text(args ...string) (string, error) {
+	s.t.Helper()
+	return s.do(args...).ToString()
 }
 
 // options are those of an index on the server, below a prefix of the test's own.

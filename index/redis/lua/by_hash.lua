@@ -1,7 +1,7 @@
 -- by_hash, on a single server: a hash. Returns the workers whose lease ran out,
 -- then scope and fields of each block.
 local out = {dead()}
-for _, d in ipairs(call('SMEMBERS', G .. 'h' .. ARGV[4])) do
+for _, d in ipairs(call('HKEYS', G .. 'h' .. ARGV[4])) do
   local scope = call('HGET', G .. 's', d)
   if scope then
     out[#out + 1] = scope

@@ -1,7 +1,8 @@
 -- What every script begins with. KEYS are two that never exist: they say which
 -- server of a cluster runs the script, and while that gives their slot away it
--- answers TRYAGAIN before anything is done. ARGV[1] is the prefix of all keys, ARGV[2] is 1 on a single server, ARGV[3] the
--- number of changes kept for watchers. See the package comment for the keys.
+-- answers TRYAGAIN before anything is done. ARGV[1] is the prefix of all keys,
+-- ARGV[2] is 1 on a single server, ARGV[3] the number of changes kept for
+-- watchers. See the package comment for the keys.
 local P, single, history = ARGV[1], ARGV[2] == '1', ARGV[3]
 local G = P .. '{*}'
 local call = redis.call
@@ -65,16 +66,19 @@ local function each(command, key, list)
   end
 end
 
--- parse returns worker, prefix and tier of a field of a block.
+local function bad(what) error({err = 'KVCORRUPT ' .. what}) end
+
+-- parse returns worker, tier and parent of a field of a block: i and the prefix,
+-- or d and its digest.
 local function parse(f)
-  if #f < 17 then error({err = 'KVCORRUPT field of ' .. #f .. ' bytes'}) end
-  local n = struct.unpack('>I4', f, 14)
-  if #f < 17 + n then error({err = 'KVCORRUPT field of ' .. #f .. ' bytes'}) end
-  return string.sub(f, 18, 17 + n), string.sub(f, 18 + n), string.byte(f, 1)
+  local tag, n = string.byte(f, 14), 16
+  if tag == 105 then n = (string.byte(f, 15) or 255) + 1 end
+  if #f < 14 + n or (tag ~= 105 and tag ~= 100) then bad('field of ' .. #f .. ' bytes') end
+  return string.sub(f, 15 + n), string.byte(f, 1), string.sub(f, 14, 14 + n)
 end
 
 local function halves(v)
-  if #v ~= 25 then error({err = 'KVCORRUPT value of ' .. #v .. ' bytes'}) end
+  if #v ~= 25 then bad('value of ' .. #v .. ' bytes') end
   return struct.unpack('>I4I4', v, 5)
 end
 

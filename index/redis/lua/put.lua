@@ -22,7 +22,7 @@ walk(function(i, n)
   if failed then return end
   local d, scope, w, life = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   local lo, hi = tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
-  local b, named = base(d), struct.pack('>I4', #w) .. w
+  local b = base(d)
   local fresh, prefixes, sets, j, last = 0, {}, {m = {}, o = {}}, i + 7, i + 3 + 4 * n
   local bb, bp, gh = b .. 'b', b .. 'p', G .. 'h'
 
@@ -36,7 +36,7 @@ walk(function(i, n)
     end
     while j <= last do
       local hash, prefix, head, value = ARGV[j], ARGV[j + 1], ARGV[j + 2], ARGV[j + 3]
-      local field = head .. named .. prefix
+      local field = head .. w
       local old = call('HGET', bb .. hash, field)
       if old then
         if old ~= value then
@@ -49,9 +49,13 @@ walk(function(i, n)
         end
       else
         -- What leads to a record comes before it: a reader never misses one.
-        call('SADD', bp .. prefix, hash)
-        if single then call('SADD', gh .. hash, d) end
-        call('HSET', bb .. hash, field, value)
+        call('HSET', bp .. prefix, hash, '')
+        if single then call('HSET', gh .. hash, d, '') end
+        if string.byte(head, 14) == 100 then
+          call('HSET', bb .. hash, 'p' .. string.sub(head, 15), prefix, field, value)
+        else
+          call('HSET', bb .. hash, field, value)
+        end
         fresh = fresh + 1
         prefixes[fresh] = prefix
         local s = sets[class(string.byte(head, 1))]

@@ -15,10 +15,10 @@ end
 local function sweep(d, prefixes)
   local n, b = 0, base(d)
   for _, p in ipairs(prefixes) do
-    for _, hash in ipairs(call('SMEMBERS', b .. 'p' .. p)) do
+    for _, hash in ipairs(call('HKEYS', b .. 'p' .. p)) do
       n = n + take(d, hash, want)
       -- A set may name a block that is gone: it goes, too.
-      if call('EXISTS', b .. 'b' .. hash) == 0 then call('SREM', b .. 'p' .. p, hash) end
+      if call('EXISTS', b .. 'b' .. hash) == 0 then call('HDEL', b .. 'p' .. p, hash) end
     end
     if call('EXISTS', b .. 'p' .. p) == 0 then call('SREM', b .. 'k', p) end
   end

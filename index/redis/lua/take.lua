@@ -13,43 +13,59 @@ end
 -- chosen returns which records of a block are wanted away: their fields, their
 -- parts, and what stays.
 local function chosen(all, want)
-  local fields, parts, stays, any = {}, {}, {}, false
+  local fields, parts, stays, names, any = {}, {}, {}, {}, false
   for i = 1, #all, 2 do
     local f, v = all[i], all[i + 1]
-    local w, p, t = parse(f)
-    if want(f, v, w, t) then
-      halves(v)
-      fields[#fields + 1] = f
-      parts[#parts + 1] = {w, p, class(t), v}
+    if string.byte(f, 1) == 112 then
+      names['d' .. string.sub(f, 2)] = v
     else
-      stays['p' .. p], stays[class(t) .. w], any = true, true, true
+      local w, t, ref = parse(f)
+      if want(f, v, w, t) then
+        halves(v)
+        fields[#fields + 1] = f
+        parts[#parts + 1] = {w, ref, class(t), v}
+      else
+        stays[ref], stays[class(t) .. w], any = true, true, true
+      end
     end
   end
-  return fields, parts, stays, any
+  return fields, parts, stays, names, any
 end
 
 -- take removes the wanted records of a block, and what leads to them. What leads
 -- to a record goes after it: a reader never misses one.
 local function take(d, hash, want)
   local b = base(d)
-  local fields, parts, stays, any = chosen(call('HGETALL', b .. 'b' .. hash), want)
-  if #fields == 0 then return 0 end
-  each('HDEL', b .. 'b' .. hash, fields)
+  local fields, parts, stays, names, any = chosen(call('HGETALL', b .. 'b' .. hash), want)
+  local n = #fields
+  if n == 0 then return 0 end
+  local parents = {}
   for _, x in ipairs(parts) do
-    local w, p, c, v = x[1], x[2], x[3], x[4]
-    lose(d, w, v)
-    if not stays['p' .. p] then
-      stays['p' .. p] = true
-      call('SREM', b .. 'p' .. p, hash)
-      if call('EXISTS', b .. 'p' .. p) == 0 then call('SREM', b .. 'k', p) end
+    local ref = x[2]
+    if not stays[ref] and not parents[ref] then
+      if string.byte(ref, 1) == 105 then
+        parents[ref] = string.sub(ref, 3)
+      else
+        parents[ref] = names[ref] or bad('block without the name of a parent')
+        fields[#fields + 1] = 'p' .. string.sub(ref, 2)
+      end
     end
+  end
+  each('HDEL', b .. 'b' .. hash, fields)
+  for _, p in pairs(parents) do
+    call('HDEL', b .. 'p' .. p, hash)
+    if call('EXISTS', b .. 'p' .. p) == 0 then call('SREM', b .. 'k', p) end
+  end
+  for _, x in ipairs(parts) do
+    local w, c = x[1], x[3]
+    lose(d, w, x[4])
     if not stays[c .. w] then
       stays[c .. w] = true
       call('SREM', b .. c .. w, hash)
     end
   end
-  if single and not any then call('SREM', G .. 'h' .. hash, d) end
-  return #fields
+  if single and not any then call('HDEL', G .. 'h' .. hash, d) end
+  return n
 end
 
 -- settle counts what take removed, and forgets scopes that have nothing left.
