@@ -7,3 +7,6 @@ func Check(x *Index) error {
 	defer x.mu.RUnlock()
 	return x.state.check()
 }
+
+// MarkBytes is how long a mark is.
+const MarkBytes = markBytes

@@ -143,9 +143,13 @@ func ours(name string) bool {
 	return isLog || isSnapshot
 }
 
-// from returns the generations of the logs from g on, if all are there.
+// from returns the generations of the logs from g on, if all are there, up to
+// that of the newest snapshot at least: its log was made before.
 func (f *files) from(g uint64) ([]uint64, bool) {
 	i, ok := slices.BinarySearch(f.logs, g)
+	if n := len(f.snapshots); n > 0 && ok && f.logs[len(f.logs)-1] < f.snapshots[n-1] {
+		return nil, false
+	}
 	if !ok || f.logs[len(f.logs)-1]-g != uint64(len(f.logs)-1-i) {
 		return nil, false
 	}
