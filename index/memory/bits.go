@@ -85,19 +85,3 @@ func (sh *shard) cutRun(c cell, before, next uint32) {
 		sh.nodes.cell(before).setHigh(0, next)
 	}
 }
-
-// hasWorker reports whether a worker has the block in some tier.
-func (sh *shard) hasBit(c cell, tier index.Tier, worker uint32) bool {
-	tag, bit := runTag(tier, worker), uint64(1)<<(worker%64)
-	if c.low(nodeRecs) == tag {
-		return c.get(nodeBits)&bit != 0
-	}
-	for ref := c.low(nodeMeta); ref != 0; {
-		e := sh.nodes.cell(ref)
-		if e.low(0) == tag {
-			return e.get(1)&bit != 0
-		}
-		ref = e.high(0)
-	}
-	return false
-}

@@ -76,19 +76,24 @@ func (d *dict[K]) item(id uint32) *item[K] {
 	return nil
 }
 
-// hold returns the held item of a key. A new one gets the key from own, whose
-// strings nobody else has.
-func (d *dict[K]) hold(key *K, hash uint64, own func(*K) K) *item[K] {
+// hold returns the held item of a key, or nil.
+func (d *dict[K]) hold(key *K, hash uint64) *item[K] {
 	if it := d.find(key, hash); it != nil && it.hold() {
 		return it
 	}
+	return nil
+}
+
+// make is hold that makes the item if there is none. Nobody else has the
+// strings of key.
+func (d *dict[K]) make(key K, hash uint64) *item[K] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if it := d.find(key, hash); it != nil && it.hold() {
+	if it := d.hold(&key, hash); it != nil {
 		return it
 	}
-	it := &item[K]{key: own(key), hash: hash, id: d.number()}
-	it.refs.Store(1)
+	it := &item[K]{key: key, hash: hash, id: d.number()}
+	it.refs.Store(aHold)
 	d.add(it)
 	return it
 }

@@ -6,8 +6,6 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -43,7 +41,7 @@ type matcher struct {
 	began    []uint64        // who has the first block
 }
 
-var matchers = sync.Pool{New: func() any { return new(matcher) }}
+var matchers = pool[matcher]{}
 
 // Match implements index.Reader.
 func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([]index.Match, error) {
@@ -54,7 +52,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 	if len(q.Hashes) == 0 {
 		return dst, nil
 	}
-	m := matchers.Get().(*matcher)
+	m := matchers.get()
 	m.x, m.q = x, q
 	defer m.done()
 	for try := 1; ; try++ {
@@ -78,7 +76,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 func (m *matcher) done() {
 	m.x, m.q, m.scope = nil, nil, nil
 	clear(m.names)
-	matchers.Put(m)
+	matchers.put(m)
 }
 
 // read reads all blocks and reports whether nobody wrote to their shards
@@ -142,8 +140,7 @@ func (m *matcher) ask(from, k int) (touched uint64) {
 		t := &m.texts[i]
 		if m.known[i] = x.find(t, m.q.Hashes[from+i-1]); m.known[i] {
 			touched |= 1 << t.shard()
-			slots := *x.shards[t.shard()].hashes.slots.Load()
-			atomic.LoadUint64(&slots[home(uint32(t.hash), len(slots))])
+			x.shards[t.shard()].hashes.touch(uint32(t.hash))
 		}
 	}
 	for i := 1; i <= k; i++ {

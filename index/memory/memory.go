@@ -105,7 +105,17 @@ func ownScope(s *index.Scope) index.Scope {
 	return c
 }
 
-func ownName(s *string) string { return strings.Clone(*s) }
+// pool is a sync.Pool of one type.
+type pool[T any] struct{ p sync.Pool }
+
+func (p *pool[T]) get() *T {
+	if t, ok := p.p.Get().(*T); ok {
+		return t
+	}
+	return new(T)
+}
+
+func (p *pool[T]) put(t *T) { p.p.Put(t) }
 
 // Info implements index.Keeper.
 func (x *Index) Info() index.Info { return index.Info{Name: "memory", Rules: x.rules} }

@@ -3,14 +3,17 @@ package memory
 import (
 	"context"
 	"fmt"
-	"sync"
+	"math/bits"
+	"strings"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
 const (
-	// fewRecords of one Put lock the shards that they are in; more lock all.
+	// fewRecords of one Put lock the shards that they are in; more lock all. It is
+	// also how many records are prepared beside each other: what each needs from
+	// memory is asked for before the first is put.
 	fewRecords = 64
 	// atOnce is how many records at most change in one moment for readers.
 	atOnce = 1 << 10
@@ -19,8 +22,8 @@ const (
 // putter is the memory of one Put.
 type putter struct {
 	x       *Index
-	place   place
-	scopes  []*item[index.Scope] // held
+	targets [fewRecords]target
+	scopes  []*item[index.Scope] // held, like workers and longs
 	workers []*item[string]
 	longs   []uint64
 	// what the record before had
@@ -30,7 +33,7 @@ type putter struct {
 	workerID uint32
 }
 
-var putters = sync.Pool{New: func() any { return new(putter) }}
+var putters pool[putter]
 
 // Put implements index.Writer.
 func (x *Index) Put(ctx context.Context, rs []index.Record) error {
@@ -45,10 +48,13 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if len(rs) == 0 {
 		return nil
 	}
-	p := putters.Get().(*putter)
+	p := putters.get()
 	p.x = x
 	defer p.done()
-	l := p.prepare(rs)
+	l := locks{all, all}
+	if len(rs) <= fewRecords {
+		l = p.resolve(rs)
+	}
 	if err := x.enterLocked(l); err != nil {
 		return err
 	}
@@ -56,82 +62,110 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if !x.room(l, len(rs)) {
 		return fmt.Errorf("memory: put %d records: a shard is full: %w", len(rs), kvferry.ErrOutOfMemory)
 	}
-	if len(rs) <= atOnce {
+	switch {
+	case len(rs) <= fewRecords:
 		x.turn(l)
-		for i := range rs {
-			p.put(&rs[i], len(rs) > 1)
-		}
-		x.feed.Add(&index.Change{Kind: index.DidPut, Records: rs})
+		p.put(rs)
+	case len(rs) <= atOnce:
 		x.turn(l)
-		return nil
-	}
-	for i := range rs {
-		p.resolve(&rs[i])
-		few := p.locks()
-		x.turn(few)
-		p.put(&rs[i], false)
-		x.turn(few)
+		p.putMany(rs)
+	default:
+		p.putMore(rs)
+		x.turn(l)
 	}
 	x.feed.Add(&index.Change{Kind: index.DidPut, Records: rs})
+	x.turn(l)
 	return nil
 }
 
-// prepare holds all scopes and workers and returns what to lock.
-func (p *putter) prepare(rs []index.Record) locks {
-	var l locks
+// put puts few records, which are resolved.
+func (p *putter) put(rs []index.Record) {
 	for i := range rs {
-		p.hold(&rs[i], i == 0)
-		if len(rs) <= fewRecords {
-			p.resolve(&rs[i])
-			few := p.locks()
-			l.shards |= few.shards
-			l.scans |= few.scans
-		}
+		p.put1(&p.targets[i], &rs[i])
 	}
-	if len(rs) > fewRecords {
-		l = locks{all, all}
+}
+
+func (p *putter) putMany(rs []index.Record) {
+	for len(rs) > 0 {
+		few := rs[:min(fewRecords, len(rs))]
+		p.resolve(few)
+		p.put(few)
+		rs = rs[len(few):]
+	}
+}
+
+// putMore puts record by record, so that readers need not wait until the last.
+func (p *putter) putMore(rs []index.Record) {
+	for len(rs) > 0 {
+		few := rs[:min(fewRecords, len(rs))]
+		p.resolve(few)
+		for i := range few {
+			l := p.locks(&p.targets[i])
+			p.x.turn(l)
+			p.put1(&p.targets[i], &few[i])
+			p.x.turn(l)
+		}
+		rs = rs[len(few):]
+	}
+}
+
+func (p *putter) locks(t *target) locks {
+	scan := p.x.scanHash(t.scope, t.parent.hash)
+	return locks{1 << t.shard(), 1 << (scan >> (64 - shardBits))}
+}
+
+// resolve finds the targets of few records, holds their scopes and workers,
+// and returns what to lock.
+func (p *putter) resolve(rs []index.Record) (l locks) {
+	x := p.x
+	for i := range rs {
+		r, t := &rs[i], &p.targets[i]
+		if len(p.scopes) == 0 || r.Scope != p.scope {
+			p.holdScope(&r.Scope)
+		}
+		if len(p.workers) == 0 || r.Worker != p.worker {
+			p.holdWorker(r.Worker)
+		}
+		t.scope, t.group, t.worker, t.tier = p.scopeID, r.Group, p.workerID, r.Tier
+		t.index = uint64(r.Index)<<32 | uint64(r.Tokens)
+		p.text(&t.parent, r.Prefix)
+		p.text(&t.hash, r.Hash)
+		few := p.locks(t)
+		l.shards |= few.shards
+		l.scans |= few.scans
+		x.touch(t)
 	}
 	return l
 }
 
-func (p *putter) locks() locks {
-	scan := p.x.scanHash(p.place.scope, p.place.parent.hash)
-	return locks{1 << p.place.shard(), 1 << (scan >> (64 - shardBits))}
+// touch asks for the memory that a record's slots are in.
+func (x *Index) touch(t *target) {
+	sh := &x.shards[t.shard()]
+	sh.owned.touch(x.ownedHash(t.hash.hash, t.scope, t.worker))
+	sh.hashes.touch(uint32(t.hash.hash))
+	h := x.scanHash(t.scope, t.parent.hash)
+	x.scans[h>>(64-shardBits)].parents.touch(uint32(h))
 }
 
-// hold makes a record's scope and worker the putter's.
-func (p *putter) hold(r *index.Record, first bool) {
-	x := p.x
-	if first || r.Scope != p.scope {
-		p.scope = r.Scope
-		s := x.rules.Scope(r.Scope)
-		it := x.scopes.hold(&s, x.scopeHash(&s), ownScope)
-		p.scopes = append(p.scopes, it)
-		p.scopeID = it.id
+func (p *putter) holdScope(scope *index.Scope) {
+	s := p.x.rules.Scope(*scope)
+	hash := p.x.scopeHash(&s)
+	it := p.x.scopes.hold(&s, hash)
+	if it == nil {
+		it = p.x.scopes.make(ownScope(&s), hash)
 	}
-	if first || r.Worker != p.worker {
-		p.worker = r.Worker
-		it := x.workers.hold(&r.Worker, x.workerHash(r.Worker), ownName)
-		p.workers = append(p.workers, it)
-		p.workerID = it.id
-	}
+	p.scopes = append(p.scopes, it)
+	p.scope, p.scopeID = *scope, it.id
 }
 
-// resolve finds a record's place. Its scope and worker are held.
-func (p *putter) resolve(r *index.Record) {
-	x := p.x
-	if r.Scope != p.scope {
-		p.scope = r.Scope
-		s := x.rules.Scope(r.Scope)
-		p.scopeID = x.scopes.find(&s, x.scopeHash(&s)).id
+func (p *putter) holdWorker(name string) {
+	hash := p.x.workerHash(name)
+	it := p.x.workers.hold(&name, hash)
+	if it == nil {
+		it = p.x.workers.make(strings.Clone(name), hash)
 	}
-	if r.Worker != p.worker {
-		p.worker = r.Worker
-		p.workerID = x.workers.find(&r.Worker, x.workerHash(r.Worker)).id
-	}
-	p.place.scope, p.place.group = p.scopeID, r.Group
-	p.text(&p.place.parent, r.Prefix)
-	p.text(&p.place.hash, r.Hash)
+	p.workers = append(p.workers, it)
+	p.worker, p.workerID = name, it.id
 }
 
 func (p *putter) text(t *text, s string) {
@@ -143,17 +177,13 @@ func (p *putter) text(t *text, s string) {
 	t.setHash(&p.x.seeds)
 }
 
-// put puts a record whose shards are locked and odd.
-func (p *putter) put(r *index.Record, resolve bool) {
-	if resolve {
-		p.resolve(r)
-	}
-	x, sh := p.x, &p.x.shards[p.place.shard()]
-	t := target{&p.place, p.workerID, r.Tier, uint64(r.Index)<<32 | uint64(r.Tokens)}
-	ref, behind, far := x.findRecord(sh, &t)
+// put1 puts a record whose shards are locked and odd.
+func (p *putter) put1(t *target, r *index.Record) {
+	x, sh := p.x, &p.x.shards[t.shard()]
+	ref, behind, far := x.findRecord(sh, t)
 	c := sh.rec(ref)
 	if ref == 0 {
-		c = x.newRecord(sh, &t, behind, far)
+		c = x.newRecord(sh, t, behind, far)
 	}
 	x.fill(sh, c, r)
 	sh.counts.puts++
@@ -171,21 +201,21 @@ func (p *putter) done() {
 	for _, id := range p.longs {
 		x.longs.release(id)
 	}
+	if cap(p.scopes)+cap(p.workers)+cap(p.longs) > 4*fewRecords {
+		p.scopes, p.workers, p.longs = nil, nil, nil
+	}
 	clear(p.scopes)
 	clear(p.workers)
 	p.scopes, p.workers, p.longs = p.scopes[:0], p.workers[:0], p.longs[:0]
-	if cap(p.longs) > fewRecords {
-		p.longs = nil
-	}
 	p.scope, p.worker, p.x = index.Scope{}, "", nil
-	putters.Put(p)
+	putters.put(p)
 }
 
 // room reports whether every shard can take so many records more.
 func (x *Index) room(l locks, n int) bool {
-	for i := range x.shards {
-		sh := &x.shards[i]
-		if l.shards>>i&1 == 1 && !(sh.nodes.room(n*(classes+1)) && sh.recs.room(n)) {
+	for s := l.shards; s != 0; s &= s - 1 {
+		sh := &x.shards[bits.TrailingZeros64(s)]
+		if !sh.nodes.room(n*(classes+1)) || !sh.recs.room(n) {
 			return false
 		}
 	}

@@ -40,7 +40,7 @@ func (x *Index) exactHash(node, worker, flags uint32, at uint64) uint32 {
 
 // target is a record's place and what is not data of it.
 type target struct {
-	*place
+	place
 	worker uint32
 	tier   index.Tier
 	index  uint64 // index and tokens
@@ -53,7 +53,7 @@ func (x *Index) isRecord(c cell, t *target) bool {
 	if x.rules != index.AsMemory {
 		i >>= 32
 	}
-	return i == 0 && tierOf(c) == t.tier && isAt(x.node(c.high(recNode)), t.place)
+	return i == 0 && tierOf(c) == t.tier && isAt(x.node(c.high(recNode)), &t.place)
 }
 
 // firstOwned returns the first record of a scope, hash and worker, or 0.
@@ -92,7 +92,7 @@ func (x *Index) findRecord(sh *shard, t *target) (ref, behind uint32, far bool) 
 }
 
 func (x *Index) findExact(sh *shard, t *target) uint32 {
-	node, _, _ := x.findNode(sh, t.place)
+	node, _, _ := x.findNode(sh, &t.place)
 	if node == 0 {
 		return 0
 	}
@@ -109,9 +109,9 @@ func (x *Index) findExact(sh *shard, t *target) uint32 {
 
 // newRecord inserts t's record where findRecord said, without its data.
 func (x *Index) newRecord(sh *shard, t *target, behind uint32, far bool) cell {
-	node, nodeBehind, nodeFar := x.findNode(sh, t.place)
+	node, nodeBehind, nodeFar := x.findNode(sh, &t.place)
 	if node == 0 {
-		node = x.newNode(sh, t.place, nodeBehind, nodeFar)
+		node = x.newNode(sh, &t.place, nodeBehind, nodeFar)
 	}
 	n := x.node(node)
 	ref := sh.recs.take(1)

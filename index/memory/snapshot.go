@@ -38,8 +38,9 @@ func (x *Index) Snapshot(ctx context.Context, visit func(r *index.Record) error)
 	}
 	slices.SortFunc(blocks, func(a, b block) int { return a.compare(&b) })
 	f := found{x: x}
-	for n := 0; len(blocks) > 0; blocks = blocks[n:] {
-		for n = 1; n < len(blocks) && (x.rules == index.AsHolt || blocks[n].compare(&blocks[0]) == 0); {
+	for len(blocks) > 0 {
+		n := 1
+		for n < len(blocks) && (x.rules == index.AsHolt || blocks[n].compare(&blocks[0]) == 0) {
 			n++
 		}
 		if err := ctx.Err(); err != nil {
@@ -56,6 +57,7 @@ func (x *Index) Snapshot(ctx context.Context, visit func(r *index.Record) error)
 				return seq, err
 			}
 		}
+		blocks = blocks[n:]
 	}
 	return seq, nil
 }

@@ -49,10 +49,16 @@ func (p *probe) next() uint32 {
 	}
 }
 
+// touch asks for the memory where a hash would be, without waiting for it.
+func (t *table) touch(hash uint32) {
+	slots := *t.slots.Load()
+	atomic.LoadUint64(&slots[home(hash, len(slots))])
+}
+
 // insert adds a reference.
 func (t *table) insert(hash, ref uint32) {
-	if slots := *t.slots.Load(); (t.n+1)*4 > len(slots)*3 {
-		t.resize(len(slots)*4/3 + 16)
+	if slots := *t.slots.Load(); (t.n+1)*3 > len(slots)*2 {
+		t.resize(len(slots)*3/2 + 16)
 	}
 	t.n++
 	settle(*t.slots.Load(), uint64(hash)<<32|uint64(ref))
