@@ -23,6 +23,8 @@ type Config struct {
 	OwnHistory bool
 	// Slow: each call goes to another process. Tests with many calls make fewer.
 	Slow bool
+	// NoWatch: Watch is ErrUnsupported.
+	NoWatch bool
 }
 
 // rules are all of them.
@@ -47,7 +49,7 @@ func Run(t *testing.T, c Config) {
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, x := range g.tests {
-				if x.reopens && c.Reopen == nil || x.crashes && c.Crash == nil {
+				if x.reopens && c.Reopen == nil || x.crashes && c.Crash == nil || g.name == "watch" && c.NoWatch {
 					continue
 				}
 				t.Run(x.name, func(t *testing.T) {
