@@ -79,10 +79,24 @@ func (x *Index) putCluster(ctx context.Context, rs []index.Record) error {
 	for digest, part := range byScope {
 		requests = append(requests, request{putScript, digest, x.putArgs(part, lives)})
 	}
-	_, err = x.runAll(ctx, "put", requests)
+	_, err = x.runAll(ctx, "put", append(requests, x.numbering()))
 	if err != nil && len(requests) > 1 {
 		return fmt.Errorf("%w (each of %d scopes is put or not)", err, len(requests))
 	}
+	return err
+}
+
+// numbering counts a change of a cluster.
+func (x *Index) numbering() request { return request{countScript, "*", x.args(0)} }
+
+// numbered counts a change of a cluster that removed records. Nothing depends on
+// the number there but Metrics.
+func (x *Index) numbered(ctx context.Context, op string, removed int, err error) error {
+	if x.single || err != nil || removed == 0 {
+		return err
+	}
+	r := x.numbering()
+	_, err = x.run(ctx, op, &r)
 	return err
 }
 
@@ -165,7 +179,7 @@ func (x *Index) removeCluster(ctx context.Context, rs []index.Removal) (int, err
 			err = bad
 		}
 	}
-	return total, err
+	return total, x.numbered(ctx, "remove", total, err)
 }
 
 // adapters returns the scopes of a group, which differ in the adapter alone.

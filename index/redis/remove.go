@@ -131,6 +131,7 @@ func (x *Index) ClearWorker(ctx context.Context, worker string) (int, error) {
 		n, err = x.repeat(ctx, "clear worker", &request{clearWorkerScript, "*", x.args(0, worker, strconv.Itoa(step))})
 	} else {
 		n, err = x.clearCluster(ctx, "clear worker", worker, "", false)
+		err = x.numbered(ctx, "clear worker", n, err)
 	}
 	x.count.cleared.Add(uint64(n))
 	return n, err
@@ -178,7 +179,7 @@ func (x *Index) sweep(ctx context.Context, op, before string) (int, error) {
 			return total, fmt.Errorf("%w (%d records are gone)", err, total)
 		}
 	}
-	return total, nil
+	return total, x.numbered(ctx, op, total, nil)
 }
 
 // sweepScope sweeps one scope: at once, or in steps if it is large.

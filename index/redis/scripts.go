@@ -47,6 +47,8 @@ var (
 	liveLua string
 	//go:embed lua/scopes.lua
 	scopesLua string
+	//go:embed lua/count.lua
+	countLua string
 )
 
 // script is a Lua script as the server knows it.
@@ -76,6 +78,7 @@ var (
 	watchScript       = newScript(true, commonLua, watchLua)
 	liveScript        = newScript(true, allowOOM+commonLua, liveLua)
 	scopesScript      = newScript(true, commonLua, scopesLua)
+	countScript       = newScript(true, allowOOM+commonLua, countLua)
 
 	scanScript    = newScript(false, commonLua, scanLua)
 	blocksScript  = newScript(false, commonLua, blocksLua)

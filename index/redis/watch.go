@@ -39,7 +39,7 @@ func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change
 var errStopped = errors.New("stopped")
 
 func (x *Index) watch(ctx context.Context, after uint64, yield func(*index.Change, error) bool) error {
-	if !x.single && !x.closing.Load() {
+	if !x.single && !x.closing.Load() && ctx.Err() == nil {
 		return fmt.Errorf("index/redis: watch: the servers of a cluster do not order their changes: %w", kvferry.ErrUnsupported)
 	}
 	inner, cancel := context.WithCancel(ctx)

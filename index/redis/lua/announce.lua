@@ -16,12 +16,12 @@ if not ended then
   gap()
   return {n, 0}
 end
-if n > 0 and not gone then changed(nil, 'clear_worker', {w}) end
+if n > 0 and not gone then changed('clear_worker', {w}) end
 call('HSET', G .. 'i', w, inc)
 if lease > 0 then
   call('ZADD', G .. 'l', t + lease, w)
 else
   call('ZREM', G .. 'l', w)
 end
-if known ~= inc then changed(nil, 'announce', {w, inc, gone and '1' or ''}) end
+if known ~= inc then changed('announce', {w, inc, gone and '1' or ''}) end
 return {n, 1}

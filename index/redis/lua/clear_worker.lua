@@ -11,8 +11,8 @@ end
 local n, ended = clear(w, scopes, volatile, limit)
 settle()
 if not ended then
-  gap(ARGV[6])
+  gap()
   return {n, 0}
 end
-if n > 0 then changed(ARGV[6], 'clear_worker', {w}) end
+if n > 0 then changed('clear_worker', {w}) end
 return {n, 1}

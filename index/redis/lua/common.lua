@@ -36,20 +36,20 @@ local function count(d, w, n, lo, hi)
   if hi ~= 0 then call('HINCRBY', c .. 'z', w, whole(hi)) end
 end
 
--- changed numbers a change, and keeps it if somebody watches.
-local function changed(d, kind, what)
-  if not single then return call('INCR', (d and base(d) or G) .. 'q') end
+-- changed numbers a change, and keeps it if somebody watches. In a cluster the
+-- client has a change counted, see count.lua.
+local function changed(kind, what)
+  if not single then return end
   local q = call('INCR', G .. 'q')
   if call('EXISTS', G .. 'x') == 1 then
     call('XADD', G .. 'x', 'MAXLEN', history, whole(q) .. '-0', kind, cmsgpack.pack(what))
   end
-  return q
 end
 
 -- gap numbers a step of a call that takes several. Watchers cannot follow it and
 -- have to take a snapshot.
-local function gap(d)
-  if not single then return call('INCR', base(d) .. 'q') end
+local function gap()
+  if not single then return end
   local q = call('INCR', G .. 'q')
   if call('EXISTS', G .. 'x') == 1 then
     local left = call('PTTL', G .. 'x')

@@ -79,5 +79,5 @@ walk(function(i, n)
   count(d, w, fresh, lo, hi)
 end)
 if failed then return redis.error_reply(failed.err) end
-changed(ARGV[4], 'put', ARGV)
+changed('put', ARGV)
 return {}

@@ -12,5 +12,5 @@ if not ended then
 end
 call('ZREM', G .. 'l', w)
 call('HDEL', G .. 'i', w)
-if n > 0 then changed(nil, 'clear_worker', {w}) end
+if n > 0 then changed('clear_worker', {w}) end
 return {n, 1}

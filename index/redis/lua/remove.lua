@@ -12,5 +12,5 @@ for i = 4, #ARGV, 7 do
   for _, d in ipairs(scopes) do n = n + take(d, hash, want) end
 end
 settle()
-if n > 0 then changed(ARGV[4], 'remove', ARGV) end
+if n > 0 then changed('remove', ARGV) end
 return n

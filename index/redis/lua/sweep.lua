@@ -28,7 +28,7 @@ end
 if not limit then
   local n = sweep(d, {unpack(ARGV, 7)})
   settle()
-  if n > 0 then gap(d) end
+  if n > 0 then gap() end
   return n
 end
 local scopes, all, n = {d}, 0, 0
@@ -37,5 +37,5 @@ for _, d in ipairs(scopes) do all = all + call('SCARD', base(d) .. 'k') end
 if all > limit then return -1 end
 for _, d in ipairs(scopes) do n = n + sweep(d, call('SMEMBERS', base(d) .. 'k')) end
 settle()
-if n > 0 then changed(d, before == '' and 'clear' or 'expire', {before}) end
+if n > 0 then changed(before == '' and 'clear' or 'expire', {before}) end
 return n
