@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -31,8 +32,10 @@ type matcher struct {
 	versions [shards]uint64
 	texts    [ahead + 1]text // the first is the parent of the second
 	hits     [ahead + 1]uint32
+	cells    [ahead + 1]cell // of hits
 	known    [ahead + 1]bool
 	words    int // of workers
+	tiers    int // the set of tiers that somebody has all blocks so far in
 	alive    []alive
 	now      []alive // of the block that is looked at
 	only     []uint64
@@ -147,14 +150,11 @@ func (m *matcher) ask(from, k int) (touched uint64) {
 		m.hits[i] = 0
 		if t := &m.texts[i]; m.known[i] {
 			p := x.shards[t.shard()].hashes.probe(uint32(t.hash))
-			m.hits[i] = p.next()
-		}
-	}
-	for i := 1; i <= k; i++ {
-		if m.hits[i] != 0 {
-			c := x.node(m.hits[i])
-			c.get(nodeKey)
-			c.get(nodeText + 7)
+			if m.hits[i] = p.next(); m.hits[i] != 0 {
+				m.cells[i] = x.node(m.hits[i])
+				m.cells[i].get(nodeKey)
+				m.cells[i].get(nodeText + 7)
+			}
 		}
 	}
 	return touched
@@ -162,6 +162,9 @@ func (m *matcher) ask(from, k int) (touched uint64) {
 
 // block looks at one block. It reports false if no worker has all blocks so far.
 func (m *matcher) block(at, i int) bool {
+	if at > 0 && m.goOn(i) {
+		return true
+	}
 	v := m.gather(i)
 	if at == 0 {
 		for m.first(); v.v != nil && !v.same(); m.first() {
@@ -169,10 +172,49 @@ func (m *matcher) block(at, i int) bool {
 		}
 	}
 	left := uint64(0)
+	m.tiers = 0
 	for w := range m.alive {
 		left |= m.step(w, at)
 	}
 	return left != 0
+}
+
+// goOn is the usual case of a long match, where block i changes nothing: few
+// workers have all blocks so far, in one tier, they have this one in that tier,
+// and there is one node of its hash. Otherwise it reports false.
+func (m *matcher) goOn(i int) bool {
+	if m.words != 1 || m.hits[i] == 0 {
+		return false
+	}
+	t, parent, c := &m.texts[i], &m.texts[i-1], m.cells[i]
+	if c.at+nodeText+uint32(parent.n+t.n) > chunkWords {
+		return false
+	}
+	node := c.c[c.at:]
+	if atomic.LoadUint64(&node[nodeKey]) != uint64(m.scope.id)<<32|uint64(m.q.Group) ||
+		atomic.LoadUint64(&node[nodeMeta])&^farBit != parent.meta<<48|t.meta<<32 || // and there are no more runs
+		atomic.LoadUint64(&node[nodeHash])>>32 != 0 || !m.known[i-1] {
+		return false
+	}
+	tier, a := atomic.LoadUint64(&node[nodeRecs])&(1<<32-1), &m.alive[0]
+	if tier >= index.Tiers || a[tier] != a[0] || a[0]&^atomic.LoadUint64(&node[nodeBits]) != 0 || m.tiers != 1<<tier {
+		return false
+	}
+	node = node[nodeText:]
+	for k, w := range parent.w[:parent.n] {
+		if atomic.LoadUint64(&node[k]) != w {
+			return false
+		}
+	}
+	node = node[parent.n:]
+	for k, w := range t.w[:t.n] {
+		if atomic.LoadUint64(&node[k]) != w {
+			return false
+		}
+	}
+	s := t.shard()
+	n := m.x.shards[s].version.n.Load()
+	return n == m.versions[s] && n&1 == 0
 }
 
 // first begins with the workers that have the first block.
@@ -207,7 +249,9 @@ func (m *matcher) step(w, at int) (left uint64) {
 		for b := a[t] &^ now[t]; b != 0; b &= b - 1 {
 			m.matches[64*w+bits.TrailingZeros64(b)].InTier[t] = at
 		}
-		a[t] &= now[t]
+		if a[t] &= now[t]; a[t] != 0 {
+			m.tiers |= 1 << t
+		}
 	}
 	return a[0]
 }

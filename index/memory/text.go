@@ -48,6 +48,9 @@ func metaWords(meta uint64) int {
 // that is too long to lie in a slab.
 func (t *text) set(s string) bool {
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	if len(b) == 64 && t.setHex64((*[64]byte)(b)) {
+		return true
+	}
 	if len(b)%8 == 0 && len(b) >= 16 && len(b) <= maxHex && t.setHex(b) {
 		return true
 	}
@@ -95,6 +98,21 @@ func (t *text) setHex(b []byte) bool {
 		bad |= u
 	}
 	return bad == 0
+}
+
+// setHex64 is setHex of the usual length.
+func (t *text) setHex64(b *[64]byte) bool {
+	p0, u0 := nibbles(binary.LittleEndian.Uint64(b[0:]))
+	q0, v0 := nibbles(binary.LittleEndian.Uint64(b[8:]))
+	p1, u1 := nibbles(binary.LittleEndian.Uint64(b[16:]))
+	q1, v1 := nibbles(binary.LittleEndian.Uint64(b[24:]))
+	p2, u2 := nibbles(binary.LittleEndian.Uint64(b[32:]))
+	q2, v2 := nibbles(binary.LittleEndian.Uint64(b[40:]))
+	p3, u3 := nibbles(binary.LittleEndian.Uint64(b[48:]))
+	q3, v3 := nibbles(binary.LittleEndian.Uint64(b[56:]))
+	t.meta, t.n = hexText<<kindShift|64, 4
+	t.w[0], t.w[1], t.w[2], t.w[3] = p0|q0<<4, p1|q1<<4, p2|q2<<4, p3|q3<<4
+	return u0|v0|u1|v1|u2|v2|u3|v3 == 0
 }
 
 // nibbles returns the values of eight hex digits, each in a byte; bad is not 0 if
