@@ -177,6 +177,10 @@ bench-caches: $(BINARY) ## measure the caches of kernels and pages, pages beside
 device: | toolchain ## build the tests and figures for a machine with a GPU, and print how to run them there (CUDA_INCLUDE=FOLDER)
 	@scripts/device-build $(BUILD)/device $(CUDA_INCLUDE)
 
+.PHONY: bench-index
+bench-index: $(BINARY) ## measure residency indexes, beside Holt where there is cargo (INDEX_FLAGS='--backend art --records 1000000')
+	@scripts/bench-index $(BINARY) $(BUILD)/bench-index $(INDEX_FLAGS)
+
 .PHONY: bench-sqlite
 bench-sqlite: | toolchain ## run SQLite's speedtest1 on both page caches (SPEEDTEST1=FILE.c COUNT=6)
 	@scripts/bench-sqlite $(BUILD)/bench-sqlite '$(SPEEDTEST1)' $(COUNT)

@@ -20,7 +20,7 @@ func (a *app) benchCommand() *cobra.Command {
 			return usage(fmt.Errorf("no command given; see %q", c.CommandPath()+" --help"))
 		},
 	}
-	c.AddCommand(a.benchCachesCommand(), a.benchCopyCommand())
+	c.AddCommand(a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand())
 	return c
 }
 

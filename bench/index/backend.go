@@ -1,0 +1,160 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/art"
+	"github.com/kvferry/kvferry/index/fsdir"
+	"github.com/kvferry/kvferry/index/lsm"
+	"github.com/kvferry/kvferry/index/memory"
+	"github.com/kvferry/kvferry/index/redis"
+)
+
+// Backend is a kind of index that can be measured.
+type Backend struct {
+	Name       string
+	Persistent bool
+	// Writers put calls of Batch when a population is made: what the backend is
+	// made for. One record in a call where that costs no more.
+	Batch, Writers int
+	// Most is the largest population that is tried, of a backend that is for few
+	// records; it is not asked to match long prompts, and puts less in a call.
+	// 0: no bound.
+	Most int
+	// server is the program that the backend needs.
+	server string
+	open   func(ctx context.Context, dir, addr string) (index.Index, error)
+}
+
+// Backends returns all, the simplest first.
+func Backends() []*Backend {
+	return []*Backend{
+		{Name: "memory", Batch: 1, Writers: 1, open: func(context.Context, string, string) (index.Index, error) {
+			return memory.New(memory.Options{})
+		}},
+		{Name: "art", Persistent: true, Batch: 1, Writers: 1, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
+			return art.Open(ctx, dir, art.Options{})
+		}},
+		{Name: "lsm", Persistent: true, Batch: 1, Writers: 1, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
+			return lsm.Open(ctx, dir, lsm.Options{})
+		}},
+		{Name: "fsdir", Persistent: true, Batch: 1, Writers: 1, Most: 100_000, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
+			return fsdir.Open(ctx, dir, fsdir.Options{})
+		}},
+		{
+			Name: "redis", Persistent: true, Batch: 512, Writers: 4, server: "redis-server",
+			open: func(ctx context.Context, _, addr string) (index.Index, error) {
+				return redis.Open(ctx, redis.Options{Addresses: []string{addr}, Lease: redis.NoLease})
+			},
+		},
+	}
+}
+
+// Names returns the names of all backends.
+func Names() []string {
+	var out []string
+	for _, b := range Backends() {
+		out = append(out, b.Name)
+	}
+	return out
+}
+
+// named returns one backend.
+func named(name string) (*Backend, error) {
+	for _, b := range Backends() {
+		if b.Name == name {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("bench index: no backend %q, only %v: %w", name, Names(), kvferry.ErrInvalid)
+}
+
+// choose returns the backends by their names. What "all" cannot run here is
+// told; a backend that is named and cannot run is ErrUnsupported.
+func choose(names []string) (chosen []*Backend, missing []Missing, err error) {
+	all := slices.Contains(names, "all")
+	for _, b := range Backends() {
+		if !all && !slices.Contains(names, b.Name) {
+			continue
+		}
+		why := b.lacks()
+		switch {
+		case why == "":
+			chosen = append(chosen, b)
+		case all:
+			missing = append(missing, Missing{b.Name, why})
+		default:
+			return nil, nil, fmt.Errorf("bench index: %s: %s: %w", b.Name, why, kvferry.ErrUnsupported)
+		}
+	}
+	for _, n := range names {
+		if _, err := named(n); err != nil && n != "all" {
+			return nil, nil, err
+		}
+	}
+	return chosen, missing, nil
+}
+
+// lacks says what keeps a backend from running on this machine.
+func (b *Backend) lacks() string {
+	if b.server == "" {
+		return ""
+	}
+	if _, err := exec.LookPath(b.server); err != nil {
+		return b.server + " is not installed"
+	}
+	return ""
+}
+
+// opened is an index that is measured, and whose process's counts are its.
+type opened struct {
+	b    *Backend
+	x    index.Index
+	dir  string
+	addr string
+	pid  int
+}
+
+// open opens an index in a folder or at a server.
+func (t *task) open(ctx context.Context) (*opened, error) {
+	b, err := named(t.Backend)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{b: b, dir: t.Dir, addr: t.Addr, pid: t.ServerPID}
+	if o.pid == 0 {
+		o.pid = os.Getpid()
+	}
+	o.x, err = b.open(ctx, t.Dir, t.Addr)
+	return o, err
+}
+
+// close closes the index, behind an error.
+func (o *opened) close(err error) error {
+	if o.x == nil { // a reopening failed
+		return err
+	}
+	return errors.Join(err, o.x.Close())
+}
+
+// settle waits until the counts of the process that writes are whole: a server
+// that syncs every second is given that time.
+func (o *opened) settle(ctx context.Context) error {
+	if o.b.server == "" {
+		return nil
+	}
+	select {
+	case <-time.After(2 * time.Second):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,77 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/kvferry/kvferry"
+)
+
+// peerPrefix begins the names of the programs of a folder that are peers.
+const peerPrefix = "index-"
+
+// peers returns the programs of a folder.
+func peers(dir string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("bench index: peers: %w: %w", kvferry.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bench index: peers: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), peerPrefix) && !e.IsDir() {
+			out = append(out, filepath.Join(dir, e.Name()))
+		}
+	}
+	return out, nil
+}
+
+// peer runs a program, which gets the harness's flags, a new folder and the sizes
+// of the populations, and writes a list of reports. "all" is asked for, so that
+// the program does everything that it can.
+func (r *run) peer(ctx context.Context, program string) (reps []Report, err error) {
+	r.progress("%s", filepath.Base(program))
+	dir := r.folder()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	h := r.Harness
+	args := []string{
+		"--dir", dir, "--requests", strconv.Itoa(h.Requests), "--shared-prefix-blocks", strconv.Itoa(h.SharedBlocks),
+		"--unique-blocks", strconv.Itoa(h.UniqueBlocks), "--block-tokens", strconv.Itoa(int(h.BlockTokens)),
+		"--block-bytes", strconv.FormatUint(h.BlockBytes, 10), "--scan-queries", strconv.Itoa(h.ScanQueries),
+		"--churn-ops", strconv.Itoa(h.ChurnOps), "--fill-seconds", strconv.Itoa(int(r.Fill.Seconds() + 0.5)),
+	}
+	for _, n := range r.Records {
+		args = append(args, "--records", strconv.Itoa(n))
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	if err := json.Unmarshal(out, &reps); err != nil {
+		return nil, fmt.Errorf("its reports: %w", err)
+	}
+	for i := range reps {
+		reps[i].Peer = true
+	}
+	return reps, nil
+}
