@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -8,6 +9,11 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// rueidis closes a connection that MOVED told to replace five seconds later.
+		// rueidis closes connections to servers that a cluster has no more five
+		// seconds later, each in a goroutine that ends by itself.
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"))
 }
+
+// soaking reports whether long sweeps are wanted.
+func soaking() bool { return os.Getenv("KVFERRY_SOAK") != "" }
