@@ -84,11 +84,15 @@ func parseLogHead(b []byte) (h logHead, version uint32, ok bool) {
 	return h, binary.LittleEndian.Uint32(b[8:]), true
 }
 
+var zeros [4096]byte
+
 func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
+	for len(b) > 0 {
+		n := min(len(b), len(zeros))
+		if !bytes.Equal(b[:n], zeros[:n]) {
 			return false
 		}
+		b = b[n:]
 	}
 	return true
 }

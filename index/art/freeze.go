@@ -1,7 +1,6 @@
 package art
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -37,7 +36,11 @@ func (x *Index) grown() {
 // caller has the turn.
 func (x *Index) snapshot() {
 	old := x.log
-	if err := old.sync(old.end); err != nil { // the next log's changes have to be behind its own
+	err := old.trim()
+	if err == nil {
+		err = old.sync(old.end) // the next log's changes have to be behind its own
+	}
+	if err != nil {
 		_ = x.fail("snapshot", err)
 		return
 	}
@@ -50,7 +53,8 @@ func (x *Index) snapshot() {
 		x.compact.end(err, 0, 0, old.end+x.o.CompactBytes)
 		return
 	}
-	_ = old.f.Close() // it is durable
+	_ = old.close() // it is durable
+	x.mapped(l)
 	x.metrics.written.Add(logHeadBytes)
 	x.log, x.last, x.marked = l, lastNames{}, l.told
 	x.mu.Lock()
@@ -153,11 +157,16 @@ func (x *Index) end() error {
 			return x.stopped
 		}
 	}
-	err := x.log.sync(x.log.end)
-	if err != nil {
+	if err := x.log.sync(x.log.end); err != nil {
 		return x.fail("close", err)
 	}
-	return errors.Join(x.tell(), nil)
+	if err := x.tell(); err != nil {
+		return err
+	}
+	if err := x.log.trim(); err != nil {
+		return x.fail("close", err)
+	}
+	return nil
 }
 
 // closeBytes of log are read again by the next Open; of more a snapshot is made.

@@ -17,6 +17,7 @@ import (
 // Index is a residency index on disk.
 type Index struct {
 	o    Options
+	dir  string
 	fs   vfs.FS
 	lock vfs.File
 	feed *feed.Feed
@@ -243,7 +244,7 @@ func (x *Index) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.closed = true
-	return errors.Join(err, x.state.drop(), x.log.f.Close(), x.release())
+	return errors.Join(err, x.state.drop(), x.log.close(), x.release())
 }
 
 // release gives the directory to others.

@@ -36,6 +36,7 @@ func generationOf(name, suffix string) (generation uint64, ok bool) {
 type log struct {
 	logHead
 	f    vfs.File
+	m    *mapping // nil: frames are written
 	salt uint32
 	end  int64
 	told int64 // the marks say that it is durable up to here
@@ -76,9 +77,9 @@ func createLog(f vfs.FS, h logHead) (l *log, harmless bool, err error) {
 // append writes frames behind the end. If it fails with an error that is
 // harmless, nothing of them is left.
 func (l *log) append(frames []byte) (harmless bool, err error) {
-	if _, err := l.f.WriteAt(frames, l.end); err != nil {
+	if err := l.put(frames); err != nil {
 		// Of a group the first frames may be whole: they are to be gone for good.
-		undo := l.f.Truncate(l.end)
+		undo := l.trim()
 		if undo == nil {
 			undo = l.f.Sync()
 		}
@@ -86,6 +87,44 @@ func (l *log) append(frames []byte) (harmless bool, err error) {
 	}
 	l.end += int64(len(frames))
 	return true, nil
+}
+
+func (l *log) put(frames []byte) error {
+	if l.m != nil && !l.m.covers(l.end, len(frames)) {
+		switch err := l.m.move(l.f, l.end, len(frames)); {
+		case full(err):
+			return err
+		case err != nil: // a file system without room to reserve: it is written from now on
+			if err := errors.Join(l.trim(), l.m.close()); err != nil {
+				return err
+			}
+			l.m = nil
+		}
+	}
+	if l.m != nil {
+		return l.m.put(frames, l.end)
+	}
+	_, err := l.f.WriteAt(frames, l.end)
+	return err
+}
+
+// trim cuts off what is behind the end.
+func (l *log) trim() error {
+	if l.m != nil {
+		if err := l.m.drop(); err != nil {
+			return err
+		}
+	}
+	return l.f.Truncate(l.end)
+}
+
+// close gives the file back.
+func (l *log) close() error {
+	var err error
+	if l.m != nil {
+		err = l.m.close()
+	}
+	return errors.Join(err, l.f.Close())
 }
 
 // sync makes the log durable up to an offset. Those that come while another one

@@ -166,16 +166,17 @@ func (r *logReader) frame(b []byte) error {
 }
 
 // cut takes away what is behind the last frame that holds, if that can be what a
-// crash leaves.
+// crash leaves. Zeros are room that a log had in advance.
 func (r *logReader) cut(end int64) error {
-	if !r.last {
-		return damage(r.name, end, "a change that does not hold")
-	}
-	durable, err := r.marks(end)
-	if err != nil {
+	durable, zeros, err := r.rest(end)
+	switch {
+	case err != nil:
 		return err
-	}
-	if durable > end {
+	case !r.last && zeros:
+		return nil // the next log tells whether this is its end
+	case !r.last:
+		return damage(r.name, end, "a change that does not hold")
+	case durable > end:
 		return damage(r.name, end, fmt.Sprintf("a change that does not hold, in what is durable up to %d,", durable))
 	}
 	if err := r.f.Truncate(end); err != nil {
@@ -184,21 +185,26 @@ func (r *logReader) cut(end int64) error {
 	if err := r.f.Sync(); err != nil {
 		return err
 	}
-	r.x.opened.TornAt, r.x.opened.TornBytes = end, r.size-end
+	if !zeros {
+		r.x.opened.TornAt, r.x.opened.TornBytes = end, r.size-end
+	}
 	return nil
 }
 
-// marks looks for marks behind an offset, wherever they may be.
-func (r *logReader) marks(from int64) (durable int64, err error) {
+// rest looks for marks behind an offset, wherever they may be, and tells whether
+// there is anything at all.
+func (r *logReader) rest(from int64) (durable int64, zeros bool, err error) {
 	b := make([]byte, logReadBytes)
+	zeros = true
 	for at := from; at < r.size; at += int64(logReadBytes - markBytes) {
 		n, err := readFull(r.f, b[:min(logReadBytes, r.size-at)], at)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		durable = max(durable, laterMarks(b[:n], r.salt))
+		zeros = zeros && allZero(b[:n])
 	}
-	return durable, nil
+	return durable, zeros, nil
 }
 
 // trust makes the end of the log durable that no mark says is: the process

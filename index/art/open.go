@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	x := &Index{o: o, fs: o.FS, turn: make(chan struct{}, 1)}
+	x := &Index{o: o, dir: dir, fs: o.FS, turn: make(chan struct{}, 1)}
 	if x.fs == nil {
 		if err := vfs.OSMake(dir); err != nil {
 			return nil, fmt.Errorf("art: open: %w", space(err))
@@ -49,7 +50,7 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 			err = errors.Join(err, x.state.drop())
 		}
 		if x.log != nil {
-			err = errors.Join(err, x.log.f.Close())
+			err = errors.Join(err, x.log.close())
 		}
 		if x.lock != nil {
 			err = errors.Join(err, x.release())
@@ -101,8 +102,16 @@ func (x *Index) open(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	x.mapped(x.log)
 	x.state.doubt()
 	return nil
+}
+
+// mapped makes the log one that is mapped, if it can be.
+func (x *Index) mapped(l *log) {
+	if x.o.FS == nil && !x.o.Write {
+		l.m, _ = mapLog(filepath.Join(x.dir, logName(l.generation))) // else it is written
+	}
 }
 
 // create begins an empty index.

@@ -22,6 +22,11 @@ type Options struct {
 	// its place; the log of an index that is larger becomes longer. 0:
 	// DefaultCompactBytes.
 	CompactBytes int64
+	// Write makes every change a write to the log, as it is where logs cannot be
+	// mapped. Else changes are copied into a mapping of the log: that is as safe
+	// when the process is killed, and as unsafe when the power fails before a
+	// Flush, and several times faster.
+	Write bool
 	// FS is the directory instead of the one that is named, for tests.
 	FS vfs.FS
 }
