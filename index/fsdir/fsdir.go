@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -80,6 +81,9 @@ func (x *Index) begin(ctx context.Context) error {
 	if err := x.takeLock(); err != nil {
 		return err
 	}
+	if err := x.clearTmp(); err != nil {
+		return typed("open", err)
+	}
 	if err := x.checkFormat(); err != nil {
 		return err
 	}
@@ -133,13 +137,13 @@ func (x *Index) checkFormat() error {
 	want := "kvferry residency index 1, rules " + x.o.Rules.String() + "\n"
 	got, err := read(x.o.FS, formatName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return x.newFormat(want)
+		got, err = []byte(want), x.files.replace(formatName, []byte(want))
 	}
 	if err != nil {
 		return typed("open", err)
 	}
 	if string(got) == want {
-		return nil
+		return x.foldsCase()
 	}
 	for _, rules := range [...]index.Rules{index.Recommended, index.AsMemory, index.AsHolt} {
 		if string(got) == "kvferry residency index 1, rules "+rules.String()+"\n" {
@@ -149,16 +153,17 @@ func (x *Index) checkFormat() error {
 	return fmt.Errorf("fsdir: open: the file %q is not one of this version: %w", formatName, kvferry.ErrCorrupt)
 }
 
-func (x *Index) newFormat(want string) error {
-	if err := x.files.replace(formatName, []byte(want)); err != nil {
-		return typed("open", err)
+// foldsCase reports whether names are the same that differ in case alone. A record
+// could then take the place of another one.
+func (x *Index) foldsCase() error {
+	_, err := x.o.FS.Stat(strings.ToUpper(formatName))
+	switch {
+	case err == nil:
+		return fmt.Errorf("fsdir: open: the file system does not tell lower case from upper: %w", kvferry.ErrUnsupported)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
 	}
-	// Where names are the same that differ in case alone, a record could take the
-	// place of another one.
-	if _, err := x.o.FS.Stat("FORMAT"); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("fsdir: open: the file system does not tell lower case from upper (%v): %w", err, kvferry.ErrUnsupported)
-	}
-	return nil
+	return typed("open", err)
 }
 
 func (x *Index) loadSequence() (uint64, error) {

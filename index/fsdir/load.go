@@ -29,9 +29,6 @@ type walker struct {
 
 // load reads the directory into memory, and puts right what a crash left.
 func (x *Index) load(ctx context.Context) error {
-	if err := x.clearTmp(); err != nil {
-		return typed("open", err)
-	}
 	var live, stale []index.Record
 	put := func() error {
 		err := errors.Join(x.live.Put(ctx, live), x.stale.Put(ctx, stale))
@@ -236,4 +233,3 @@ func (w *walker) readWorker(path string) error {
 	}
 	return err
 }
-

@@ -1,9 +1,34 @@
 package fsdir_test
 
 import (
+	"context"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/fsdir"
+	"github.com/kvferry/kvferry/index/indextest"
+	"github.com/kvferry/kvferry/index/internal/crashtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func child(dir string) (index.Index, error) {
+	return fsdir.Open(context.Background(), dir, fsdir.Options{})
+}
+
+func TestMain(m *testing.M) {
+	crashtest.Child(child)
+	goleak.VerifyTestMain(m)
+}
+
+// TestKilled: a process that is killed has lost nothing that it acknowledged.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	crashtest.Killed(t, t.TempDir(), child)
+}
+
+// TestTraces: the original's operations have the original's results.
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	indextest.Traces(t, config())
+}
