@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,8 +181,7 @@ func TestLargeSteps(t *testing.T) {
 				}
 			}()
 			require.Eventually(t, func() bool {
-				n, err := s.must("EXISTS", name+"{*}x").AsInt64()
-				return err == nil && n == 1
+				return slices.Contains(s.keys(), name+"{*}x")
 			}, patience, tick, "changes are not kept")
 			require.NoError(t, x.Put(t.Context(), rs))
 			n, err := way(x)
