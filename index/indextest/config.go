@@ -59,6 +59,9 @@ func Run(t *testing.T, c Config) {
 			}
 		})
 	}
+	if c.NoWatch {
+		t.Run("no watch", func(t *testing.T) { testNoWatch(open(t, c, index.Options{})) })
+	}
 	t.Run("stateful", func(t *testing.T) { Stateful(t, c) })
 }
 

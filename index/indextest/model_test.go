@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func config() indextest.Config {
-	return indextest.Config{
+	c := indextest.Config{
 		Open: func(_ testing.TB, o index.Options) index.Index { return indextest.NewModel(o) },
 		Reopen: func(t testing.TB, x index.Index, _ index.Options) index.Index {
 			if err := x.Close(); err != nil {
@@ -22,6 +22,8 @@ func config() indextest.Config {
 			return x
 		},
 	}
+	c.Crash = c.Reopen // whatever was written is there
+	return c
 }
 
 // TestModel holds the reference to its own suite.

@@ -364,3 +364,9 @@ func testWatchClose(s *subject) {
 		require.Fail(s, "the watcher goes on after Close")
 	}
 }
+
+// testNoWatch: an index that has no Watch says so.
+func testNoWatch(s *subject) {
+	_, err := s.late(0)
+	require.ErrorIs(s, err, kvferry.ErrUnsupported)
+}
