@@ -235,7 +235,11 @@ func (in *Ingester) remove(ctx context.Context, w *worker, f *fact, k *key) erro
 	}
 	in.removals = append(in.removals, r)
 	for _, id := range ids {
-		w.ledger.at(id).tiers &^= gone
+		e := w.ledger.at(id)
+		if !f.anyAdapter && w.adapters[e.adapter] != f.scope.Adapter {
+			continue
+		}
+		e.tiers &^= gone
 		w.ledger.drop(id)
 	}
 	return nil

@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math/rand/v2"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -46,13 +47,14 @@ type ledger struct {
 	table  []uint64 // hash<<32 | id; 0: free
 	used   int
 	seed   maphash.Seed
+	salt   uint64
 	long   map[uint32]string // texts that do not fit, by id
 }
 
 const chunkEntries = 1 << 12
 
 func newLedger(maxEntries int) *ledger {
-	return &ledger{next: firstID, max: maxEntries, table: make([]uint64, 64), seed: maphash.MakeSeed(), long: map[uint32]string{}}
+	return &ledger{next: firstID, max: maxEntries, table: make([]uint64, 64), seed: maphash.MakeSeed(), salt: rand.Uint64(), long: map[uint32]string{}}
 }
 
 // reset forgets everything and gives the memory back.
@@ -62,18 +64,17 @@ func (l *ledger) at(id uint32) *entry {
 	return &l.chunks[id/chunkEntries][id%chunkEntries]
 }
 
-// sum hashes a key. Engines' digests are as good as random; a sender who makes
-// them collide slows down its own worker only.
+// sum hashes a key.
 func (l *ledger) sum(k *key, group uint32) uint32 {
 	var v uint64
-	switch k.kind {
-	case keyText, keyLong:
-		v = maphash.Bytes(l.seed, k.b[:])
-	default:
-		v = binary.LittleEndian.Uint64(k.b[:8]) ^ binary.LittleEndian.Uint64(k.b[24:])
+	if k.kind == keyInt {
+		// An engine's numbers are parts of digests already.
+		v = (binary.LittleEndian.Uint64(k.b[:8]) ^ l.salt) * 0x9e3779b97f4a7c15
+	} else {
+		v = maphash.Bytes(l.seed, k.b[:]) + uint64(k.kind)
 	}
-	v = (v ^ uint64(group)*0x9e3779b97f4a7c15 ^ uint64(k.kind)) * 0xd6e8feb86659fd93
-	return uint32(v>>32) ^ uint32(v)
+	v = (v ^ v>>29 ^ uint64(group)) * 0xd6e8feb86659fd93
+	return uint32(v >> 32)
 }
 
 // find returns the id of a block; 0 if there is none.
