@@ -13,7 +13,7 @@ func (m *matcher) gather(i int) view {
 	v.begin(&sh.version, &sh.mu)
 	ref := m.hits[i]
 	for {
-		if v.n != m.versions[s] || ref != 0 && !hasHash(m.cells[i], t) {
+		if v.n != m.shards[s].version || ref != 0 && !hasHash(m.cells[i], t) {
 			ref = x.firstOfHash(sh, t)
 		}
 		if m.walk(sh, &v, ref, i); v.end() {

@@ -24,12 +24,20 @@ const (
 // alive is which of 64 workers have all blocks so far, by tier; at 0 in any.
 type alive [index.Tiers]uint64
 
+// reading is a shard as it was when a match first came to it.
+type reading struct {
+	version uint64
+	slots   []uint64 // of hashes
+	dir     []*chunk // of nodes
+}
+
 // matcher is the memory of one Match.
 type matcher struct {
 	x        *Index
 	q        *index.Query
 	scope    *item[index.Scope]
-	versions [shards]uint64
+	shards   [shards]reading
+	touched  uint64 // the shards that were read
 	texts    [ahead + 1]text // the first is the parent of the second
 	hits     [ahead + 1]uint32
 	cells    [ahead + 1]cell // of hits
@@ -79,6 +87,9 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 func (m *matcher) done() {
 	m.x, m.q, m.scope = nil, nil, nil
 	clear(m.names)
+	for s := m.touched; s != 0; s &= s - 1 {
+		m.shards[bits.TrailingZeros64(s)] = reading{}
+	}
 	matchers.put(m)
 }
 
@@ -86,27 +97,24 @@ func (m *matcher) done() {
 // meanwhile.
 func (m *matcher) read() bool {
 	x := m.x
-	for i := range x.shards {
-		m.versions[i] = x.shards[i].version.n.Load()
-	}
 	m.prepare()
-	touched := uint64(0)
+	m.touched = 0
 	m.texts[0].set(index.Root)
 	m.texts[0].setHash(&x.seeds)
 	m.known[0] = true
 	n := len(m.q.Hashes)
 	for from := 0; from < n; from += ahead {
 		k := min(ahead, n-from)
-		touched |= m.ask(from, k)
+		m.ask(from, k)
 		for i := 1; i <= k; i++ {
 			if !m.block(from+i-1, i) {
-				return m.same(touched)
+				return m.same()
 			}
 		}
 		m.texts[0], m.known[0] = m.texts[k], m.known[k]
 	}
 	m.finish(n)
-	return m.same(touched)
+	return m.same()
 }
 
 // prepare makes room for the workers there are.
@@ -136,28 +144,44 @@ func (m *matcher) prepare() {
 }
 
 // ask finds the first nodes of the hashes of k blocks, without a look at what
-// they are: those that collide are sorted out later. It returns their shards.
-func (m *matcher) ask(from, k int) (touched uint64) {
+// they are: those that collide are sorted out later.
+func (m *matcher) ask(from, k int) {
 	x := m.x
 	for i := 1; i <= k; i++ {
 		t := &m.texts[i]
 		if m.known[i] = x.find(t, m.q.Hashes[from+i-1]); m.known[i] {
-			touched |= 1 << t.shard()
-			x.shards[t.shard()].hashes.touch(uint32(t.hash))
+			s := t.shard() % shards
+			if m.touched>>s&1 == 0 {
+				m.open(s)
+			}
+			slots := m.shards[s].slots
+			atomic.LoadUint64(&slots[home(uint32(t.hash), len(slots))])
 		}
 	}
 	for i := 1; i <= k; i++ {
+		t := &m.texts[i]
 		m.hits[i] = 0
-		if t := &m.texts[i]; m.known[i] {
-			p := x.shards[t.shard()].hashes.probe(uint32(t.hash))
-			if m.hits[i] = p.next(); m.hits[i] != 0 {
-				m.cells[i] = x.node(m.hits[i])
-				m.cells[i].get(nodeKey)
-				m.cells[i].get(nodeText + 7)
-			}
+		if !m.known[i] {
+			continue
+		}
+		r := &m.shards[t.shard()%shards]
+		p := probe{r.slots, home(uint32(t.hash), len(r.slots)), uint32(t.hash)}
+		if m.hits[i] = p.next(); m.hits[i] != 0 {
+			c := cellAt(r.dir, m.hits[i]&offsetMask<<1)
+			m.cells[i] = c
+			c.get(nodeKey)
+			c.get(nodeText + 7)
 		}
 	}
-	return touched
+}
+
+// open begins to read a shard.
+func (m *matcher) open(s uint32) {
+	sh := &m.x.shards[s]
+	m.touched |= 1 << s
+	r := &m.shards[s]
+	r.version = sh.version.n.Load()
+	r.slots, r.dir = *sh.hashes.slots.Load(), *sh.nodes.dir.Load()
 }
 
 // block looks at one block. It reports false if no worker has all blocks so far.
@@ -214,7 +238,7 @@ func (m *matcher) goOn(i int) bool {
 	}
 	s := t.shard()
 	n := m.x.shards[s].version.n.Load()
-	return n == m.versions[s] && n&1 == 0
+	return n == m.shards[s].version && n&1 == 0
 }
 
 // first begins with the workers that have the first block.
@@ -264,11 +288,11 @@ func (m *matcher) finish(n int) {
 	}
 }
 
-// same reports whether nobody wrote to shards since read began.
-func (m *matcher) same(touched uint64) bool {
-	for s := touched; s != 0; s &= s - 1 {
+// same reports whether nobody wrote to the shards since they were first read.
+func (m *matcher) same() bool {
+	for s := m.touched; s != 0; s &= s - 1 {
 		i := bits.TrailingZeros64(s)
-		if n := m.versions[i]; n&1 == 1 || m.x.shards[i].version.n.Load() != n {
+		if n := m.shards[i].version; n&1 == 1 || m.x.shards[i].version.n.Load() != n {
 			return false
 		}
 	}

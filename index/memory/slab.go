@@ -51,8 +51,10 @@ const classes = (nodeText+2*textWords)/2 + 1
 
 // cell returns the place of a reference.
 func (s *slab) cell(ref uint32) cell {
-	dir := *s.dir.Load()
-	word := ref << s.shift
+	return cellAt(*s.dir.Load(), ref<<s.shift)
+}
+
+func cellAt(dir []*chunk, word uint32) cell {
 	if i := word / chunkWords; int(i) < len(dir) {
 		return cell{dir[i], word % chunkWords}
 	}

@@ -116,14 +116,11 @@ func (t *text) setHex64(b *[64]byte) bool {
 }
 
 // nibbles returns the values of eight hex digits, each in a byte; bad is not 0 if
-// they are no lower-case hex digits.
+// they are no lower-case hex digits: then they are not what the values are
+// written as.
 func nibbles(x uint64) (v, bad uint64) {
-	letter := x >> 6 & low8
-	low := x & nibs8
-	bad = x&^nibs8 ^ (0x30*low8 + 0x30*letter)        // 0x3_ or 0x6_
-	bad |= (low + 6*low8 + 3*letter) & (0x10 * low8)  // above 9, above f
-	bad |= ((low+15*letter)>>4 ^ letter) & (1 * low8) // below a
-	return low + 9*letter, bad
+	v = x&nibs8 + 9*(x>>6&low8)
+	return v, digits(v) ^ x
 }
 
 // digits is the inverse of nibbles.
