@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/indextest"
 	"github.com/kvferry/kvferry/index/redis"
@@ -80,4 +82,112 @@ func TestClusterConformance(t *testing.T) {
 			return c.nodes[0].open(t, ro)
 		},
 	})
+}
+
+// TestClusterLeases: leases in a cluster, and Watch, which there is none.
+func TestClusterLeases(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 0)
+	base := c.options(index.Options{})
+	leases(t, prefixed(c.nodes[0], base))
+
+	x := c.nodes[0].open(t, base)
+	for _, err := range x.Watch(t.Context(), 0) {
+		require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	}
+	c.migrate(t, x)
+}
+
+// migrate moves the slot of a scope, as resharding does, with calls under way.
+func (c *cluster) migrate(t *testing.T, x *redis.Index) {
+	t.Helper()
+	r := record(0)
+	require.NoError(t, x.Put(t.Context(), []index.Record{r, record(1)}))
+	var from, to *server
+	var key string
+	for _, s := range c.nodes {
+		for _, k := range s.keys() {
+			if strings.HasSuffix(k, "}b"+r.Hash) && strings.HasPrefix(k, redis.DefaultPrefix) {
+				from, key = s, k
+			}
+		}
+	}
+	require.NotNil(t, from)
+	for _, s := range c.nodes {
+		if s != from {
+			to = s
+		}
+	}
+	n, err := from.do("CLUSTER", "KEYSLOT", key).AsInt64()
+	require.NoError(t, err)
+	slot := fmt.Sprint(n)
+	id := func(s *server) string {
+		text, err := s.text("CLUSTER", "MYID")
+		require.NoError(t, err)
+		return text
+	}
+	to.must("CLUSTER", "SETSLOT", slot, "IMPORTING", id(from))
+	from.must("CLUSTER", "SETSLOT", slot, "MIGRATING", id(to))
+
+	// While it moves nothing can be done in the slot, in part or whole.
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, x.Put(ctx, []index.Record{record(2)}), redis.ErrUnavailable)
+	waiting := make(chan error, 1)
+	go func() { waiting <- x.Put(t.Context(), []index.Record{record(3)}) }()
+
+	host, port, err := net.SplitHostPort(to.address)
+	require.NoError(t, err)
+	m := from.must("CLUSTER", "GETKEYSINSLOT", slot, "1000")
+	keys, err := m.AsStrSlice()
+	require.NoError(t, err)
+	for _, k := range keys {
+		from.must("MIGRATE", host, port, k, "0", "5000")
+	}
+	for _, s := range []*server{to, from, c.nodes[0], c.nodes[1], c.nodes[2]} {
+		s.must("CLUSTER", "SETSLOT", slot, "NODE", id(to))
+	}
+	require.NoError(t, <-waiting)
+	require.Len(t, consistent(t, x), 3)
+}
+
+// TestFailover: a replica takes over from a killed primary, with all that it had.
+func TestFailover(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	x := c.nodes[0].open(t, c.options(index.Options{}))
+	rs := many(300)
+	for i := range rs {
+		rs[i].Tenant = fmt.Sprint(i % 20) // so that every server has some
+	}
+	require.NoError(t, x.Put(t.Context(), rs))
+	require.Len(t, consistent(t, x), len(rs))
+	for _, s := range c.nodes[:3] {
+		require.Eventually(t, func() bool { return c.caughtUp(s) }, patience, tick, "the replicas have everything")
+	}
+	c.nodes[1].kill()
+	c.settle(t)
+	require.Len(t, consistent(t, x), len(rs), "nothing is lost that the replica had")
+	for i := range rs {
+		rs[i].Bytes++
+	}
+	require.NoError(t, x.Put(t.Context(), rs))
+	got := consistent(t, x)
+	for _, r := range rs {
+		require.Equal(t, r, got[r.Hash])
+	}
+}
+
+// caughtUp reports whether the replicas of a primary have all it was told.
+func (c *cluster) caughtUp(s *server) bool {
+	text, err := s.text("INFO", "replication")
+	if err != nil {
+		return false
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		values[name] = value
+	}
+	return strings.Contains(values["slave0"], "offset="+values["master_repl_offset"]+",")
 }
