@@ -112,6 +112,10 @@ examples: run ## run the examples to their end
 check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (needs cargo)
 	@scripts/check-processfork $(BINARY) $(BUILD)/processfork
 
+.PHONY: check-events
+check-events: | toolchain ## feed an index by publishers of libzmq and msgspec, where there is Python
+	@GO=$(GO) scripts/check-events $(BUILD)/venv
+
 .PHONY: check-sqlite
 check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
 	@scripts/check-sqlite $(CC) $(LINTER)
