@@ -27,6 +27,7 @@ type universe struct {
 	groups  []uint32
 	indexes []uint32
 	clock   uint64
+	recent  []index.Record // some that were put
 }
 
 func newUniverse(seed uint64) *universe {
@@ -97,11 +98,49 @@ func (u *universe) prefix() string {
 	return pick(u, u.hashes)
 }
 
+// key returns the key of a record that was put, one that differs from such a key in
+// one field, or any.
 func (u *universe) key() index.Key {
+	if n := u.IntN(4); n > 0 && len(u.recent) > 0 {
+		k := pick(u, u.recent).Key
+		if n == 1 {
+			u.alter(&k)
+		}
+		return k
+	}
 	return index.Key{
 		Scope: pick(u, u.scopes), Prefix: u.prefix(), Hash: pick(u, u.hashes), Index: pick(u, u.indexes),
 		Group: pick(u, u.groups), Tokens: pick(u, u.tokens),
 	}
+}
+
+func (u *universe) alter(k *index.Key) {
+	switch u.IntN(6) {
+	case 0:
+		k.Scope = pick(u, u.scopes)
+	case 1:
+		k.Prefix = u.prefix()
+	case 2:
+		k.Hash = pick(u, u.hashes)
+	case 3:
+		k.Index = pick(u, u.indexes)
+	case 4:
+		k.Group = pick(u, u.groups)
+	case 5:
+		k.Tokens = pick(u, u.tokens)
+	}
+}
+
+// remember makes room for keys that are asked for later.
+func (u *universe) remember(rs []index.Record) []index.Record {
+	for _, r := range rs {
+		if len(u.recent) < 40 {
+			u.recent = append(u.recent, r)
+		} else {
+			u.recent[u.IntN(len(u.recent))] = r
+		}
+	}
+	return rs
 }
 
 func (u *universe) record() index.Record {
@@ -150,12 +189,20 @@ func (u *universe) chain() []index.Record {
 }
 
 func (u *universe) removal() index.Removal {
-	x := index.Removal{Scope: pick(u, u.scopes), Worker: pick(u, u.workers), Hash: pick(u, u.hashes), AnyAdapter: u.IntN(4) == 0}
+	x := index.Removal{Scope: pick(u, u.scopes), Worker: pick(u, u.workers), Hash: pick(u, u.hashes), Group: pick(u, u.groups)}
+	if u.IntN(2) == 0 && len(u.recent) > 0 {
+		r := pick(u, u.recent)
+		x = removalOf(&r)
+		x.Group = r.Group
+	}
+	if u.IntN(4) == 0 {
+		x.AnyAdapter, x.Adapter = true, u.adapter()
+	}
 	if u.IntN(2) == 0 {
 		x.Tier = u.tier()
 	}
-	if u.IntN(4) == 0 {
-		x.OneGroup, x.Group = true, pick(u, u.groups)
+	if u.IntN(3) == 0 {
+		x.OneGroup = true
 	}
 	return x
 }
@@ -164,12 +211,12 @@ func (u *universe) removal() index.Removal {
 func (u *universe) write() op {
 	switch n := u.IntN(100); {
 	case n < 35:
-		return op{kind: opPut, records: []index.Record{u.record()}}
+		return op{kind: opPut, records: u.remember([]index.Record{u.record()})}
 	case n < 50:
-		return op{kind: opPut, records: u.chain()}
+		return op{kind: opPut, records: u.remember(u.chain())}
 	case n < 58:
 		rs := []index.Record{u.record(), u.record(), u.record()}
-		return op{kind: opPut, records: append(rs, rs[0])}
+		return op{kind: opPut, records: append(u.remember(rs), with(rs[0], func(r *index.Record) { r.Bytes++ }))}
 	case n < 85:
 		xs := []index.Removal{u.removal()}
 		for u.IntN(3) > 0 {

@@ -252,7 +252,7 @@ func testExpire(s *subject) {
 
 func testLargeBatch(s *subject) {
 	n := 5000
-	if s.config.Slow {
+	if s.config.Slow || racing {
 		n = 1000
 	}
 	rs := make([]index.Record, n)
