@@ -33,23 +33,23 @@ type reading struct {
 
 // matcher is the memory of one Match.
 type matcher struct {
-	x        *Index
-	q        *index.Query
-	scope    *item[index.Scope]
-	shards   [shards]reading
-	touched  uint64 // the shards that were read
-	texts    [ahead + 1]text // the first is the parent of the second
-	hits     [ahead + 1]uint32
-	cells    [ahead + 1]cell // of hits
-	known    [ahead + 1]bool
-	words    int // of workers
-	tiers    int // the set of tiers that somebody has all blocks so far in
-	alive    []alive
-	now      []alive // of the block that is looked at
-	only     []uint64
-	names    []*item[string] // as they were at the first block
-	matches  []index.Match   // by worker
-	began    []uint64        // who has the first block
+	x       *Index
+	q       *index.Query
+	scope   *item[index.Scope]
+	shards  [shards]reading
+	touched uint64          // the shards that were read
+	texts   [ahead + 1]text // the first is the parent of the second
+	hits    [ahead + 1]uint32
+	cells   [ahead + 1]cell // of hits
+	known   [ahead + 1]bool
+	words   int // of workers
+	tiers   int // the set of tiers that somebody has all blocks so far in
+	alive   []alive
+	now     []alive // of the block that is looked at
+	only    []uint64
+	names   []*item[string] // as they were at the first block
+	matches []index.Match   // by worker
+	began   []uint64        // who has the first block
 }
 
 var matchers = pool[matcher]{}

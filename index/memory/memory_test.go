@@ -22,3 +22,5 @@ func config() indextest.Config {
 }
 
 func TestSuite(t *testing.T) { indextest.Run(t, config()) }
+
+func TestTraces(t *testing.T) { indextest.Traces(t, config()) }

@@ -1,0 +1,221 @@
+package memory
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// walk is what check counted.
+type walk struct {
+	t       testing.TB
+	x       *Index
+	parents map[uint32]int // nodes by scan list
+	scopes  map[uint32]int64
+	workers map[uint32]int64
+	longs   map[uint64]int
+	nodes   int
+}
+
+// check holds every list, table and count against each other.
+func check(t testing.TB, x *Index) {
+	t.Helper()
+	l := locks{all, all}
+	x.lock(l)
+	defer x.unlock(l)
+	w := walk{t, x, map[uint32]int{}, map[uint32]int64{}, map[uint32]int64{}, map[uint64]int{}, 0}
+	for i := range x.shards {
+		require.Zero(t, x.shards[i].version.n.Load()%2)
+		w.shard(uint32(i))
+	}
+	w.scans()
+	for _, it := range x.scopes.list() {
+		require.Equal(t, w.scopes[it.id]*aUse, it.refs.Load())
+	}
+	require.Len(t, x.scopes.list(), len(w.scopes))
+	for _, it := range x.workers.list() {
+		require.Equal(t, w.workers[it.id]*aUse, it.refs.Load())
+	}
+	require.Len(t, x.workers.list(), len(w.workers))
+	require.Len(t, x.longs.text, len(w.longs))
+	require.Len(t, x.longs.ids, len(w.longs))
+	for id, uses := range w.longs {
+		require.Equal(t, uses, x.longs.text[id].uses)
+		require.Zero(t, x.longs.text[id].holds)
+	}
+}
+
+// refs are the references in a table.
+func (t *table) refs() []uint32 {
+	var list []uint32
+	for _, s := range *t.slots.Load() {
+		if s != 0 {
+			list = append(list, uint32(s))
+		}
+	}
+	return list
+}
+
+func (w *walk) shard(i uint32) {
+	t, x, sh := w.t, w.x, &w.x.shards[i]
+	for _, tab := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
+		require.Len(t, tab.refs(), tab.n)
+	}
+	units, records, far, exact, owned := 0, 0, 0, 0, 0
+	bytes := uint64(0)
+	for _, first := range sh.hashes.refs() {
+		before := uint32(0)
+		for at, ref := 0, first; ref != 0; at++ {
+			c := x.node(ref)
+			require.Equal(t, i, ref>>offsetBits)
+			require.Equal(t, before, c.low(nodeHash))
+			var p place
+			x.load(c, &p)
+			require.Equal(t, i, p.shard())
+			found, _, _ := x.findNode(sh, &p)
+			require.Equal(t, ref, found)
+			if c.get(nodeMeta)&farBit != 0 {
+				far++
+			} else {
+				require.Less(t, at, nearNodes)
+			}
+			units += int(nodeUnits(p.parent.meta, p.hash.meta)) + w.runs(sh, c)
+			n, e, o, b := w.peers(sh, ref, &p)
+			records, exact, owned, bytes = records+n, exact+e, owned+o, bytes+b
+			w.scopes[p.scope]++
+			w.nodes++
+			for _, s := range []*text{&p.parent, &p.hash} {
+				if s.meta>>kindShift == longText {
+					w.longs[s.w[0]]++
+				}
+			}
+			before, ref = ref, c.high(nodeHash)
+		}
+	}
+	require.EqualValues(t, sh.counts.records, records)
+	require.Equal(t, sh.counts.bytes, bytes)
+	require.Equal(t, units, sh.nodes.live)
+	require.Equal(t, records, sh.recs.live)
+	require.Equal(t, far, sh.far.n)
+	require.Equal(t, exact, sh.exact.n)
+	require.Equal(t, owned, sh.owned.n)
+	w.owners(sh, records)
+}
+
+// runs holds a node's bits against its records, and returns how many cells it
+// has for them.
+func (w *walk) runs(sh *shard, c cell) int {
+	want, got := map[uint32]uint64{}, map[uint32]uint64{}
+	for ref := c.high(nodeRecs); ref != 0; ref = sh.rec(ref).high(recPeers) {
+		r := sh.rec(ref)
+		want[runTag(tierOf(r), r.high(recWorker))] |= 1 << (r.high(recWorker) % 64)
+	}
+	require.NotEmpty(w.t, want)
+	got[c.low(nodeRecs)] = c.get(nodeBits)
+	cells := 0
+	for ref := c.low(nodeMeta); ref != 0; ref = sh.nodes.cell(ref).high(0) {
+		e := sh.nodes.cell(ref)
+		require.NotContains(w.t, got, e.low(0))
+		got[e.low(0)] = e.get(1)
+		cells++
+	}
+	require.Equal(w.t, want, got)
+	return cells
+}
+
+func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, owned int, bytes uint64) {
+	t, before := w.t, uint32(0)
+	for ref := w.x.node(node).high(nodeRecs); ref != 0; {
+		c := sh.rec(ref)
+		require.Equal(t, before, c.low(recPeers))
+		require.Equal(t, node, c.high(recNode))
+		require.Zero(t, c.get(recWorker)&doomedBit)
+		target := target{*p, c.high(recWorker), tierOf(c), c.get(recIndex)}
+		found, _, _ := w.x.findRecord(sh, &target)
+		require.Equal(t, ref, found)
+		if c.get(recWorker)&exactBit != 0 {
+			exact++
+		}
+		if c.low(recOwned) == 0 {
+			owned++
+			require.Equal(t, ref, w.x.firstOwned(sh, &p.hash, p.scope, c.high(recWorker)))
+		} else {
+			require.Equal(t, ref, sh.rec(c.low(recOwned)).high(recOwned))
+		}
+		if c.get(recWorker)&pinnedBit == 0 && c.low(recNode) == 0 {
+			require.GreaterOrEqual(t, c.get(recAccess), sh.oldest)
+		}
+		records++
+		bytes += c.get(recBytes)
+		before, ref = ref, c.high(recPeers)
+	}
+	return records, exact, owned, bytes
+}
+
+// owners holds the lists of workers against the records.
+func (w *walk) owners(sh *shard, records int) {
+	sum := 0
+	for id, o := range sh.workers {
+		n, before := uint32(0), uint32(0)
+		for ref := o.first; ref != 0; {
+			c := sh.rec(ref)
+			require.Equal(w.t, before, c.low(recMine))
+			require.EqualValues(w.t, id, c.high(recWorker))
+			n++
+			before, ref = ref, c.high(recMine)
+		}
+		require.Equal(w.t, o.n, n)
+		if n > 0 {
+			w.workers[uint32(id)]++
+		}
+		sum += int(n)
+	}
+	require.Equal(w.t, records, sum)
+}
+
+// scans holds the lists of parents against the nodes.
+func (w *walk) scans() {
+	nodes := 0
+	for i := range w.x.scans {
+		sc := &w.x.scans[i]
+		require.Len(w.t, sc.parents.refs(), sc.parents.n)
+		for _, first := range sc.parents.refs() {
+			var p place
+			w.x.load(w.x.node(first), &p)
+			h := w.x.scanHash(p.scope, p.parent.hash)
+			require.EqualValues(w.t, i, h>>(64-shardBits))
+			require.Equal(w.t, first, w.x.firstOfParent(sc, h, p.scope, &p.parent))
+			before := uint32(0)
+			for ref := first; ref != 0; {
+				c := w.x.node(ref)
+				require.Equal(w.t, before, c.low(nodeScan))
+				require.Equal(w.t, p.scope, c.high(nodeKey))
+				require.True(w.t, hasParent(c, &p.parent))
+				nodes++
+				before, ref = ref, c.high(nodeScan)
+			}
+		}
+	}
+	require.Equal(w.t, w.nodes, nodes)
+}
+
+// total is how many records an index has.
+func total(x *Index) (n uint64) {
+	for i := range x.shards {
+		n += x.shards[i].counts.records
+	}
+	return n
+}
+
+func requireEmpty(t testing.TB, x *Index) {
+	t.Helper()
+	check(t, x)
+	require.Zero(t, total(x))
+	for i := range x.shards {
+		require.Zero(t, x.shards[i].hashes.n)
+		require.Zero(t, x.scans[i].parents.n)
+	}
+	require.Empty(t, x.scopes.list())
+	require.Empty(t, x.workers.list())
+	require.Empty(t, x.longs.text)
+}
