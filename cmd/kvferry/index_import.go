@@ -181,7 +181,7 @@ func importLines(ctx context.Context, r io.Reader, put func(context.Context, []i
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		var long *longLine
+		var long *longLineError
 		if err != nil && !errors.As(err, &long) {
 			return out, fmt.Errorf("line %d: %w", n, err)
 		}
@@ -219,10 +219,10 @@ func (r *importReport) damaged(line int, err error) {
 	}
 }
 
-// longLine is a line that no record has.
-type longLine struct{ bytes int }
+// longLineError is a line that no record has.
+type longLineError struct{ bytes int }
 
-func (l *longLine) Error() string {
+func (l *longLineError) Error() string {
 	return fmt.Sprintf("a line of %d bytes, at most %d", l.bytes, importLineBytes)
 }
 
@@ -242,7 +242,7 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 		case err != nil && (!errors.Is(err, io.EOF) || length == 0):
 			return nil, err
 		case length > importLineBytes:
-			return nil, &longLine{length}
+			return nil, &longLineError{length}
 		}
 		return line, nil
 	}

@@ -132,11 +132,6 @@ type matchReport struct {
 	matches []index.Match
 }
 
-// MarshalJSON writes what POST /v1/match answers.
-func (m matchReport) MarshalJSON() ([]byte, error) {
-	return httpapi.AppendMatches(nil, m.blocks, m.matches), nil
-}
-
 func (x *indexing) matchCommand() *cobra.Command {
 	var m matching
 	c := &cobra.Command{
@@ -158,7 +153,7 @@ index was fed with: --hash sha256 (vLLM), sha256_cbor or sglang.`,
 					return err
 				}
 				out := matchReport{len(m.query.Hashes), ms}
-				return x.print(out, out.write)
+				return x.print(json.RawMessage(httpapi.AppendMatches(nil, out.blocks, out.matches)), out.write)
 			})
 		},
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,6 +21,10 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(h.closing, func() { cancel(errStopped) })()
+	_ = h.x.Watch(ctx, 0) // from here on changes are kept
 	after, err := h.after(r, p)
 	if err != nil {
 		return err
@@ -37,7 +42,7 @@ func (h *Handler) watch(w http.ResponseWriter, r *http.Request) error {
 	if err := out.c.Flush(); err != nil {
 		return err
 	}
-	return h.stream(r.Context(), out, after, only, events)
+	return h.stream(ctx, func() { cancel(nil) }, out, h.x.Watch(ctx, after), only, events)
 }
 
 // after returns the number of the change behind which a watch begins. One that
@@ -66,14 +71,11 @@ func (h *Handler) after(r *http.Request, p parameters) (uint64, error) {
 
 // stream sends changes until somebody ends it. What the index has to say goes
 // through a channel, so that a heartbeat can come in between.
-func (h *Handler) stream(ctx context.Context, out *moving, after uint64, only *index.Scope, events bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(h.closing, func() { cancel(errStopped) })()
+func (h *Handler) stream(ctx context.Context, stop func(), out *moving, changes iter.Seq2[*index.Change, error], only *index.Scope, events bool) error {
 	lines := make(chan []byte)
 	go func() { // it is joined by reading until it closes lines
 		defer close(lines)
-		for c, err := range h.x.Watch(ctx, after) {
+		for c, err := range changes {
 			line := line(c, err, only, events)
 			if ctx.Err() != nil || line == nil {
 				continue
@@ -85,7 +87,7 @@ func (h *Handler) stream(ctx context.Context, out *moving, after uint64, only *i
 		}
 	}()
 	err := h.send(ctx, out, lines, events)
-	cancel(nil)
+	stop()
 	for range lines { // until the watch has ended
 	}
 	return err
