@@ -73,16 +73,15 @@ func engine(ctx context.Context, addr string, wire []byte) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // the write's error tells
 	defer stop()
-	if err = greet(c); err == nil {
-		_, err = c.Write(wire)
+	if err := greet(c); err != nil {
+		return errors.Join(fmt.Errorf("engine: %w", err), c.Close())
 	}
-	if err == nil {
-		_, err = io.Copy(io.Discard, c) // until the subscriber goes
-	}
-	if ctx.Err() != nil {
-		return nil // it was told to end
-	}
-	return errors.Join(err, c.Close())
+	// The subscriber goes when it has what it wants or its time is over, and tells
+	// by its report what came.
+	_, _ = c.Write(wire)
+	<-ctx.Done()
+	_ = c.Close()
+	return nil
 }
 
 // greet shakes hands by ZMTP 3.0 and waits for the subscription.
