@@ -54,6 +54,9 @@ func New(o Options) (*Index, error) {
 	x.scopes.init()
 	x.workers.init()
 	x.longs.init()
+	for i := range x.shards {
+		x.shards[i].init()
+	}
 	x.reset()
 	return x, nil
 }

@@ -60,9 +60,13 @@ type scanShard struct {
 	_       [64]byte
 }
 
-func (sh *shard) reset() {
+func (sh *shard) init() {
 	sh.nodes.shift, sh.nodes.limit = 1, 1<<offsetBits
 	sh.recs.shift, sh.recs.limit = 3, 1<<28
+}
+
+// reset lets go of everything.
+func (sh *shard) reset() {
 	sh.nodes.reset()
 	sh.recs.reset()
 	for _, t := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
