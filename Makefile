@@ -54,7 +54,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-redis check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
@@ -119,6 +119,10 @@ check-events: | toolchain ## feed an index by publishers of libzmq and msgspec, 
 .PHONY: check-sqlite
 check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
 	@scripts/check-sqlite $(CC) $(LINTER)
+
+.PHONY: check-redis
+check-redis: | toolchain ## run the index in Redis on servers of its own (installs redis-server on Debian)
+	@scripts/check-redis
 
 .PHONY: ptx
 ptx: ## make kernels/kernels.ptx from the kernels' sources (needs clang-16)

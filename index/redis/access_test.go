@@ -27,7 +27,10 @@ import (
 // TestAuth: user and password, and what the user may do.
 func TestAuth(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--user", "kv on >secret ~* &* +@all", "--user", "poor on >secret ~other* +@all", "--user", "default off")
+	s := startServer(t)
+	s.must("ACL", "SETUSER", "kv", "on", ">secret", "~*", "&*", "+@all", "-config", "-info")
+	s.must("ACL", "SETUSER", "poor", "on", ">secret", "~other*", "&*", "+@all")
+	s.must("ACL", "SETUSER", "default", "off")
 	o := s.options(index.Options{})
 	o.Timeout = time.Second
 	_, err := redis.Open(t.Context(), o)

@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,6 +13,3 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"))
 }
-
-// soaking reports whether long sweeps are wanted.
-func soaking() bool { return os.Getenv("KVFERRY_SOAK") != "" }

@@ -80,7 +80,7 @@ func (m *matching) read(ctx context.Context, at, end int) (bool, error) {
 		return false, corrupt("match", "reply of a script")
 	}
 	for i := range a.parts {
-		if any, err := m.position(at+i, &a, &a.parts[i]); err != nil || !any {
+		if held, err := m.position(at+i, &a, &a.parts[i]); err != nil || !held {
 			return false, err
 		}
 	}
@@ -98,7 +98,7 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 	if err != nil {
 		return false, corrupt("match", "reply of a script")
 	}
-	any := false
+	held := false
 	for j := range names {
 		name, err := names[j].ToString()
 		if err != nil {
@@ -112,10 +112,10 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 			return false, err
 		}
 		if f.group == m.q.Group && (f.ref == string(m.ref) || f.ref == unknownParent) {
-			any = m.found(i, &f, a) || any
+			held = m.found(i, &f, a) || held
 		}
 	}
-	return any, nil
+	return held, nil
 }
 
 // found notes that a worker has position i in a tier, and reports whether it has

@@ -71,7 +71,7 @@ func freePort(t testing.TB) int {
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	needServer(t)
-	dir, err := os.MkdirTemp("", "kvf-redis") // t.TempDir is too long for a socket's path
+	dir, err := os.MkdirTemp("", "kvf-redis") //nolint:usetesting // t.TempDir may be too long for a socket's path
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	s := &server{t: t, dir: dir, address: filepath.Join(dir, "s")}

@@ -1,0 +1,106 @@
+// Package redis is a residency index in a Redis server (7.0 or newer) or cluster,
+// shared by many workers and routers: where one machine is not enough.
+//
+// # Keys
+//
+// All names of keys begin with Options.Prefix, P below. SCOPE is the name of a
+// scope: the first 24 bytes of the BLAKE3 digest of
+//
+//	len(4) model len(4) tokenizer len(4) tenant adapter
+//
+// in URL base64, 32 characters. Lengths and all numbers in this format have their
+// greatest byte first; adapter is 00 if there is none, else 01 len(4) name. A
+// name in braces makes that a cluster keeps all keys of a scope in one slot, and
+// so a script can change them together. Hashes, prefixes and workers are their
+// bytes as they are, at the end of the key, so that none can be taken for another.
+//
+//	P{SCOPE}b HASH    hash    the records of a block, by field
+//	P{SCOPE}p PREFIX  hash    the hashes of the blocks with that parent; values are ""
+//	P{SCOPE}k         set     the prefixes that have records
+//	P{SCOPE}m WORKER  set     the hashes of blocks that the worker has in a volatile tier
+//	P{SCOPE}o WORKER  set     those that it has in another
+//	P{*}s             hash    the scopes: SCOPE, its value is GROUP and what SCOPE is made of
+//	P{*}a GROUP       set     the scopes that differ in the adapter alone: GROUP is made as
+//	                          SCOPE is, without the adapter
+//	P{*}w WORKER      set     the scopes that a worker has records in
+//	P{*}h HASH        hash    the scopes that have a record of that hash (one server only)
+//	P{*}i             hash    the incarnation of each worker that was announced
+//	P{*}l             zset    the time in milliseconds at which the lease of each ends
+//	P{*}n, y, z       hash    of each worker the number of its records, the sum of the low
+//	                          32 bits of their Bytes and the sum of the high ones; in a
+//	                          cluster these are P{SCOPE}n, y, z
+//	P{*}q             string  the number of the newest change
+//	P{*}x             stream  the newest changes, while somebody watches (one server only)
+//	P{*}v             string  "1 " and the rules: who has others may not open it
+//	P{*}e             hash    cluster only: the life that each worker is in, from 1
+//	P{SCOPE}e         hash    cluster only: the newest life that a put of the worker had
+//
+// A field of a block is named
+//
+//	tier(1) group(4) index(4) tokens(4) parent worker
+//
+// where tokens is 0 unless they are a part of the identity, and the parent is
+// 69 len(1) prefix if that has at most 24 bytes, else 64 and the first 16 bytes of
+// its BLAKE3 digest. In that case the block has another field, 70 and the digest,
+// whose value is the prefix: once for all workers, which makes the block less than
+// half as large and keeps it in Redis's compact form. The value of a record is
+//
+//	tokens(4) bytes(8) last access(8) refs(4) flags(1)
+//
+// with the flags 01 pinned and 02 put with an adapter. Version, lengths, tiers
+// and flags are checked; what is not as drawn is ErrCorrupt.
+//
+// # Order of writes
+//
+// Every step is a Lua script, which Redis runs alone. On a single server that is
+// a whole call, in all scopes (up to 8192 records or 4096 removals; clearing more
+// than some thousand blocks is several steps, for which watchers get ErrExpired).
+// What leads to a record is written before it and removed after it, within a
+// script, too, since one that fails in its midst is not rolled back: so the sets
+// may name what is not there, never the other way round.
+//
+// In a cluster a script sees one slot, and a call is one step in each scope. The
+// sets that lead to scopes are written by a script of their own, before; nothing
+// is ever taken out of them. (Nobody could: whether the scope is still empty is
+// for another server to say. They grow with the number of scopes and of pairs of
+// scope and worker, not with records.) A set of scopes by hash would grow with
+// every hash that ever was, so ByHash looks into all scopes there.
+//
+// A slot that moves between servers is left alone: scripts name two keys that
+// never exist, for which Redis answers TRYAGAIN until the slot has moved.
+//
+// # Reads
+//
+// Every read is one script, too, and asks the primary: it sees every write that
+// returned before it began, whoever made it. Client-side caching cannot promise
+// that, because the server tells a client of a change in no order with its answer
+// to another; it is used for Locate alone, and only with AllowStaleReads.
+//
+// # Leases
+//
+// An announcement gives the worker a lease. When that ends, by the clock of the
+// server, no reader returns the worker's records any more and Workers does not
+// list it; whoever notices removes the records in the background, a bounded
+// number in each step. Another Announce or Put of the worker first removes what
+// is left, and begins another life, after Put without a lease. A worker that was
+// never announced has none and stays.
+//
+// In a cluster the leases lie in a slot that every read asks first, and who
+// removes the records of a life cannot remove those of the next by being late:
+// scopes remember the newest life that put there.
+//
+// # Errors
+//
+// What surely did nothing is tried again, with pauses that grow, until ctx ends or
+// Options.Timeout: no connection, LOADING, CLUSTERDOWN, TRYAGAIN, READONLY,
+// scripts that the server forgot; so are reads whatever broke. A write whose answer
+// was lost is kvferry.ErrUnknownOutcome and is not sent again. It may have been
+// applied; a repeated Put is harmless. A full memory (noeviction) is
+// kvferry.ErrNoSpace and nothing was written; removals and leases go on then. A
+// server that evicts any key is refused.
+//
+// What a server that is killed has lost is for its configuration to say:
+// appendonly yes with appendfsync always loses nothing that was acknowledged, and
+// is what Flush needs. A replica that takes over may lack the writes of the last
+// moment, as ever with Redis.
+package redis

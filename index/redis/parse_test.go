@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/index"
+)
+
+// ruled is an index without a server, for what it makes of bytes.
+func ruled(r index.Rules) *Index {
+	return &Index{o: Options{Options: index.Options{Rules: r}}, single: true}
+}
+
+func sample() index.Record {
+	return index.Record{
+		Key: index.Key{
+			Scope:  index.Scope{Model: "m", Tokenizer: "t\x00", Adapter: index.Named("a"), Tenant: "}{"},
+			Prefix: strings.Repeat("p", 64), Hash: "h", Index: 7, Group: 3, Tokens: 16,
+		},
+		Worker: "w\x00\xff", Tier: index.RemoteHBM, Bytes: 1<<63 + 5, LastAccess: 9, Refs: 2, Pinned: true,
+	}
+}
+
+// TestLayout holds the bytes that the package comment draws.
+func TestLayout(t *testing.T) {
+	x, r := ruled(index.Recommended), sample()
+	require.Equal(t, "\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x00d\x46\x93\xd2\x9c\x04\x1c\x95\xe5\xb7\xeb\x06\x7b\xd5\x86\xdb\x92"[:14],
+		string(x.appendHead(nil, &r))[:14])
+	require.Len(t, x.appendHead(nil, &r), headBytes+1+refBytes)
+	require.Equal(t, "\x00\x00\x00\x10\x80\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x02\x03", string(appendValue(nil, &r)))
+	r.Prefix = index.Root
+	require.Equal(t, "\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x10i\x04root", string(ruled(index.AsMemory).appendHead(nil, &r)))
+
+	id := newScopeID(r.Scope)
+	require.Equal(t, "\x00\x00\x00\x01m\x00\x00\x00\x02t\x00\x00\x00\x00\x02}{\x01\x00\x00\x00\x01a", id.stored[digestLen:])
+	require.Len(t, id.digest, digestLen)
+	require.Equal(t, id.group, id.stored[:digestLen])
+	none := r.Scope
+	none.Adapter = index.Adapter{}
+	require.Equal(t, id.group, newScopeID(none).group)
+	require.NotEqual(t, id.digest, newScopeID(none).digest)
+}
+
+// TestRoundTrip: what is stored of a record gives it back, under all rules.
+func TestRoundTrip(t *testing.T) {
+	for _, rules := range []index.Rules{index.Recommended, index.AsMemory, index.AsHolt} {
+		for _, prefix := range []string{"", index.Root, strings.Repeat("x", inlineMax), strings.Repeat("x", inlineMax+1)} {
+			for _, adapter := range []index.Adapter{{}, index.Named(""), index.Named("a")} {
+				x, r := ruled(rules), sample()
+				r.Prefix, r.Adapter = prefix, adapter
+				id := x.scope(&r.Scope)
+				name := string(x.appendHead(nil, &r)) + r.Worker
+				fields := []string{name, string(appendValue(nil, &r))}
+				if len(prefix) > inlineMax {
+					ref := appendRef(nil, prefix)
+					fields = append(fields, string(refName)+string(ref[1:]), prefix)
+				}
+				got, err := x.block(&id.Scope, r.Hash, fields, nil, func(*index.Record) bool { return true })
+				require.NoError(t, err)
+				require.Equal(t, []index.Record{r}, got)
+			}
+		}
+	}
+}
+
+// FuzzBlock: any fields of a block give records that are stored as just these
+// fields, or ErrCorrupt.
+func FuzzBlock(f *testing.F) {
+	r := sample()
+	ref := appendRef(nil, r.Prefix)
+	f.Add(string(ruled(index.Recommended).appendHead(nil, &r))+r.Worker, string(appendValue(nil, &r)), string(refName)+string(ref[1:]), r.Prefix, byte(0))
+	r.Prefix = "root"
+	f.Add(string(ruled(index.AsMemory).appendHead(nil, &r))+r.Worker, string(appendValue(nil, &r)), "p", "", byte(1))
+	f.Fuzz(func(t *testing.T, name, value, parent, prefix string, rules byte) {
+		x := ruled(index.Rules(rules % 3))
+		s := sample().Scope
+		fields := []string{name, value}
+		if parent != "" && parent[0] == refName {
+			fields = append(fields, parent, prefix)
+		}
+		rs, err := x.block(&s, "h", fields, nil, func(*index.Record) bool { return true })
+		if err != nil {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt)
+			return
+		}
+		for i := range rs {
+			require.NoError(t, rs[i].Check())
+			require.Equal(t, name, string(x.appendHead(nil, &rs[i]))+rs[i].Worker)
+			require.Equal(t, value, string(appendValue(nil, &rs[i])))
+		}
+	})
+}
+
+// FuzzScope: a stored scope is what its digest names, or ErrCorrupt.
+func FuzzScope(f *testing.F) {
+	f.Add(newScopeID(sample().Scope).stored)
+	f.Add(newScopeID(index.Scope{}).stored)
+	f.Fuzz(func(t *testing.T, stored string) {
+		id, err := scopeOf(stored, "")
+		if err != nil {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt)
+			return
+		}
+		require.Equal(t, stored, id.stored)
+		_, err = scopeOf(stored, "x"+id.digest[1:])
+		if id.digest[0] != 'x' {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt)
+		}
+	})
+}
+
+// FuzzChange: a change that a script kept is read, or ErrCorrupt.
+func FuzzChange(f *testing.F) {
+	x, r := ruled(index.Recommended), sample()
+	x.o.Prefix, x.history = "p", "1"
+	pack := func(fields []string) string {
+		b := []byte{0xdc, byte(len(fields) >> 8), byte(len(fields))}
+		for _, s := range fields {
+			b = append(append(b, 0xda, byte(len(s)>>8), byte(len(s))), s...)
+		}
+		return string(b)
+	}
+	id := x.scope(&r.Scope)
+	f.Add("put", pack(x.putArgs([]index.Record{r, r}, nil)))
+	f.Add("remove", pack(removalArgs(x.args(0), &index.Removal{Scope: r.Scope, Worker: "w", Hash: "h", Tier: index.HBM, OneGroup: true}, "", id)))
+	f.Add("announce", "\x93\xa1w\xd9\x011\xa0")
+	f.Add("clear_worker", "\x91\xa1w")
+	f.Add("expire", "\x91\xa8\x00\x00\x00\x00\x00\x00\x00\x01")
+	f.Add("clear", "\x91\xa0")
+	f.Fuzz(func(t *testing.T, kind, what string) {
+		fields, err := unpack(what)
+		if err == nil {
+			var c *index.Change
+			if c, err = x.parseChange(kind, fields); err == nil {
+				require.Equal(t, kind, c.Kind.String())
+				for i := range c.Records {
+					require.NoError(t, c.Records[i].Check())
+				}
+				return
+			}
+		}
+		require.ErrorIs(t, err, kvferry.ErrCorrupt)
+	})
+}
+
+func TestUnpack(t *testing.T) {
+	got, err := unpack("\xdd\x00\x00\x00\x03\xd9\x01a\xda\x00\x01b\xdb\x00\x00\x00\x01c")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "c"}, got)
+	for _, bad := range []string{"", "\x91", "\x91\xc0", "\x91\xa2x", "\x90x", "\xdd\xff\xff\xff\xff", "\x91\xdb\xff\xff\xff\xffx"} {
+		_, err := unpack(bad)
+		require.ErrorIs(t, err, kvferry.ErrCorrupt, "%q", bad)
+	}
+}
