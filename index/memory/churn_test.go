@@ -62,9 +62,9 @@ func goAway(t *testing.T, x *Index, rs []index.Record, round int) {
 	ctx, gone := t.Context(), 0
 	switch round % 3 {
 	case 0:
-		ds := make([]index.Removal, len(rs))
+		ds := make([]index.Removal, 0, len(rs)+100)
 		for i := range rs {
-			ds[i] = index.Removal{Scope: rs[i].Scope, Worker: rs[i].Worker, Hash: rs[i].Hash, AnyAdapter: i%2 == 0}
+			ds = append(ds, index.Removal{Scope: rs[i].Scope, Worker: rs[i].Worker, Hash: rs[i].Hash, AnyAdapter: i%2 == 0})
 		}
 		n, err := x.Remove(ctx, append(ds, ds[:100]...))
 		require.NoError(t, err)

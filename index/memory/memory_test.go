@@ -24,3 +24,7 @@ func config() indextest.Config {
 func TestSuite(t *testing.T) { indextest.Run(t, config()) }
 
 func TestTraces(t *testing.T) { indextest.Traces(t, config()) }
+
+func TestLinearizable(t *testing.T) { indextest.Linearizable(t, config()) }
+
+func BenchmarkSuite(b *testing.B) { indextest.Bench(b, config()) }
