@@ -20,6 +20,24 @@ func open(t testing.TB, d *vfs.Disk, o index.Options) *fsdir.Index {
 	return x
 }
 
+// unsynced leaves synchronising be: a Disk is slow at it with many files, and
+// where it matters other tests do not.
+type unsynced struct{ vfs.FS }
+
+func (u unsynced) SyncDir(name string) error {
+	_, err := u.Stat(name)
+	return err
+}
+
+func (u unsynced) Open(name string, how vfs.Mode) (vfs.File, error) {
+	f, err := u.FS.Open(name, how)
+	return unsyncedFile{f}, err
+}
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error { return nil }
+
 // homes knows which disk an index is on.
 type homes struct {
 	mu sync.Mutex
@@ -27,7 +45,9 @@ type homes struct {
 }
 
 func (h *homes) open(t testing.TB, d *vfs.Disk, o index.Options) index.Index {
-	x := open(t, d, o)
+	x, err := fsdir.Open(t.Context(), "", fsdir.Options{Options: o, FS: unsynced{d.Process()}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = x.Close() }) // the test may have closed it
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.of[x] = d
