@@ -1,6 +1,7 @@
 package art_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -13,7 +14,13 @@ import (
 	"github.com/kvferry/kvferry/internal/vfs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(childEnv); spec != "" {
+		fmt.Fprintln(os.Stderr, child(spec))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // soak tells whether the long forms are wanted.
 func soak() bool { return os.Getenv("KVFERRY_SOAK") == "1" }
