@@ -8,7 +8,7 @@ const DefaultBytesPerBlock = 4 << 20
 // and empty are not the same.
 type Batch struct {
 	EngineID      string
-	TsMs          *uint64
+	Millis        *uint64
 	Model         *string
 	Tokenizer     *string
 	Adapter       *string

@@ -128,7 +128,7 @@ func BenchmarkSubscriber(b *testing.B) {
 			cpu := cpuSeconds(b)
 			for b.Loop() {
 				b.StopTimer()
-				p := newPublisher(b, "127.0.0.1:0", "127.0.0.1:0")
+				p := newPublisher(b)
 				x := openMemory(b)
 				s := subscribe(b, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
 				p.awaitSubscriber()

@@ -106,7 +106,7 @@ func (b *Batch) check() error {
 func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event, sum *Summary) error {
 	f := in.fact(e.Kind == Stored)
 	f.scope.Model, f.scope.Tokenizer, f.scope.Tenant = or(b.Model, f.scope.Model), or(b.Tokenizer, f.scope.Tokenizer), or(b.Tenant, f.scope.Tenant)
-	f.lastAccess, f.bytes = or(b.TsMs, 0), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
+	f.lastAccess, f.bytes = or(b.Millis, 0), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
 	f.group, f.oneGroup, f.tokens = or(e.Group, 0), e.Group != nil, e.BlockSize
 	f.anyTier, f.tier = e.Medium == nil, tierOf(msg.NoMedium, msg.NoLocality)
 	if e.Medium != nil {

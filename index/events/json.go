@@ -13,7 +13,7 @@ func ParseJSON(data []byte) (*Batch, error) {
 	b := &Batch{}
 	known := []field{
 		{"engine_id", true, text(&b.EngineID)},
-		{"ts_ms", false, optional(&b.TsMs, (*strictjson.Reader).Uint64)},
+		{"ts_ms", false, optional(&b.Millis, (*strictjson.Reader).Uint64)},
 		{"model_id", false, optional(&b.Model, (*strictjson.Reader).String)},
 		{"tokenizer_id", false, optional(&b.Tokenizer, (*strictjson.Reader).String)},
 		{"adapter_id", false, optional(&b.Adapter, (*strictjson.Reader).String)},

@@ -52,7 +52,7 @@ func batchJSON(t testing.TB, b *events.Batch) string {
 		es = append(es, m)
 	}
 	out, err := json.Marshal(map[string]any{
-		"engine_id": b.EngineID, "ts_ms": b.TsMs, "model_id": b.Model, "tokenizer_id": b.Tokenizer,
+		"engine_id": b.EngineID, "ts_ms": b.Millis, "model_id": b.Model, "tokenizer_id": b.Tokenizer,
 		"adapter_id": b.Adapter, "tenant_id": b.Tenant, "bytes_per_block": b.BytesPerBlock, "events": es,
 	})
 	require.NoError(t, err)

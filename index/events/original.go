@@ -70,7 +70,7 @@ func originalRecords(b *Batch, e *Event, scope index.Scope, worker string) []ind
 			Worker:     worker,
 			Tier:       tier,
 			Bytes:      or(e.BytesPerBlock, or(b.BytesPerBlock, DefaultBytesPerBlock)),
-			LastAccess: or(b.TsMs, 0),
+			LastAccess: or(b.Millis, 0),
 		}
 		parent = h
 	}

@@ -25,25 +25,25 @@ type publisher struct {
 
 	mu     sync.Mutex
 	subs   []*zmtp.Conn
-	all    []net.Conn
-	arrive chan struct{} // one for each subscriber that arrived
+	all    map[bool][]net.Conn // of subscribers (true) and replays
+	arrive chan struct{}       // one for each subscriber that arrived
 	log    [][]byte
 	oldest int
 	bare   bool // replays without topics, as older engines'
 }
 
-func newPublisher(t testing.TB, pubAddr, routAddr string) *publisher {
+func newPublisher(t testing.TB) *publisher {
 	t.Helper()
-	p := &publisher{t: t, topic: "kv", arrive: make(chan struct{}, 1024)}
-	p.pub = p.listen(pubAddr, p.subscriber)
-	p.rout = p.listen(routAddr, p.replays)
+	p := &publisher{t: t, topic: "kv", arrive: make(chan struct{}, 1024), all: map[bool][]net.Conn{}}
+	p.pub = p.listen(true, p.subscriber)
+	p.rout = p.listen(false, p.replays)
 	t.Cleanup(p.stop)
 	return p
 }
 
-func (p *publisher) listen(address string, serve func(net.Conn)) net.Listener {
+func (p *publisher) listen(subs bool, serve func(net.Conn)) net.Listener {
 	var lc net.ListenConfig
-	l, err := lc.Listen(p.t.Context(), "tcp", address)
+	l, err := lc.Listen(p.t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(p.t, err)
 	p.work.Go(func() {
 		for {
@@ -52,7 +52,7 @@ func (p *publisher) listen(address string, serve func(net.Conn)) net.Listener {
 				return
 			}
 			p.mu.Lock()
-			p.all = append(p.all, nc)
+			p.all[subs] = append(p.all[subs], nc)
 			p.mu.Unlock()
 			p.work.Go(func() { serve(nc) })
 		}
@@ -138,14 +138,19 @@ func (p *publisher) raw(b []byte) {
 	}
 }
 
-// hangUp ends all connections.
-func (p *publisher) hangUp() {
+// hangUp ends all connections of subscribers.
+func (p *publisher) hangUp() { p.end(true) }
+
+func (p *publisher) end(subs bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, nc := range p.all {
+	for _, nc := range p.all[subs] {
 		_ = nc.Close() // some are closed already
 	}
-	p.all, p.subs = nil, nil
+	p.all[subs] = nil
+	if subs {
+		p.subs = nil
+	}
 }
 
 // forget makes the process another one: its sequence begins anew.
@@ -158,6 +163,7 @@ func (p *publisher) forget() {
 func (p *publisher) stop() {
 	_ = p.pub.Close()
 	_ = p.rout.Close()
-	p.hangUp()
+	p.end(true)
+	p.end(false)
 	p.work.Wait()
 }

@@ -35,7 +35,7 @@ func TestPythonPublishers(t *testing.T) {
 
 // freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) string {
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	endpoint := p.endpoint()
 	p.stop()
 	return endpoint

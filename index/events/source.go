@@ -47,7 +47,7 @@ type connection struct {
 
 // serve takes messages from a connection until it ends, and reports whether there
 // was one.
-func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (any bool) {
+func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (heard bool) {
 	stop := context.AfterFunc(ctx, func() { _ = zc.Close() })
 	defer stop()
 	defer func() { _ = zc.Close() }()
@@ -69,11 +69,11 @@ func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (any bool) {
 	for {
 		m, err := zc.Read()
 		if err != nil {
-			return any
+			return heard
 		}
-		any = true
+		heard = true
 		if s.take(ctx, c, m) != nil {
-			return any
+			return heard
 		}
 	}
 }

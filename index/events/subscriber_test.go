@@ -43,7 +43,7 @@ func subscribe(t testing.TB, x index.Index, o events.Options) *events.Subscriber
 
 func until(t testing.TB, what func() bool) {
 	t.Helper()
-	require.Eventually(t, what, 20*time.Second, time.Millisecond)
+	require.Eventually(t, what, 100*time.Second, time.Millisecond)
 }
 
 // settled waits until a subscriber has taken n batches and the index has them.
@@ -72,6 +72,11 @@ func pack(t testing.TB, v any) []byte {
 	return out
 }
 
+func unpack(t testing.TB, b []byte, v any) {
+	t.Helper()
+	require.NoError(t, msgpack.Unmarshal(b, v))
+}
+
 type (
 	list = []any
 	dict = map[string]any
@@ -98,7 +103,7 @@ func TestSubscriberReplaysRecording(t *testing.T) {
 	for _, name := range recordings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+			p := newPublisher(t)
 			x := model(t)
 			s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
 			p.awaitSubscriber()
@@ -139,7 +144,7 @@ func removed(t testing.TB, ts float64, hashes ...uint64) []byte {
 func TestSubscriberGapIsReplayed(t *testing.T) {
 	t.Parallel()
 	for _, bare := range []bool{false, true} {
-		p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+		p := newPublisher(t)
 		p.bare = bare
 		x := model(t)
 		s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint(), Replay: p.replay()}}})
@@ -160,7 +165,7 @@ func TestSubscriberGapIsReplayed(t *testing.T) {
 
 func TestSubscriberGapWithoutReplayClears(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
 	p.awaitSubscriber()
@@ -174,7 +179,7 @@ func TestSubscriberGapWithoutReplayClears(t *testing.T) {
 
 func TestSubscriberGapTooOldClears(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint(), Replay: p.replay()}}})
 	p.awaitSubscriber()
@@ -194,7 +199,7 @@ func TestSubscriberGapTooOldClears(t *testing.T) {
 // A subscriber that comes late gets what there was, if the engine has it still.
 func TestSubscriberComesLate(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	batches := [][]byte{stored(t, 1, nil, 1, 2), removed(t, 2, 2), stored(t, 3, 1, 3)}
 	for _, b := range batches {
@@ -207,7 +212,7 @@ func TestSubscriberComesLate(t *testing.T) {
 func TestSubscriberEngineRestarts(t *testing.T) {
 	t.Parallel()
 	for _, withReplay := range []bool{false, true} {
-		p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+		p := newPublisher(t)
 		x := model(t)
 		src := events.Source{Engine: engineA, Endpoint: p.endpoint()}
 		if withReplay {
@@ -240,7 +245,7 @@ func TestSubscriberEngineRestarts(t *testing.T) {
 
 func TestSubscriberRepeats(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
 	p.awaitSubscriber()
@@ -256,7 +261,7 @@ func TestSubscriberRepeats(t *testing.T) {
 
 func TestSubscriberGarbage(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
 	p.awaitSubscriber()
@@ -276,7 +281,7 @@ func TestSubscriberGarbage(t *testing.T) {
 // A copy that was damaged on its way is asked for again.
 func TestSubscriberGarbageIsReplayed(t *testing.T) {
 	t.Parallel()
-	p := newPublisher(t, "127.0.0.1:0", "127.0.0.1:0")
+	p := newPublisher(t)
 	x := model(t)
 	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint(), Replay: p.replay()}}})
 	p.awaitSubscriber()

@@ -121,7 +121,7 @@ func TestSubscribeOldSide(t *testing.T) {
 	g := make([]byte, 64)
 	g[0], g[9], g[10] = 0xff, 0x7f, 3
 	copy(g[12:], "NULL")
-	_, err := b.Write(append(g, "\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB"...))
+	_, err := b.Write([]byte(string(g) + "\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB"))
 	require.NoError(t, err)
 	c, err := zmtp.Handshake(a, "SUB", limits)
 	require.NoError(t, err)
