@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -41,6 +42,8 @@ type matcher struct {
 	texts   [ahead + 1]text // the first is the parent of the second
 	hits    [ahead + 1]uint32
 	cells   [ahead + 1]cell // of hits
+	homes   [ahead + 1]int  // slots where the search begins
+	each    bool            // each block has to be as it was at one moment; else read tells
 	known   [ahead + 1]bool
 	words   int // of workers
 	tiers   int // the set of tiers that somebody has all blocks so far in
@@ -75,6 +78,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 		if try > matchTries && len(q.Hashes) <= exactBlocks {
 			l.shards = all
 		}
+		m.each = try > matchTries
 		x.lock(l)
 		whole := m.read()
 		x.unlock(l)
@@ -144,28 +148,36 @@ func (m *matcher) prepare() {
 }
 
 // ask finds the first nodes of the hashes of k blocks, without a look at what
-// they are: those that collide are sorted out later.
+// they are: those that collide are sorted out later. The memory of all is asked
+// for before any of it is waited for.
 func (m *matcher) ask(from, k int) {
 	x := m.x
 	for i := 1; i <= k; i++ {
 		t := &m.texts[i]
-		if m.known[i] = x.find(t, m.q.Hashes[from+i-1]); m.known[i] {
+		if h := m.q.Hashes[from+i-1]; len(h) == 64 && t.setHex64((*[64]byte)(unsafe.Slice(unsafe.StringData(h), 64))) {
+			t.setHash(&x.seeds)
+			m.known[i] = true
+		} else {
+			m.known[i] = x.find(t, h)
+		}
+		if m.known[i] {
 			s := t.shard() % shards
 			if m.touched>>s&1 == 0 {
 				m.open(s)
 			}
 			slots := m.shards[s].slots
-			atomic.LoadUint64(&slots[home(uint32(t.hash), len(slots))])
+			m.homes[i] = home(uint32(t.hash), len(slots))
+			atomic.LoadUint64(&slots[m.homes[i]])
 		}
 	}
 	for i := 1; i <= k; i++ {
-		t := &m.texts[i]
 		m.hits[i] = 0
 		if !m.known[i] {
 			continue
 		}
+		t := &m.texts[i]
 		r := &m.shards[t.shard()%shards]
-		p := probe{r.slots, home(uint32(t.hash), len(r.slots)), uint32(t.hash)}
+		p := probe{r.slots, m.homes[i], uint32(t.hash)}
 		if m.hits[i] = p.next(); m.hits[i] != 0 {
 			c := cellAt(r.dir, m.hits[i]&offsetMask<<1)
 			m.cells[i] = c
@@ -207,7 +219,7 @@ func (m *matcher) block(at, i int) bool {
 // workers have all blocks so far, in one tier, they have this one in that tier,
 // and there is one node of its hash. Otherwise it reports false.
 func (m *matcher) goOn(i int) bool {
-	if m.words != 1 || m.hits[i] == 0 {
+	if m.words != 1 || m.hits[i] == 0 || m.each {
 		return false
 	}
 	t, parent, c := &m.texts[i], &m.texts[i-1], m.cells[i]
@@ -236,9 +248,7 @@ func (m *matcher) goOn(i int) bool {
 			return false
 		}
 	}
-	s := t.shard()
-	n := m.x.shards[s].version.n.Load()
-	return n == m.shards[s].version && n&1 == 0
+	return true
 }
 
 // first begins with the workers that have the first block.

@@ -160,6 +160,12 @@ func fold(a, b uint64) uint64 {
 // setHash sets the hash of the words.
 func (t *text) setHash(s *seeds) {
 	h := s[2] ^ t.meta
+	if t.n == 4 {
+		h = fold(t.w[0]^s[0], t.w[1]^h)
+		h = fold(t.w[2]^s[0], t.w[3]^h)
+		t.hash = fold(h^s[0], s[1])
+		return
+	}
 	w := t.w[:t.n]
 	for ; len(w) >= 2; w = w[2:] {
 		h = fold(w[0]^s[0], w[1]^h)
