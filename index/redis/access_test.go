@@ -69,7 +69,7 @@ func TestTLS(t *testing.T) {
 	o.TLS = &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{ours}, MinVersion: tls.VersionTLS12}
 	_, err := redis.Open(t.Context(), o)
 	require.ErrorIs(t, err, redis.ErrDenied, "a certificate of somebody else")
-	o.TLS = nil
+	o.TLS, o.Timeout = nil, 100*time.Millisecond
 	_, err = redis.Open(t.Context(), o)
 	require.Error(t, err, "no TLS")
 }

@@ -102,5 +102,6 @@
 // What a server that is killed has lost is for its configuration to say:
 // appendonly yes with appendfsync always loses nothing that was acknowledged, and
 // is what Flush needs. A replica that takes over may lack the writes of the last
-// moment, as ever with Redis.
+// moment, as ever with Redis: records, which workers tell of again, and what leads
+// to scopes, of which clients tell again every ten seconds that they put there.
 package redis

@@ -3,8 +3,8 @@ package redis
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -138,20 +138,23 @@ func checkScope(s *index.Scope) error {
 	return r.Check()
 }
 
-// knownCache remembers what a cluster was told of scopes and workers, which it
-// never forgets.
+// knownCache remembers what a cluster was told of scopes and workers a moment ago.
+// It is told again now and then: a server that took over may lack it.
 type knownCache struct {
 	mu   sync.Mutex
-	seen map[string]struct{} // guarded by mu: scope digest and worker
+	seen map[string]time.Time // guarded by mu: scope digest and worker
 }
 
-const cachedKnown = 1 << 16
+const (
+	cachedKnown = 1 << 16
+	knownFor    = 10 * time.Second
+)
 
 func (c *knownCache) has(digest, worker string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.seen[digest+worker]
-	return ok
+	at, ok := c.seen[digest+worker]
+	return ok && time.Since(at) < knownFor
 }
 
 func (c *knownCache) add(digest, worker string) {
@@ -161,7 +164,7 @@ func (c *knownCache) add(digest, worker string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen == nil || len(c.seen) >= cachedKnown {
-		c.seen = map[string]struct{}{}
+		c.seen = map[string]time.Time{}
 	}
-	c.seen[strings.Clone(digest+worker)] = struct{}{}
+	c.seen[digest+worker] = time.Now()
 }

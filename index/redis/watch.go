@@ -26,7 +26,8 @@ const (
 
 // Watch implements index.Watcher on a single server. In a cluster no number
 // orders the changes of several servers, so there it is ErrUnsupported. A call
-// that took several steps ends it with ErrExpired.
+// that took several steps ends it with ErrExpired. While somebody watches, the
+// server holds the records of the last Options.History changes once more.
 func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
 	return func(yield func(*index.Change, error) bool) {
 		if err := x.watch(ctx, after, yield); err != nil {

@@ -53,7 +53,7 @@ local function gap()
   local q = call('INCR', G .. 'q')
   if call('EXISTS', G .. 'x') == 1 then
     local left = call('PTTL', G .. 'x')
-    call('DEL', G .. 'x')
+    call('UNLINK', G .. 'x')
     call('XADD', G .. 'x', whole(q) .. '-1', 'gap', '')
     if left > 0 then call('PEXPIRE', G .. 'x', left) end
   end
