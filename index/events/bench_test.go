@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/events"
@@ -45,8 +46,8 @@ func load(t testing.TB, batches, events, blocks int, bytes bool) (payloads [][]b
 					tokens = append(tokens, (n*16+k)*7919%128000)
 				}
 			}
-			es = append(es, dict{"type": "BlockStored", "block_hashes": hashes, "parent_block_hash": parent, "token_ids": tokens, "block_size": 16,
-				"lora_id": nil, "medium": "GPU", "lora_name": nil, "group_idx": 0})
+			es = append(es, ordered{"type", "BlockStored", "block_hashes", hashes, "parent_block_hash", parent, "token_ids", tokens, "block_size", 16,
+				"lora_id", nil, "medium", "GPU", "lora_name", nil, "group_idx", 0})
 		}
 		payloads = append(payloads, pack(t, list{1e9, es, 0}))
 	}
@@ -179,3 +180,19 @@ func BenchmarkTranslate(b *testing.B) {
 
 // Put discards.
 func (discard) Put(context.Context, []index.Record) error { return nil }
+
+// ordered is a map's keys and values in the order that an engine has.
+type ordered []any
+
+// EncodeMsgpack writes a map.
+func (o ordered) EncodeMsgpack(e *msgpack.Encoder) error {
+	if err := e.EncodeMapLen(len(o) / 2); err != nil {
+		return err
+	}
+	for _, v := range o {
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -50,7 +50,7 @@ func TestRealVLLM(t *testing.T) {
 	for lines.Scan() {
 		text, ok := strings.CutPrefix(lines.Text(), "KVFERRY ")
 		if !ok {
-			t.Log(lines.Text())
+			t.Log(lines.Text()) // the engine's own log
 			continue
 		}
 		var told struct {

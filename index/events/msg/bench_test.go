@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/kvferry/kvferry/index/events/msg"
 )
@@ -24,8 +25,8 @@ func batchOf(t testing.TB, events, blocks int, named bool) []byte {
 			}
 		}
 		if named {
-			es = append(es, dict{"type": "BlockStored", "block_hashes": hashes, "parent_block_hash": r.Uint64(), "token_ids": tokens, "block_size": 16,
-				"lora_id": nil, "medium": "GPU", "lora_name": nil, "group_idx": 0})
+			es = append(es, ordered{"type", "BlockStored", "block_hashes", hashes, "parent_block_hash", r.Uint64(), "token_ids", tokens, "block_size", 16,
+				"lora_id", nil, "medium", "GPU", "lora_name", nil, "group_idx", 0})
 		} else {
 			es = append(es, list{"BlockStored", hashes, r.Uint64(), tokens, 16, nil, "GPU", nil})
 		}
@@ -81,4 +82,20 @@ func TestDecodeMillion(t *testing.T) {
 	}
 	require.NoError(t, b.Decode(payload))
 	require.Len(t, b.Events, 1000000)
+}
+
+// ordered is a map's keys and values in the order that an engine has.
+type ordered []any
+
+// EncodeMsgpack writes a map.
+func (o ordered) EncodeMsgpack(e *msgpack.Encoder) error {
+	if err := e.EncodeMapLen(len(o) / 2); err != nil {
+		return err
+	}
+	for _, v := range o {
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }

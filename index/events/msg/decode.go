@@ -125,6 +125,10 @@ func (e *Event) named(r *reader) bool {
 
 // tag finds the tag among n pairs.
 func (e *Event) tag(r reader, n int) bool {
+	if n > 0 && len(r.b)-r.at > 5 && string(r.b[r.at:r.at+5]) == "\xa4type" {
+		r.at += 5
+		return e.read(&r, fType)
+	}
 	for range n {
 		name, ok := r.text()
 		if !ok {

@@ -56,7 +56,8 @@ func (e *Event) read(r *reader, f field) (ok bool) {
 	if f == fOther {
 		return r.skip(1)
 	}
-	if r.nothing() {
+	if r.at < len(r.b) && r.b[r.at] == nilByte {
+		r.at++
 		return f != fType && f != fHashes
 	}
 	at := uint32(r.at)

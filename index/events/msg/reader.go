@@ -124,7 +124,14 @@ func (r *reader) peek() byte {
 
 // array reads an array's head and returns its length, which is not more than
 // what is left.
-func (r *reader) array() (int, bool) { return r.head(0x90, 0xdc, isArray) }
+func (r *reader) array() (int, bool) {
+	if r.at < len(r.b) && r.b[r.at]&0xf0 == 0x90 {
+		n := int(r.b[r.at] & 15)
+		r.at++
+		return n, n <= len(r.b)-r.at
+	}
+	return r.head(0x90, 0xdc, isArray)
+}
 
 // mapping reads a map's head and returns its number of pairs.
 func (r *reader) mapping() (int, bool) { return r.head(0x80, 0xde, isMap) }
@@ -146,8 +153,12 @@ func (r *reader) head(fix, wide byte, is func(byte) bool) (int, bool) {
 func (r *reader) text() ([]byte, bool) {
 	c := r.peek()
 	if c&0xe0 == 0xa0 {
-		r.at++
-		return r.take(uint64(c & 31))
+		if end := r.at + 1 + int(c&31); end <= len(r.b) {
+			out := r.b[r.at+1 : end : end]
+			r.at = end
+			return out, true
+		}
+		return nil, false
 	}
 	if !isStr(c) {
 		return nil, false
@@ -233,6 +244,10 @@ func (r *reader) nothing() bool {
 
 // uint32 reads an int from 0 to 2^32-1.
 func (r *reader) uint32() (uint32, bool) {
+	if c := r.peek(); c < 0x80 {
+		r.at++
+		return uint32(c), true
+	}
 	v, negative, ok := r.integer()
 	return uint32(v), ok && !negative && v <= math.MaxUint32
 }
