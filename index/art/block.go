@@ -106,7 +106,7 @@ func (a *arena) insertHolder(r ref, i int) *holder {
 	b := a.ownBlock(r)
 	n := int(b.n)
 	if n > 0 && (b.more == 0 || b.one.refs == b.n) {
-		a.growHolders(r, b)
+		a.growHolders(b)
 	}
 	b.n++
 	hs := a.ownHolders(r)
@@ -116,7 +116,7 @@ func (a *arena) insertHolder(r ref, i int) *holder {
 }
 
 // growHolders doubles the room for holders.
-func (a *arena) growHolders(r ref, b *block) {
+func (a *arena) growHolders(b *block) {
 	size := max(4, 2*int(b.n))
 	to := a.alloc(size * holderBytes)
 	copy(unsafe.Slice((*holder)(a.at(to)), size), a.holders(b))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-
-	"github.com/kvferry/kvferry/index"
 )
 
 // check walks everything and compares what is said twice.
@@ -143,5 +141,3 @@ func (t *tree) checkNode(r ref, at []byte) (kinds map[uint8]int, err error) {
 	}
 	return kinds, nil
 }
-
-var _ = index.Compare

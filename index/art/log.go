@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,9 +153,6 @@ func (l *log) durable() int64 {
 func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, kvferry.ErrNoSpace)
 }
-
-// missing tells whether an error says that a file is not there.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // readFull reads len(b) bytes, or those before the end of the file.
 func readFull(f vfs.File, b []byte, off int64) (int, error) {

@@ -34,7 +34,7 @@ func (x *state) match(q *index.Query, dst []index.Match) []index.Match {
 	if !ok || len(q.Hashes) == 0 {
 		return dst
 	}
-	m := matchings.Get().(*matching)
+	m := matchings.Get().(*matching) //nolint:forcetypeassert // the pool makes no others
 	defer m.done()
 	m.state, m.q, m.sid = x, q, sid
 	m.prepare()

@@ -45,7 +45,7 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 		}
 		x.fs = fs
 	}
-	if err := x.open(ctx, dir); err != nil {
+	if err := x.open(ctx); err != nil {
 		if x.state != nil {
 			err = errors.Join(err, x.state.drop())
 		}
@@ -73,7 +73,7 @@ func space(err error) error {
 // Recovery returns what Open found.
 func (x *Index) Recovery() Recovery { return x.opened }
 
-func (x *Index) open(ctx context.Context, dir string) error {
+func (x *Index) open(ctx context.Context) error {
 	lock, err := x.fs.Open(lockName, vfs.Create)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if size > maxEntries {
 		return fmt.Errorf("art: put of up to %d bytes at once, at most %d: %w", size, maxEntries, kvferry.ErrInvalid)
 	}
-	c := calls.Get().(*call)
+	c := calls.Get().(*call) //nolint:forcetypeassert // the pool makes no others
 	*c = call{rs: rs, size: size}
 	err := x.join(ctx, c)
 	c.rs = nil

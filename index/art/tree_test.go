@@ -64,7 +64,7 @@ func (m *model) check() map[uint8]int {
 		keys = append(keys, m.x.keyOf(b))
 		return true
 	})
-	require.Equal(m.t, len(m.keys), len(keys))
+	require.Len(m.t, keys, len(m.keys))
 	for i := range keys {
 		require.Equal(m.t, m.keys[i], keys[i])
 		require.Equal(m.t, keys[i], m.x.keyOf(m.x.blocks.find(keys[i])))
@@ -254,7 +254,7 @@ func TestFrozen(t *testing.T) {
 		}
 		var c chunk
 		m.x.chunkAt(i, &c)
-		require.True(t, c == before[i], "chunk %d", i)
+		require.True(t, bytes.Equal(c[:], before[i][:]), "chunk %d", i)
 	}
 	m.x.thaw()
 	require.NoError(t, m.x.check())
