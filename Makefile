@@ -116,6 +116,10 @@ check-processfork: $(BINARY) ## let ProcessFork's own reader judge our stores (n
 check-events: | toolchain ## feed an index by publishers of libzmq and msgspec, where there is Python
 	@GO=$(GO) scripts/check-events $(BUILD)/venv
 
+.PHONY: check-vllm
+check-vllm: | toolchain ## let a real vLLM on the CPU feed an index, and compare (needs Python; 7 GB, about 3 minutes the first time)
+	@scripts/check-vllm $(BUILD)/vllm
+
 .PHONY: check-sqlite
 check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
 	@scripts/check-sqlite $(CC) $(LINTER)
