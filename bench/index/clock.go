@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 )
@@ -10,14 +11,33 @@ import (
 // chunk is how many records are made before the clock goes on.
 const chunk = 1024
 
-// stopwatch is a clock that can stand still.
+// stopwatch is a clock that can stand still. It also counts the processor time of
+// the whole process, which says more where other work runs beside.
 type stopwatch struct {
-	total time.Duration
-	began time.Time
+	total      time.Duration
+	began      time.Time
+	cpu, since float64 // seconds
 }
 
-func (s *stopwatch) start() { s.began = time.Now() }
-func (s *stopwatch) stop()  { s.total += time.Since(s.began) }
+func (s *stopwatch) start() {
+	s.since, _ = cpuSeconds() // 0 where it is not told, and then no rate is
+	s.began = time.Now()
+}
+
+func (s *stopwatch) stop() {
+	s.total += time.Since(s.began)
+	now, _ := cpuSeconds()
+	s.cpu += now - s.since
+}
+
+// perCPU is a rate in processor time: of nothing, or where a server does the
+// work, 0.
+func (s *stopwatch) perCPU(o *opened, n int) float64 {
+	if s.cpu <= 0 || o.pid != os.Getpid() {
+		return 0
+	}
+	return float64(n) / s.cpu
+}
 
 // perSecond is a rate, and 0 of nothing.
 func perSecond(n int, d time.Duration) float64 {

@@ -79,6 +79,7 @@ func (h *Harness) ingest(ctx context.Context, o *opened, rep *Report) error {
 		w.stop()
 	}
 	rep.BlocksIngested, rep.IngestSecs, rep.IngestPerSec = uint64(total), w.total.Seconds(), perSecond(total, w.total)
+	rep.IngestPerCPUSec = w.perCPU(o, total)
 	return nil
 }
 

@@ -240,5 +240,5 @@ func TestPeer(t *testing.T) {
 	require.Len(t, res.Reports, 4)
 	require.True(t, res.Reports[1].Peer)
 	require.Equal(t, 2, res.Reports[3].Round)
-	require.Equal(t, "1.5 µs", Tables(res.Reports)[0].Rows[1][3])
+	require.Equal(t, "1.5 µs", Tables(res.Reports)[0].Rows[1][4])
 }

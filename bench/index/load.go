@@ -42,7 +42,7 @@ func (f *filled) load(ctx context.Context, clients int) (Mixed, error) {
 	}
 	start := time.Now()
 	err := together(clients, func(w int) error {
-		for n := 0; time.Since(start) < f.t.Each; n++ {
+		for n := 0; n < 20 || time.Since(start) < f.t.Each; n++ {
 			if err := cs[w].step(ctx, n); err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (c *client) step(ctx context.Context, n int) error {
 		q := index.Query{Scope: s, Hashes: c.f.p.prompt(i)}
 		return clocked(&c.match, func() (err error) { c.matches, err = c.f.x.Match(ctx, &q, c.matches[:0]); return err })
 	}
-	prefix := c.f.p.prefix(max(i, min(c.f.p.fan+1, c.f.p.n-1)))
+	prefix := hashOf(i) // the parent of one block, or of none where a prompt ends
 	return clocked(&c.scan, func() (err error) { c.dst, err = c.f.x.Scan(ctx, &s, prefix, c.dst[:0]); return err })
 }
 
@@ -169,7 +169,7 @@ func (f *filled) matchBy(ctx context.Context, q *index.Query, clients int) (Matc
 	err := together(clients, func(w int) error {
 		own := *q
 		var dst []index.Match
-		for time.Since(start) < f.t.Each {
+		for len(took[w]) == 0 || time.Since(start) < f.t.Each {
 			err := clocked(&took[w], func() (err error) { dst, err = f.x.Match(ctx, &own, dst[:0]); return err })
 			if err != nil {
 				return err

@@ -81,7 +81,7 @@ func (f *filled) fill(ctx context.Context, rep *Population) error {
 		w.stop()
 		rep.Records += len(rs)
 	}
-	rep.PutsPerSec = perSecond(rep.Records, w.total)
+	rep.PutsPerSec, rep.PutsPerCPU = perSecond(rep.Records, w.total), w.perCPU(f.opened, rep.Records)
 	start := time.Now()
 	if err := f.x.Flush(ctx); err != nil {
 		return err

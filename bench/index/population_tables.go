@@ -40,13 +40,14 @@ func populationTables(groups [][]*Report) []Table {
 func fillTable(n int, fs []filledBy) Table {
 	t := Table{
 		Title: fmt.Sprintf("Filling with %d records", n),
-		Head:  []string{"BACKEND", "RECORDS", "IN CALLS OF", "BY", "PUTS/S", "FLUSH", "MEMORY", "HEAP", "WRITTEN", "CALLS", "AMPLIFIED", "REOPEN", "ANNOUNCE"},
+		Head:  []string{"BACKEND", "RECORDS", "IN CALLS OF", "BY", "PUTS/S", "PUTS/CPU-S", "FLUSH", "MEMORY", "HEAP", "WRITTEN", "CALLS", "AMPLIFIED", "REOPEN", "ANNOUNCE"},
 	}
 	for i := range fs {
 		f, p := &fs[i], fs[i].rounds[0]
 		t.Rows = append(t.Rows, []string{
 			f.backend, strconv.Itoa(p.Records), strconv.Itoa(p.Batch), strconv.Itoa(p.Writers),
 			perSec(f.median(func(p *Population) float64 { return p.PutsPerSec })),
+			perSec(f.median(func(p *Population) float64 { return p.PutsPerCPU })),
 			micros(1e6 * f.median(func(p *Population) float64 { return p.FlushSecs })),
 			bytesText(f.median(func(p *Population) float64 { return p.MemoryBytes })),
 			bytesText(f.median(func(p *Population) float64 { return p.HeapBytes })),

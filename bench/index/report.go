@@ -34,6 +34,8 @@ type Report struct {
 
 	Round int  `json:"round"`
 	Peer  bool `json:"peer"`
+	// IngestPerCPUSec is the rate in a second of processor time of the process.
+	IngestPerCPUSec float64 `json:"ingest_puts_per_cpu_sec"`
 	// UserBytes are those of the records that were handed in: strings at their
 	// length, numbers at their width.
 	UserBytes   uint64       `json:"user_bytes"`
@@ -81,6 +83,7 @@ type Population struct {
 	Batch        int     `json:"batch"`
 	Writers      int     `json:"writers"`
 	PutsPerSec   float64 `json:"puts_per_sec"`
+	PutsPerCPU   float64 `json:"puts_per_cpu_sec"`
 	FlushSecs    float64 `json:"flush_secs"`
 	UserBytes    uint64  `json:"user_bytes"`
 	Kernel       Kernel  `json:"kernel"`

@@ -85,7 +85,7 @@ func (f *filled) snapshot(ctx context.Context, rep *Population) error {
 func (f *filled) remove(ctx context.Context, rep *Population) error {
 	var ns []int64
 	removals := make([]index.Removal, 1)
-	for begin := time.Now(); time.Since(begin) < f.t.Each && len(ns) < calls; {
+	for begin := time.Now(); len(ns) == 0 || time.Since(begin) < f.t.Each && len(ns) < calls; {
 		i := f.draws.below(f.p.n)
 		removals[0] = f.p.removal(i)
 		start := time.Now()
@@ -148,7 +148,7 @@ func (f *filled) puts(ctx context.Context, batch, writers int, then func(context
 	took, flushes, counts := make([][]int64, writers), make([][]int64, writers), make([]int, writers)
 	start := time.Now()
 	err := together(writers, func(w int) error {
-		for i := 0; time.Since(start) < f.t.Each && counts[w] < maxPuts; i++ {
+		for i := 0; i == 0 || time.Since(start) < f.t.Each; i++ {
 			own := rs[w][i%ready*batch:][:batch]
 			t0 := time.Now()
 			if err := f.x.Put(ctx, own); err != nil {

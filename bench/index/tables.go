@@ -57,26 +57,27 @@ func median[T any](rounds []T, f func(T) float64) float64 {
 func harnessTable(groups [][]*Report) Table {
 	t := Table{
 		Title: "The original's workload",
-		Head:  []string{"BACKEND", "PUTS/S", "CHURN/S", "SCAN P50", "P99", "P99.9", "MISS P50", "P99", "REOPEN", "WRITTEN", "AMPLIFIED", "ON DISK"},
+		Head:  []string{"BACKEND", "PUTS/S", "PUTS/CPU-S", "CHURN/S", "SCAN P50", "P99", "P99.9", "MISS P50", "P99", "REOPEN", "WRITTEN", "AMPLIFIED", "ON DISK"},
 	}
 	for _, g := range groups {
 		m := func(f func(*Report) float64) float64 { return median(g, f) }
 		row := []string{
-			g[0].Backend, perSec(m(func(r *Report) float64 { return r.IngestPerSec })), perSec(m(func(r *Report) float64 { return r.ChurnPerSec })),
+			g[0].Backend, perSec(m(func(r *Report) float64 { return r.IngestPerSec })),
+			perSec(m(func(r *Report) float64 { return r.IngestPerCPUSec })), perSec(m(func(r *Report) float64 { return r.ChurnPerSec })),
 			micros(m(func(r *Report) float64 { return r.ScanP50US })), micros(m(func(r *Report) float64 { return r.ScanP99US })),
 			micros(m(func(r *Report) float64 { return r.ScanP999US })), micros(m(func(r *Report) float64 { return r.Misses.P50US })),
 			micros(m(func(r *Report) float64 { return r.Misses.P99US })), "-", "-", "-", "-",
 		}
 		if g[0].RecoveryMS != nil {
-			row[8] = micros(1e3 * m(func(r *Report) float64 {
+			row[9] = micros(1e3 * m(func(r *Report) float64 {
 				if r.RecoveryMS == nil {
 					return 0
 				}
 				return *r.RecoveryMS
 			}))
-			row[9] = bytesText(m(func(r *Report) float64 { return float64(r.PhysicalBytes) }))
-			row[10] = times(m(func(r *Report) float64 { return r.WriteAmplification }))
-			row[11] = bytesText(m(func(r *Report) float64 { return float64(r.DiskBytes) }))
+			row[10] = bytesText(m(func(r *Report) float64 { return float64(r.PhysicalBytes) }))
+			row[11] = times(m(func(r *Report) float64 { return r.WriteAmplification }))
+			row[12] = bytesText(m(func(r *Report) float64 { return float64(r.DiskBytes) }))
 		}
 		t.Rows = append(t.Rows, row)
 	}
