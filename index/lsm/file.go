@@ -18,7 +18,7 @@ type watchedFile struct {
 
 // did notes the outcome of a write, and returns it unless it is kept from Pebble.
 func (f *watchedFile) did(err error) error {
-	if f.fs.did(err) != nil && (f.log || f.dir) && f.fs.opened.Load() {
+	if f.fs.did(err) != nil && (f.dir || f.log && f.fs.opened.Load()) {
 		return nil
 	}
 	return err

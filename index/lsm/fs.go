@@ -28,8 +28,9 @@ type watchedFS struct {
 
 	stopped chan struct{}
 	once    sync.Once
-	// opened: Pebble panics, with locks held, when its log cannot be written. From
-	// then on it is told that all is well, and the index that it is not.
+	// opened: Pebble panics, with locks held, when its log cannot be written, or a
+	// directory not be synchronised. It is told that all is well, of the log from
+	// the end of the opening on, and the index that it is not.
 	opened atomic.Bool
 }
 

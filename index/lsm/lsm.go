@@ -47,8 +47,8 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 		return nil, x.failure("opening "+dir, err)
 	}
 	x.db = db
-	if err := x.load(ctx, dir); err != nil {
-		return nil, errors.Join(err, x.end())
+	if err := errors.Join(x.load(ctx, dir), x.fs.failed()); err != nil {
+		return nil, x.failure("opening "+dir, errors.Join(err, x.end()))
 	}
 	x.fs.opened.Store(true)
 	x.writer <- struct{}{}
@@ -62,10 +62,10 @@ func (x *Index) load(ctx context.Context, dir string) error {
 		return err
 	}
 	if x.mark, err = openMark(x.fs, x.fs.PathJoin(dir, markName)); err != nil {
-		return x.failure("opening "+dir, err)
+		return err
 	}
 	if seq < x.mark.seq {
-		return fmt.Errorf("lsm: opening %s: change %d was flushed, but the log ends with %d: %w", dir, x.mark.seq, seq, kvferry.ErrCorrupt)
+		return fmt.Errorf("change %d was flushed, but the log ends with %d: %w", x.mark.seq, seq, kvferry.ErrCorrupt)
 	}
 	x.feed = feed.New(x.o.History, seq)
 	return nil
