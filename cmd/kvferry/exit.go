@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/index/redis"
 )
 
 // The exit codes.
@@ -76,7 +77,8 @@ func kindOf(err error) string {
 		{kvferry.ErrIdentityMismatch, "identity-mismatch"}, {kvferry.ErrUnsupported, "unsupported"},
 		{kvferry.ErrExpired, "expired"}, {kvferry.ErrUnknownOutcome, "unknown-outcome"},
 		{kvferry.ErrNoDevice, "no-device"}, {kvferry.ErrDeviceLost, "device-lost"},
-		{kvferry.ErrInvalid, "invalid"},
+		{kvferry.ErrInvalid, "invalid"}, {kvferry.ErrClosed, "closed"},
+		{redis.ErrUnavailable, "unavailable"}, {redis.ErrDenied, "denied"},
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.is) {

@@ -18,6 +18,7 @@ import (
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/events"
 	"github.com/kvferry/kvferry/index/httpapi"
+	"github.com/kvferry/kvferry/index/redis"
 )
 
 // indexServing is how an index is served.
@@ -182,7 +183,7 @@ func (x *indexing) handler(i index.Index, s *indexServing, engines []engineConfi
 		endpoints[i] = engines[i].endpoint()
 	}
 	intake := events.NewIntake(i, endpoints)
-	o := httpapi.Options{Engines: endpoints, Ingest: intake.Ingest, Token: x.token(), Log: x.log}
+	o := httpapi.Options{Engines: endpoints, Ingest: intake.Ingest, Token: x.token(), Log: x.log, Unavailable: []error{redis.ErrUnavailable, redis.ErrDenied}}
 	if s.original {
 		o.Ingest = func(ctx context.Context, b *events.Batch) (events.Summary, error) {
 			return events.IngestAsOriginal(ctx, i, b, endpoints)

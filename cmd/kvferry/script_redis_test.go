@@ -14,7 +14,7 @@ import (
 )
 
 // TestScriptsOfRedis runs scripts on an index in a Redis server of the test's own,
-// at INDEX, where there is one; KVFERRY_REDIS=require makes its lack a failure.
+// at INDEX (ADDRESS without password), where there is one; KVFERRY_REDIS=require makes its lack a failure.
 func TestScriptsOfRedis(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -23,7 +23,8 @@ func TestScriptsOfRedis(t *testing.T) {
 		}
 		t.Skipf("%v: install redis-server (make check-redis does)", err)
 	}
-	testscript.Run(t, params(t, "redis", "INDEX", "redis://:s3cret@"+startRedis(t)))
+	address := startRedis(t)
+	testscript.Run(t, params(t, "redis", "INDEX", "redis://:s3cret@"+address, "ADDRESS", address))
 }
 
 // startRedis starts a server with a password that keeps nothing, and returns where

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -57,12 +58,16 @@ func TestEventsRefused(t *testing.T) {
 func TestFailuresOfTheIndexAreTold(t *testing.T) {
 	t.Parallel()
 	var with error
-	s := serve(t, nil, httpapi.Options{Ingest: func(context.Context, *events.Batch) (events.Summary, error) { return events.Summary{}, with }})
+	away := errors.New("away")
+	s := serve(t, nil, httpapi.Options{
+		Ingest: func(context.Context, *events.Batch) (events.Summary, error) { return events.Summary{}, with }, Unavailable: []error{away},
+	})
 	for _, tc := range []struct {
 		err  error
 		code int
 		kind string
 	}{
+		{away, http.StatusServiceUnavailable, "unavailable"},
 		{kvferry.ErrNoSpace, http.StatusInsufficientStorage, "no-space"},
 		{kvferry.ErrPoisoned, http.StatusServiceUnavailable, "poisoned"},
 		{kvferry.ErrClosed, http.StatusServiceUnavailable, "closed"},

@@ -21,6 +21,9 @@ type Options struct {
 	// Token, if not empty, has to come as "Authorization: Bearer TOKEN" with every
 	// request but GET /healthz.
 	Token string
+	// Unavailable are errors by which an index says that what it needs is away, as
+	// a server in the network: 503, ask again later.
+	Unavailable []error
 	// Collectors are published beside the index's own metrics.
 	Collectors []prometheus.Collector
 	// Log takes what went wrong on our side. nil: nothing is logged.

@@ -48,10 +48,15 @@ var outcomes = []struct {
 
 // problemOf says what an error is to a client. What has no name is told without its
 // text, which is for the log.
-func problemOf(err error) *problem {
+func (h *Handler) problemOf(err error) *problem {
 	var p *problem
 	if errors.As(err, &p) {
 		return p
+	}
+	for _, away := range h.opt.Unavailable {
+		if errors.Is(err, away) {
+			return refusal(http.StatusServiceUnavailable, "unavailable", "%v", err)
+		}
 	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.is) {
@@ -81,7 +86,7 @@ func (p *problem) document() []byte {
 
 // fail answers with an error.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := problemOf(err)
+	p := h.problemOf(err)
 	if p.status >= http.StatusInternalServerError {
 		h.opt.Log.Warn("request failed", "route", r.Pattern, "status", p.status, "error", err)
 	}

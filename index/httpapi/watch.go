@@ -76,7 +76,7 @@ func (h *Handler) stream(ctx context.Context, stop func(), out *moving, changes 
 	go func() { // it is joined by reading until it closes lines
 		defer close(lines)
 		for c, err := range changes {
-			line := line(c, err, only, events)
+			line := h.line(c, err, only, events)
 			if ctx.Err() != nil || line == nil {
 				continue
 			}
@@ -121,9 +121,9 @@ func (h *Handler) send(ctx context.Context, out *moving, lines <-chan []byte, ev
 }
 
 // line returns what is sent of a change or of an error; nil: nothing.
-func line(c *index.Change, err error, only *index.Scope, events bool) []byte {
+func (h *Handler) line(c *index.Change, err error, only *index.Scope, events bool) []byte {
 	if err != nil {
-		b := problemOf(err).document()
+		b := h.problemOf(err).document()
 		if events {
 			return append(append([]byte("event: error\ndata: "), b...), '\n')
 		}
