@@ -18,18 +18,26 @@ var concurrentTests = []test{
 	{name: "closed under load", run: testCloseUnderLoad},
 }
 
-// each runs client in parallel with others, until all of them end.
+// each runs clients in parallel, until all of them end.
 func (s *subject) each(clients int, client func(i int) error) {
 	s.Helper()
+	s.start(clients, client)()
+}
+
+// start starts clients, and returns what waits until all of them have ended.
+func (s *subject) start(clients int, client func(i int) error) (wait func()) {
 	errs := make(chan error, clients)
 	for i := range clients {
 		go func() { errs <- client(i) }()
 	}
-	var all []error
-	for range clients {
-		all = append(all, <-errs)
+	return func() {
+		s.Helper()
+		var all []error
+		for range clients {
+			all = append(all, <-errs)
+		}
+		require.NoError(s, errors.Join(all...))
 	}
-	require.NoError(s, errors.Join(all...))
 }
 
 // testOwnScopes: each client is like a model of its own, whatever the others do,
@@ -109,16 +117,17 @@ func lookAtEverything(ctx context.Context, x index.Index) error {
 }
 
 // testOneScope: many clients put and remove the same few records. What is left is
-// what the changes say, replayed.
+// what the changes say, replayed on a snapshot from before, and on those that
+// were taken while records came and went.
 func testOneScope(s *subject) {
 	seed := runSeed(s, 1)
 	steps := 200
 	if s.config.Slow {
 		steps = 60
 	}
-	f := s.follow()
+	followers := []*follower{s.follow()}
 	before := s.metrics()
-	s.each(6, func(i int) error {
+	wait := s.start(6, func(i int) error {
 		u := newUniverse(seed)
 		u.Rand = newUniverse(seed + uint64(i)).Rand // the same few of everything, in another order
 		u.scopes = u.scopes[:1]
@@ -139,7 +148,13 @@ func testOneScope(s *subject) {
 		}
 		return nil
 	})
-	f.like(s)
+	for range 3 {
+		followers = append(followers, s.follow())
+	}
+	wait()
+	for _, f := range followers {
+		f.like(s)
+	}
 	m := s.metrics()
 	all := s.all()
 	require.Equal(s, uint64(len(all)), m.ResidentBlocks)

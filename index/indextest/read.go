@@ -18,6 +18,8 @@ var readTests = []test{
 	{name: "any bytes", run: testAnyBytes},
 	{name: "long fields", run: testLongFields},
 	{name: "scopes that look alike", run: testAlike},
+	{name: "many keys", run: testManyKeys},
+	{name: "many scopes and workers", run: testManyScopes},
 	{name: "matches", run: testMatches},
 	{name: "matches of random prompts", run: testRandomMatches},
 }

@@ -71,7 +71,7 @@ func (s *subject) follow() *follower {
 	probe := with(block("probe", "probe", "probe", index.ObjectStore), func(r *index.Record) { r.Tenant = "probe" })
 	for range 10_000 {
 		s.put(probe)
-		require.Equal(s, 1, s.remove(removalOf(&probe)))
+		require.LessOrEqual(s, s.remove(removalOf(&probe)), 1) // another client may have cleared it away
 		if f.watched(time.Millisecond) {
 			f.reach(s.T, s.metrics().Seq)
 			f.mu.Lock()

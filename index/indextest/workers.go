@@ -88,6 +88,16 @@ func testWorkers(s *subject) {
 	require.Equal(s, []index.Worker{{Name: "b", Incarnation: 5}, {Name: "c", Incarnation: 1 << 63}}, s.workers(), "announced, or with records")
 	require.NoError(s, s.Clear(s.Context()))
 	require.Len(s, s.workers(), 2)
+	for i, name := range oddities {
+		s.announce(name, uint64(1+i))
+	}
+	got := map[string]uint64{}
+	for _, w := range s.workers() {
+		got[w.Name] = w.Incarnation
+	}
+	for i, name := range oddities {
+		require.Equal(s, uint64(1+i), got[name], "%q", name)
+	}
 }
 
 func testStale(s *subject) {
