@@ -21,6 +21,7 @@ type publisher struct {
 	topic string
 	pub   net.Listener
 	rout  net.Listener
+	more  []net.Listener // all of them
 	work  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -42,9 +43,14 @@ func newPublisher(t testing.TB) *publisher {
 }
 
 func (p *publisher) listen(subs bool, serve func(net.Conn)) net.Listener {
+	return p.listenAt("127.0.0.1:0", subs, serve)
+}
+
+func (p *publisher) listenAt(address string, subs bool, serve func(net.Conn)) net.Listener {
 	var lc net.ListenConfig
-	l, err := lc.Listen(p.t.Context(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(p.t.Context(), "tcp", address)
 	require.NoError(p.t, err)
+	p.more = append(p.more, l)
 	p.work.Go(func() {
 		for {
 			nc, err := l.Accept()
@@ -161,8 +167,9 @@ func (p *publisher) forget() {
 }
 
 func (p *publisher) stop() {
-	_ = p.pub.Close()
-	_ = p.rout.Close()
+	for _, l := range p.more {
+		_ = l.Close() // may be closed already
+	}
 	p.end(true)
 	p.end(false)
 	p.work.Wait()

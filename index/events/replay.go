@@ -34,6 +34,7 @@ func (st *stream) sync(ctx context.Context) error {
 		// If that gave nothing, the first message is the beginning. If it broke off,
 		// the next message will show a gap.
 		st.begun = st.next > 0
+		st.lossy = err != nil
 		if ctx.Err() != nil || errors.Is(err, kvferry.ErrClosed) {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -289,6 +290,44 @@ func TestSubscriberAway(t *testing.T) {
 	p.stop()
 	until(t, func() bool { return len(records(t, x)) == 0 })
 	require.NotZero(t, s.Stats().WorkersCleared)
+}
+
+// A replay socket that is away when it is needed: the worker is cleared, and has
+// all again when the socket is there.
+func TestSubscriberReplayComesBack(t *testing.T) {
+	t.Parallel()
+	p := newPublisher(t)
+	x := model(t)
+	proxy := freePort(t)
+	s := subscribe(t, x, events.Options{
+		ReplayTimeout: 200 * time.Millisecond, Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint(), Replay: proxy}},
+	})
+	p.awaitSubscriber()
+	batches := [][]byte{stored(t, 1, nil, 1, 2), stored(t, 2, 2, 3), stored(t, 3, 3, 4)}
+	p.publish(batches[0])
+	p.keep(batches[1])
+	p.publish(batches[2])
+	settled(t, s, x, 2, ingested(t, batches[2]))
+	require.NotZero(t, s.Stats().WorkersCleared)
+	p.listenAt(strings.TrimPrefix(proxy, "tcp://"), false, p.replays)
+	until(t, func() bool {
+		p.publish(stored(t, 4, nil, 9))
+		return len(records(t, x)) == 5
+	})
+	require.Equal(t, ingested(t, append(batches, stored(t, 4, nil, 9))...), records(t, x))
+}
+
+// With a closed index a subscriber does nothing, and can be closed.
+func TestSubscriberOfClosedIndex(t *testing.T) {
+	t.Parallel()
+	p := newPublisher(t)
+	x := model(t)
+	s := subscribe(t, x, events.Options{Sources: []events.Source{{Engine: engineA, Endpoint: p.endpoint()}}})
+	p.awaitSubscriber()
+	require.NoError(t, x.Close())
+	p.publish(stored(t, 1, nil, 1))
+	until(t, func() bool { return s.Stats().Disconnects == 1 })
+	require.NoError(t, s.Close())
 }
 
 func TestSubscribeRefuses(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kvferry/kvferry"
@@ -15,7 +16,7 @@ import (
 )
 
 // maxStreams is how many workers a source that names them by topics may have.
-const maxStreams = 4096
+const maxStreams = 1024
 
 // source is one Source at work.
 type source struct {
@@ -24,6 +25,7 @@ type source struct {
 	o        *Options
 	count    *counters
 	listener net.Listener
+	ended    atomic.Bool // the index is closed
 
 	mu      sync.Mutex
 	streams map[string]*stream // by topic; of a source with one engine, by ""
@@ -211,7 +213,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (s *source) retry(ctx context.Context, write func() error) error {
 	for backoff := s.o.BackoffMin; ; backoff = min(2*backoff, s.o.BackoffMax) {
 		err := write()
-		if err == nil || errors.Is(err, kvferry.ErrCorrupt) || errors.Is(err, kvferry.ErrClosed) {
+		if errors.Is(err, kvferry.ErrClosed) {
+			s.ended.Store(true)
+			return err
+		}
+		if err == nil || errors.Is(err, kvferry.ErrCorrupt) {
 			return err
 		}
 		if errors.Is(err, kvferry.ErrInvalid) {

@@ -33,6 +33,7 @@ type stream struct {
 	seed   maphash.Seed
 	latest float64   // time of the newest batch
 	idle   time.Time // before then no replay is tried
+	lossy  bool      // a replay that could have helped did not work: the worker has less than it might
 	unique uint64    // the newest incarnation
 }
 
@@ -50,6 +51,8 @@ func (st *stream) take(ctx context.Context, seq uint64, payload []byte) error {
 	switch {
 	case !st.begun:
 		err = st.begin(ctx, seq)
+	case st.lossy && st.mayReplay():
+		err = st.recover(ctx, seq)
 	case seq < st.next:
 		if st.next-seq <= rememberBatches && st.sums[seq%rememberBatches] == st.sum(payload) {
 			st.s.count.duplicates.Add(1)
@@ -90,7 +93,7 @@ func (st *stream) restart(ctx context.Context) error {
 	if err := st.clear(ctx); err != nil {
 		return err
 	}
-	st.next = 0
+	st.next, st.lossy = 0, false
 	return st.announce(ctx)
 }
 
@@ -103,20 +106,44 @@ func (st *stream) clear(ctx context.Context) error {
 // gap is for batches from next up to seq that did not come: they are replayed, or
 // the worker is cleared and goes on from seq.
 func (st *stream) gap(ctx context.Context, seq uint64) error {
+	st.lossy = st.s.conf.Replay != ""
 	if st.mayReplay() {
 		err := st.replay(ctx, st.next)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		st.lossy = err != nil
 		if err == nil && st.next >= seq {
 			return nil
 		}
 	}
+	return st.goOn(ctx, seq)
+}
+
+// goOn clears the worker and goes on from a batch.
+func (st *stream) goOn(ctx context.Context, seq uint64) error {
 	if err := st.clear(ctx); err != nil {
 		return err
 	}
 	st.next = seq
 	return nil
+}
+
+// recover takes again all that the engine can replay, after a replay that did not
+// work.
+func (st *stream) recover(ctx context.Context, seq uint64) error {
+	if err := st.goOn(ctx, 0); err != nil {
+		return err
+	}
+	err := st.replay(ctx, 0)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	st.lossy = err != nil
+	if err == nil && st.next >= seq {
+		return nil
+	}
+	return st.goOn(ctx, seq)
 }
 
 // apply takes a batch that is the next in its sequence. One that cannot be read

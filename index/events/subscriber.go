@@ -16,7 +16,8 @@ import (
 const maxConns = 64
 
 // Subscriber takes the events of engines from their sockets into an index, until
-// Close.
+// Close. It should be closed before the index: with a closed index, it does nothing
+// any more.
 type Subscriber struct {
 	sources []*source
 	count   counters
@@ -86,7 +87,7 @@ func (s *source) run(ctx context.Context) {
 		return
 	}
 	backoff := s.o.BackoffMin
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !s.ended.Load() {
 		c, err := zmtp.Dial(ctx, s.conf.Endpoint, "SUB", s.o.limits())
 		if err == nil {
 			if s.serve(ctx, c) {
@@ -117,7 +118,7 @@ func (s *source) accept(ctx context.Context) {
 	slots := make(chan struct{}, maxConns)
 	for {
 		nc, err := s.listener.Accept()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || s.ended.Load() {
 			if err == nil {
 				_ = nc.Close() // nothing was said yet
 			}
