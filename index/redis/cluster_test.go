@@ -2,10 +2,12 @@ package redis_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,17 +167,50 @@ func TestFailover(t *testing.T) {
 	for _, s := range c.nodes[:3] {
 		require.Eventually(t, func() bool { return c.caughtUp(s) }, patience, tick, "the replicas have everything")
 	}
+	stop, writers := c.write(t)
 	c.nodes[1].kill()
 	c.settle(t)
-	require.Len(t, consistent(t, x), len(rs), "nothing is lost that the replica had")
+	close(stop)
+	writers.Wait()
+	got := consistent(t, x)
+	for _, r := range rs {
+		require.Equal(t, r, got[r.Hash], "nothing is lost that the replica had")
+	}
 	for i := range rs {
 		rs[i].Bytes++
 	}
 	require.NoError(t, x.Put(t.Context(), rs))
-	got := consistent(t, x)
+	got = consistent(t, x)
 	for _, r := range rs {
 		require.Equal(t, r, got[r.Hash])
 	}
+}
+
+// write puts records in the background, whose errors have to say what happened.
+func (c *cluster) write(t *testing.T) (stop chan struct{}, writers *sync.WaitGroup) {
+	t.Helper()
+	o := c.options(index.Options{})
+	o.Timeout = 300 * time.Millisecond
+	x := c.nodes[0].open(t, o)
+	stop, writers = make(chan struct{}), &sync.WaitGroup{}
+	for w := range 2 {
+		writers.Go(func() {
+			for i := 1000 * (w + 1); ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r := record(i)
+				r.Tenant = fmt.Sprint(i % 20)
+				err := x.Put(t.Context(), []index.Record{r})
+				if err != nil && !errors.Is(err, kvferry.ErrUnknownOutcome) && !errors.Is(err, redis.ErrUnavailable) && !errors.Is(err, kvferry.ErrReadOnly) {
+					t.Errorf("neither unknown nor unavailable: %v", err)
+				}
+			}
+		})
+	}
+	return stop, writers
 }
 
 // caughtUp reports whether the replicas of a primary have all it was told.

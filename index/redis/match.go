@@ -46,11 +46,13 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 			m.only[w] = struct{}{}
 		}
 	}
-	for at, more := 0, true; more && at < len(q.Hashes); at += matchAtOnce {
+	for at, more := 0, true; more && at < len(q.Hashes); {
+		end := at + portion(len(q.Hashes)-at, matchAtOnce, sizeOf(q.Hashes[at:]))
 		var err error
-		if more, err = m.read(ctx, at, min(at+matchAtOnce, len(q.Hashes))); err != nil {
+		if more, err = m.read(ctx, at, end); err != nil {
 			return dst, err
 		}
+		at = end
 	}
 	from := len(dst)
 	for _, h := range m.holders {

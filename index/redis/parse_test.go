@@ -156,3 +156,13 @@ func TestUnpack(t *testing.T) {
 		require.ErrorIs(t, err, kvferry.ErrCorrupt, "%q", bad)
 	}
 }
+
+func TestPortion(t *testing.T) {
+	big := func(int) int { return maxStepBytes }
+	small := func(int) int { return 1 }
+	require.Equal(t, 0, portion(0, 9, big))
+	require.Equal(t, 1, portion(5, 9, big))
+	require.Equal(t, 5, portion(5, 9, small))
+	require.Equal(t, 9, portion(50, 9, small))
+	require.Equal(t, 4, portion(5, 9, func(int) int { return maxStepBytes / 4 }))
+}

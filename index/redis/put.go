@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// maxPutRecords and maxPutBytes bound one run of the script, for which all
+	// maxPutRecords and maxStepBytes bound one run of a script, for which all
 	// others wait. A call with more is several changes.
 	maxPutRecords = 8192
-	maxPutBytes   = 16 << 20
+	maxStepBytes  = 16 << 20
 )
 
 // Put implements index.Writer. On a single server a call with up to 8192 records
@@ -29,7 +29,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	}
 	defer x.leave()
 	for done := 0; done < len(rs); {
-		n := portion(rs[done:])
+		n := portion(len(rs)-done, maxPutRecords, putSize(rs[done:]))
 		err := x.putSome(ctx, rs[done:done+n])
 		if err != nil {
 			if done > 0 {
@@ -43,17 +43,36 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	return nil
 }
 
-// portion is how many of the records go in one step.
-func portion(rs []index.Record) int {
-	size := 0
-	for i := range min(len(rs), maxPutRecords) {
-		size += headBytes + valueBytes + len(rs[i].Hash) + len(rs[i].Prefix)
-		if size > maxPutBytes && i > 0 {
+// portion is how many of n things go in one step: at least one, and no more than
+// most or than about maxStepBytes.
+func portion(n, most int, size func(i int) int) int {
+	sum := 0
+	for i := range min(n, most) {
+		if sum += size(i); sum > maxStepBytes && i > 0 {
 			return i
 		}
 	}
-	return min(len(rs), maxPutRecords)
+	return min(n, most)
 }
+
+// putSize is how many bytes a record takes in a command.
+func putSize(rs []index.Record) func(i int) int {
+	return func(i int) int {
+		r := &rs[i]
+		n := 2*headBytes + valueBytes + len(r.Hash) + len(r.Prefix)
+		if i == 0 || r.Worker != rs[i-1].Worker || r.Scope != rs[i-1].Scope {
+			n += len(r.Worker) + scopeSize(&r.Scope)
+		}
+		return n
+	}
+}
+
+func scopeSize(s *index.Scope) int {
+	name, _ := s.Adapter.Name()
+	return 2*digestLen + len(s.Model) + len(s.Tokenizer) + len(name) + len(s.Tenant)
+}
+
+func sizeOf(list []string) func(i int) int { return func(i int) int { return len(list[i]) } }
 
 // attempts bounds how often a call begins anew because others were faster.
 const attempts = 8

@@ -141,7 +141,7 @@ func (x *Index) scanned(ctx context.Context, id *scopeID, prefix string, a *aske
 		}
 	}
 	for len(rest) > 0 {
-		n := min(len(rest), scanAtOnce)
+		n := portion(len(rest), scanAtOnce, sizeOf(rest))
 		b, err := x.ask(ctx, "scan", &request{blocksScript, id.digest, append(x.args(1+n, id.digest), rest[:n]...)})
 		if err == nil && len(b.parts) != n {
 			err = corrupt("scan", "reply of a script")

@@ -43,7 +43,7 @@ func (x *Index) Remove(ctx context.Context, rs []index.Removal) (int, error) {
 	defer x.leave()
 	total := 0
 	for len(rs) > 0 {
-		n := min(len(rs), maxRemovals)
+		n := portion(len(rs), maxRemovals, func(i int) int { return len(rs[i].Worker) + len(rs[i].Hash) + scopeSize(&rs[i].Scope) })
 		removed, err := x.removeSome(ctx, rs[:n])
 		total += removed
 		x.count.removes.Add(uint64(removed))
@@ -199,7 +199,7 @@ func (x *Index) sweepScope(ctx context.Context, op, before string, id *scopeID) 
 	}
 	total := 0
 	for len(prefixes) > 0 {
-		n := min(len(prefixes), step)
+		n := portion(len(prefixes), step, sizeOf(prefixes))
 		m, err := x.run(ctx, op, &request{sweepScript, id.digest, append(x.args(3+n, before, "", id.digest), prefixes[:n]...)})
 		if err != nil {
 			return total, err
