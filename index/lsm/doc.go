@@ -20,10 +20,13 @@
 // of the process. Flush, or every write if Options say Sync, synchronises the
 // log, and then notes in the file "flushed" the number of the newest change that
 // was. If Pebble finds an older state when it opens the directory, the log is
-// damaged where a power failure could not have damaged it, and Open is
-// ErrCorrupt. The file has two places of 24 bytes, written in turns:
+// damaged where a power failure could not have damaged it, and Open is ErrCorrupt.
+// The file "manifest" says the same of Pebble's newest list of tables, since Pebble
+// takes damage in it for its end. Both have two places of 24 bytes, little-endian,
+// that are written in turns:
 //
-//	seq(8) 00000000 crc32c(4) zeros(8)     little-endian
+//	flushed    seq(8)     zeros(8)                crc32c(4) zeros(4)
+//	manifest   number(8)  crc32c(4) length(4)     crc32c(4) zeros(4)
 //
 // # Failures
 //

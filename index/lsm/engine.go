@@ -14,32 +14,34 @@ const (
 	// which is not true of a log that was only handed to the system.
 	format = pebble.FormatColumnarBlocks
 
-	maxOpenFiles      = 256      // tables that are open at the same time
-	bloomBitsPerKey   = 10       // one in a hundred absent keys is looked for
-	maxTableBytes     = 16 << 20 // of the first level, doubled from level to level
-	maxBaseBytes      = 64 << 20 // of the first level before it is merged into the next
-	stopWritesAtFlush = 4        // tables in memory
+	maxOpenFiles    = 256      // tables that are open at the same time
+	bloomBitsPerKey = 10       // one in a hundred absent keys is looked for
+	maxTableBytes   = 16 << 20 // of the first level, doubled from level to level
+	maxBaseBytes    = 64 << 20 // of the first level before it is merged into the next
+	neverStop       = 1 << 20  // tables at which Pebble's writers wait, see pressure
 )
 
-// openPebble opens the database in dir.
-func openPebble(dir string, o *Options, fs *watchedFS) (*pebble.DB, error) {
+// openPebble opens the database in dir, whose lock is held.
+func openPebble(dir string, o *Options, fs *watchedFS, lock *pebble.Lock, load *pressure) (*pebble.DB, error) {
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
 	p := &pebble.Options{
-		Cache: cache, FS: fs, FormatMajorVersion: format, Logger: quiet{fs}, MaxOpenFiles: maxOpenFiles,
-		MemTableSize: uint64(o.MemTableBytes), MemTableStopWritesThreshold: stopWritesAtFlush, LBaseMaxBytes: maxBaseBytes,
-		EventListener: &pebble.EventListener{
-			BackgroundError: fs.fail,
-			DataCorruption:  func(pebble.DataCorruptionInfo) {}, // whoever reads is told
-		},
+		Cache: cache, FS: fs, Lock: lock, FormatMajorVersion: format, Logger: quiet{fs}, MaxOpenFiles: maxOpenFiles,
+		MemTableSize: uint64(o.MemTableBytes), LBaseMaxBytes: maxBaseBytes, EventListener: load.listener(fs),
+		MemTableStopWritesThreshold: neverStop, L0StopWritesThreshold: neverStop,
 	}
+	// The usual one has a goroutine that outlives an Open that fails; it only looks
+	// again at what this one is told of.
+	p.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
 	for i := range p.Levels {
 		l := &p.Levels[i]
 		l.FilterPolicy, l.FilterType = bloom.FilterPolicy(bloomBitsPerKey), pebble.TableFilter
 		l.Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
 	p.TargetFileSizes[0] = maxTableBytes
-	return pebble.Open(dir, p)
+	db, err := pebble.Open(dir, p)
+	load.reset()
+	return db, err
 }
 
 // quiet is a log that keeps errors and prints nothing.

@@ -2,6 +2,7 @@ package lsm_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -124,7 +125,7 @@ func TestFlipped(t *testing.T) {
 			looked++
 			clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 			flip(t, clone, "index/"+name, at)
-			told, err := readAll(t, clone, all)
+			told, err := readAll(t, clone, all, fmt.Sprintf("%s at %d", name, at))
 			if err == nil && !told {
 				continue
 			}
@@ -149,7 +150,7 @@ func flip(t *testing.T, fs vfs.FS, name string, at int64) {
 
 // readAll reports whether somebody was told of damage. If not, all records are
 // there.
-func readAll(t *testing.T, fs vfs.FS, all map[index.Record]bool) (told bool, err error) {
+func readAll(t *testing.T, fs vfs.FS, all map[index.Record]bool, where string) (told bool, err error) {
 	t.Helper()
 	x, err := lsm.Open(t.Context(), "index", small(fs, index.Options{}))
 	if err != nil {
@@ -164,7 +165,7 @@ func readAll(t *testing.T, fs vfs.FS, all map[index.Record]bool) (told bool, err
 	require.True(t, err == nil || is(err, kvferry.ErrCorrupt), "%v", err)
 	closed := x.Close()
 	if err == nil {
-		require.Len(t, all, found)
+		require.Equal(t, len(all), found, where)
 	}
 	return is(errors.Join(err, closed), kvferry.ErrCorrupt), err
 }

@@ -12,6 +12,7 @@ type watchedFile struct {
 
 	fs       *watchedFS
 	log, dir bool
+	manifest *manifest // nil: it is none
 	// behind: a synchronisation of the log was asked for and left undone.
 	behind atomic.Bool
 }
@@ -30,6 +31,9 @@ func (f *watchedFile) Write(p []byte) (int, error) {
 		var n int
 		n, err = f.File.Write(p)
 		f.fs.written.Add(uint64(n))
+		if f.manifest != nil {
+			f.manifest.add(p[:n])
+		}
 	}
 	if err = f.did(err); err != nil {
 		return 0, err
@@ -69,6 +73,9 @@ func (f *watchedFile) sync(now func() error) error {
 	if err == nil {
 		f.behind.Store(false)
 		err = now()
+	}
+	if err == nil && f.manifest != nil {
+		err = f.fs.manifest.set(f.manifest.numbers())
 	}
 	return f.did(err)
 }

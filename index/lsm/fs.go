@@ -25,6 +25,9 @@ type watchedFS struct {
 	written atomic.Uint64
 	durable atomic.Int64 // how many want the log synchronised
 	reason  atomic.Pointer[error]
+	broken  chan struct{} // closed at the first failure
+
+	manifest *mark // what is in Pebble's newest manifest
 
 	stopped chan struct{}
 	once    sync.Once
@@ -34,12 +37,14 @@ type watchedFS struct {
 	opened atomic.Bool
 }
 
-func watch(fs vfs.FS) *watchedFS { return &watchedFS{FS: fs, stopped: make(chan struct{})} }
+func watch(fs vfs.FS) *watchedFS {
+	return &watchedFS{FS: fs, stopped: make(chan struct{}), broken: make(chan struct{})}
+}
 
 // fail remembers the first failure of a write.
 func (w *watchedFS) fail(err error) {
-	if err != nil {
-		w.reason.CompareAndSwap(nil, &err)
+	if err != nil && w.reason.CompareAndSwap(nil, &err) {
+		close(w.broken)
 	}
 }
 
@@ -87,7 +92,11 @@ func (w *watchedFS) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watchedFile{File: f, fs: w, log: isLog(name), dir: name == ""}, nil
+	file := &watchedFile{File: f, fs: w, log: isLog(name), dir: name == ""}
+	if number, ok := manifestNumber(w.PathBase(name)); ok {
+		file.manifest = &manifest{number: number}
+	}
+	return file, nil
 }
 
 // pretend reports whether a failure to write a file is kept from Pebble.

@@ -8,10 +8,12 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/internal/feed"
+	"github.com/kvferry/kvferry/internal/vfs"
 )
 
 // Index is a residency index in a directory. One process has it open.
@@ -20,8 +22,11 @@ type Index struct {
 	db   *pebble.DB
 	fs   *watchedFS
 	feed *feed.Feed
-	mark *mark
 	gate gate
+
+	lockFile *pebble.Lock
+	flushed  *mark // the newest change that is durable
+	pressure *pressure
 
 	writer  chan struct{} // holds a token while nobody writes
 	scratch []byte        // of the writer
@@ -34,20 +39,20 @@ type Index struct {
 var _ index.Index = (*Index)(nil)
 
 // Open opens the index in dir, which is made if it is missing. What it finds
-// damaged is ErrCorrupt; an index that was made under other rules is ErrInvalid.
+// damaged is ErrCorrupt, an index that was made under other rules ErrInvalid, a
+// directory that another process has open ErrReadOnly.
 func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	o.EnsureDefaults()
 	if err := errors.Join(o.Validate(), ctx.Err()); err != nil {
 		return nil, err
 	}
-	x := &Index{o: o, fs: watch(o.FS), writer: make(chan struct{}, 1), seen: map[identity]struct{}{}, workers: newWorkers()}
+	x := &Index{o: o, fs: watch(o.FS), writer: make(chan struct{}, 1), seen: map[identity]struct{}{}, workers: newWorkers(), pressure: newPressure()}
 	x.gate.init()
-	db, err := openPebble(dir, &x.o, x.fs)
-	if err != nil {
-		return nil, x.failure("opening "+dir, err)
+	err := x.takeOver(ctx, dir)
+	if err == nil {
+		err = x.fs.failed()
 	}
-	x.db = db
-	if err := errors.Join(x.load(ctx, dir), x.fs.failed()); err != nil {
+	if err != nil {
 		return nil, x.failure("opening "+dir, errors.Join(err, x.end()))
 	}
 	x.fs.opened.Store(true)
@@ -55,20 +60,50 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	return x, nil
 }
 
-// load reads rows and mark, and brings both into the state of an open index.
-func (x *Index) load(ctx context.Context, dir string) error {
+// takeOver opens what is in the directory.
+func (x *Index) takeOver(ctx context.Context, dir string) (err error) {
+	if err := x.makeDir(dir); err != nil {
+		return err
+	}
+	if x.lockFile, err = pebble.LockDirectory(dir, x.fs); err != nil {
+		return err
+	}
+	if x.fs.manifest, err = openMark(x.fs, dir, manifestName); err != nil {
+		return err
+	}
+	if err := checkManifest(x.fs, dir, x.fs.manifest); err != nil {
+		return err
+	}
+	if x.db, err = openPebble(dir, &x.o, x.fs, x.lockFile, x.pressure); err != nil {
+		return err
+	}
 	seq, err := x.loadRows(ctx)
 	if err != nil {
 		return err
 	}
-	if x.mark, err = openMark(x.fs, x.fs.PathJoin(dir, markName)); err != nil {
+	if x.flushed, err = openMark(x.fs, dir, flushedName); err != nil {
 		return err
 	}
-	if seq < x.mark.seq {
-		return fmt.Errorf("change %d was flushed, but the log ends with %d: %w", x.mark.seq, seq, kvferry.ErrCorrupt)
+	if durable, _ := x.flushed.get(); seq < durable {
+		return fmt.Errorf("change %d was flushed, but the log ends with %d: %w", durable, seq, kvferry.ErrCorrupt)
 	}
 	x.feed = feed.New(x.o.History, seq)
 	return nil
+}
+
+// makeDir makes the directory if it is missing, durably.
+func (x *Index) makeDir(dir string) error {
+	if x.o.FS == pebblevfs.Default {
+		return vfs.OSMake(dir)
+	}
+	if err := x.fs.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	d, err := x.fs.OpenDir(x.fs.PathDir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Info implements index.Keeper.
@@ -102,7 +137,7 @@ func (x *Index) flush(ctx context.Context) error {
 		return err
 	}
 	seq := x.feed.Seq()
-	if seq <= x.mark.synced() {
+	if durable, _ := x.flushed.get(); seq <= durable {
 		x.unlock()
 		return nil
 	}
@@ -125,14 +160,18 @@ func (x *Index) Close() error {
 	return errors.Join(err, x.end())
 }
 
-// end closes what Open opened.
+// end closes what takeOver opened.
 func (x *Index) end() error {
-	var errs []error
-	if x.mark != nil {
-		errs = append(errs, x.mark.close())
-	}
 	x.fs.stop() // whoever waits in it does so no longer
-	if err := errors.Join(append(errs, x.db.Close())...); err != nil {
+	var errs []error
+	if x.db != nil {
+		errs = append(errs, x.db.Close())
+	}
+	errs = append(errs, x.flushed.close(), x.fs.manifest.close())
+	if x.lockFile != nil {
+		errs = append(errs, x.lockFile.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
 		return x.failure("closing", err)
 	}
 	return nil
@@ -158,6 +197,8 @@ func (x *Index) failure(op string, err error) error {
 		kind = kvferry.ErrCorrupt // a file is missing that others name
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		kind = kvferry.ErrNoSpace
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EROFS):
+		kind = kvferry.ErrReadOnly // EAGAIN: another process has the directory
 	}
 	if kind == nil {
 		return fmt.Errorf("lsm: %s: %w", op, err)

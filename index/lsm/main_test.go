@@ -7,9 +7,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kvferry/kvferry/index"
-	"github.com/kvferry/kvferry/index/lsm"
 	"github.com/kvferry/kvferry/index/indextest"
 	"github.com/kvferry/kvferry/index/internal/crashtest"
+	"github.com/kvferry/kvferry/index/lsm"
 )
 
 func child(dir string) (index.Index, error) {

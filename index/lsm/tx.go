@@ -42,7 +42,11 @@ func (x *Index) lock(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := x.fs.refuse(); err != nil {
+	err := x.fs.refuse()
+	if err == nil {
+		err = x.wait(ctx)
+	}
+	if err != nil {
 		x.unlock()
 		return x.failure("writing", err)
 	}
@@ -127,7 +131,7 @@ func (x *Index) settle(op string, b *pebble.Batch, err error, durable bool, seq 
 	if durable {
 		x.fs.durable.Add(-1)
 		if err == nil {
-			err = x.mark.set(seq)
+			err = x.flushed.set(seq, 0)
 		}
 	}
 	if err == nil {
