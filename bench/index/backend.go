@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -143,18 +142,4 @@ func (o *opened) close(err error) error {
 		return err
 	}
 	return errors.Join(err, o.x.Close())
-}
-
-// settle waits until the counts of the process that writes are whole: a server
-// that syncs every second is given that time.
-func (o *opened) settle(ctx context.Context) error {
-	if o.b.server == "" {
-		return nil
-	}
-	select {
-	case <-time.After(2 * time.Second):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

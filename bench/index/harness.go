@@ -26,13 +26,10 @@ func (h *Harness) run(ctx context.Context, o *opened, rep *Report) error {
 	if err := o.x.Flush(ctx); err != nil {
 		return err
 	}
-	if err := o.settle(ctx); err != nil {
-		return err
-	}
 	if rep.Kernel, err = since(o.pid, before); err != nil {
 		return err
 	}
-	if rep.Persistent {
+	if rep.Persistent && o.b.server == "" {
 		rep.PhysicalBytes = rep.Kernel.WriteBytes
 		rep.WriteAmplification = ratio(rep.PhysicalBytes, rep.UserBytes)
 	}

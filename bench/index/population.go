@@ -45,8 +45,11 @@ func (t *task) population(ctx context.Context, rep *Population) (err error) {
 	if o.b.Most == 0 {
 		steps = append(steps, f.match)
 	}
+	if o.b.Persistent && o.b.server == "" {
+		steps = append(steps, f.durable)
+	}
 	if o.b.Persistent {
-		steps = append(steps, f.durable, f.reopened)
+		steps = append(steps, f.reopened)
 	}
 	for _, step := range append(steps, f.clearWorkers) {
 		if err := step(ctx, rep); err != nil {
@@ -87,14 +90,11 @@ func (f *filled) fill(ctx context.Context, rep *Population) error {
 		return err
 	}
 	rep.FlushSecs = time.Since(start).Seconds()
-	if err := f.settle(ctx); err != nil {
-		return err
-	}
 	if rep.Kernel, err = since(f.pid, before); err != nil {
 		return err
 	}
 	f.p.n = rep.Records
-	if f.b.Persistent {
+	if f.b.Persistent && f.b.server == "" {
 		rep.Amplified = ratio(rep.Kernel.WriteBytes, rep.UserBytes)
 	}
 	if rep.DiskBytes, err = diskBytes(f.dir); err != nil {

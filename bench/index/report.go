@@ -23,10 +23,10 @@ type Report struct {
 	ScanP999US     float64 `json:"scan_p999_us"`
 	// RecoveryMS is the time of opening again after Close; null in memory.
 	RecoveryMS *float64 `json:"recovery_ms"`
-	// PhysicalBytes are those that the kernel counted at the block layer of
-	// the process that writes, which for redis is the server, from the first put to
-	// the flush behind the last operation. Pages of files count once for each time
-	// that they became dirty.
+	// PhysicalBytes are those that the kernel counted at the block layer of the
+	// process that writes, from the first put to the flush behind the last operation.
+	// Pages of files count once for each time that they became dirty. It is 0 in
+	// memory, and for a server that keeps no log.
 	PhysicalBytes uint64 `json:"physical_bytes_written"`
 	// WriteAmplification is PhysicalBytes by UserBytes; 0 in memory.
 	WriteAmplification float64 `json:"write_amplification"`
