@@ -340,7 +340,7 @@ func (x *Index) byHashCluster(ctx context.Context, hash string, dst []index.Reco
 		if len(a.parts) != 1 {
 			return dst, corrupt("by hash", "reply of a script")
 		}
-		fields, err := texts(&a.parts[0])
+		fields, err := packed(&a.parts[0], nil)
 		if err != nil {
 			return dst, err
 		}

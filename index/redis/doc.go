@@ -47,7 +47,12 @@
 //
 //	tokens(4) bytes(8) last access(8) refs(4) flags(1)
 //
-// with the flags 01 pinned and 02 put with an adapter. Version, lengths, tiers
+// with the flags 01 pinned and 02 put with an adapter. An entry of the stream has
+// the number of the change and -0 as its ID and one field: the kind of the change,
+// with a MessagePack array of strings, which are the arguments of the script that
+// made it (put, remove), or what the change has (worker; eight bytes of a time;
+// worker, incarnation and "1" if records went). The ID N-1 marks that changes up
+// to N are not kept. Version, lengths, tiers
 // and flags are checked; what is not as drawn is ErrCorrupt.
 //
 // # Order of writes

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -48,7 +49,7 @@ func TestLongPrompt(t *testing.T) {
 	q := index.Query{Scope: record(0).Scope}
 	for i := range n {
 		q.Hashes = append(q.Hashes, record(i).Hash)
-		for w, has := range map[string]bool{"all": true, "1024": i < 1024, "1025": i < 1025, "hole": i != 2000, "late": i > 0} {
+		for w, has := range map[string]bool{"all": true, "512": i < 512, "513": i < 513, "hole": i != 2000, "late": i > 0} {
 			if has {
 				r := record(i)
 				r.Worker = w
@@ -64,7 +65,28 @@ func TestLongPrompt(t *testing.T) {
 		require.Equal(t, m.Blocks, m.InTier[index.HBM])
 		got = append(got, fmt.Sprint(m.Worker, " ", m.Blocks))
 	}
-	require.Equal(t, []string{"all 2500", "hole 2000", "1025 1025", "1024 1024"}, got)
+	require.Equal(t, []string{"all 2500", "hole 2000", "513 513", "512 512"}, got)
+}
+
+// TestServerBeganAnew: a watcher is told when a server has lost everything.
+func TestServerBeganAnew(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	x := s.open(t, s.options(index.Options{}))
+	require.NoError(t, x.Put(t.Context(), []index.Record{record(0)}))
+	var last error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, err := range x.Watch(t.Context(), 1) {
+			last = err
+		}
+	}()
+	require.Eventually(t, func() bool { return slices.Contains(s.keys(), "kvferry:{*}x") }, patience, tick)
+	s.must("FLUSHALL")
+	<-done
+	require.ErrorIs(t, last, kvferry.ErrExpired)
+	require.Empty(t, consistent(t, x))
 }
 
 // BenchmarkMatch looks a prompt of 2,000 blocks up, which 64 workers have.

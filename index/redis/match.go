@@ -13,7 +13,7 @@ import (
 
 // matchAtOnce is how many blocks of a prompt one run of the script reads: its
 // answer has a field for every worker and tier of each.
-const matchAtOnce = 1024
+const matchAtOnce = 512
 
 // matching is a Match under way.
 type matching struct {
@@ -22,13 +22,14 @@ type matching struct {
 	id      *scopeID
 	only    map[string]struct{} // nil: all workers
 	holders map[string]*index.Match
-	ref     []byte // how fields name the parent of a position
+	ref     []byte   // how fields name the parent of a position
+	names   []string // of the fields of a block
 }
 
 // unknownParent is how fields name the parent "".
 const unknownParent = string(refInline) + "\x00"
 
-// Match implements index.Reader. Up to 1024 blocks are looked up at once, further
+// Match implements index.Reader. Up to 512 blocks are looked up at once, further
 // ones in steps behind, as long as a worker has all before.
 func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([]index.Match, error) {
 	if err := x.enter(ctx); err != nil {
@@ -96,16 +97,12 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 		parent = m.q.Hashes[i-1]
 	}
 	m.ref = appendRef(m.ref[:0], parent)
-	names, err := block.ToArray()
-	if err != nil {
-		return false, corrupt("match", "reply of a script")
+	var err error
+	if m.names, err = packed(block, m.names[:0]); err != nil {
+		return false, err
 	}
 	held := false
-	for j := range names {
-		name, err := names[j].ToString()
-		if err != nil {
-			return false, corrupt("match", "name of a field")
-		}
+	for _, name := range m.names {
 		if name != "" && name[0] == refName {
 			continue
 		}

@@ -94,7 +94,7 @@ func (x *Index) fields(ctx context.Context, id *scopeID, hash string) ([]string,
 	if err != nil {
 		return nil, a, err
 	}
-	block, err := texts(&a.parts[0])
+	block, err := packed(&a.parts[0], nil)
 	return block, a, err
 }
 
@@ -159,7 +159,7 @@ func (x *Index) scanned(ctx context.Context, id *scopeID, prefix string, a *aske
 
 // child appends the records of a block with that parent.
 func (x *Index) child(a *asked, id *scopeID, prefix, hash string, m *rueidis.RedisMessage, dst []index.Record) ([]index.Record, error) {
-	fields, err := texts(m)
+	fields, err := packed(m, nil)
 	if err != nil {
 		return dst, err
 	}
@@ -200,7 +200,7 @@ func (x *Index) byHash(ctx context.Context, hash string, dst []index.Record) ([]
 		if err != nil {
 			return dst, err
 		}
-		fields, err := texts(&a.parts[i+1])
+		fields, err := packed(&a.parts[i+1], nil)
 		if err != nil {
 			return dst, err
 		}

@@ -51,6 +51,9 @@ func (x *Index) watch(ctx context.Context, after uint64, yield func(*index.Chang
 		if err == nil && first && after > newest {
 			return fmt.Errorf("index/redis: watch: change %d lies ahead, the newest is %d: %w", after, newest, kvferry.ErrInvalid)
 		}
+		if err == nil && after > newest { // the server lost its keys and began anew
+			err = lost(newest)
+		}
 		if err == nil {
 			after, err = x.follow(inner, after, newest, yield)
 		}
@@ -162,7 +165,7 @@ func (x *Index) parseEntry(e *rueidis.XRangeEntry, after uint64) (*index.Change,
 		return nil, lost(after)
 	}
 	for kind, what := range e.FieldValues {
-		fields, err := unpack(what)
+		fields, err := unpack(what, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,7 @@ for _, d in ipairs(call('HKEYS', G .. 'h' .. ARGV[4])) do
   local scope = call('HGET', G .. 's', d)
   if scope then
     out[#out + 1] = scope
-    out[#out + 1] = call('HGETALL', base(d) .. 'b' .. ARGV[4])
+    out[#out + 1] = cmsgpack.pack(call('HGETALL', base(d) .. 'b' .. ARGV[4]))
   end
 end
 return out

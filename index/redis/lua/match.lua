@@ -4,6 +4,6 @@ local b, out = base(ARGV[4]), {dead()}
 for i = 5, #ARGV do
   local fields = call('HKEYS', b .. 'b' .. ARGV[i])
   if #fields == 0 then break end
-  out[i - 3] = fields
+  out[i - 3] = cmsgpack.pack(fields)
 end
 return out

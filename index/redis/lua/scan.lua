@@ -8,7 +8,7 @@ for i, hash in ipairs(hashes) do
     rest[#rest + 1] = hash
   else
     out[#out + 1] = hash
-    out[#out + 1] = call('HGETALL', b .. 'b' .. hash)
+    out[#out + 1] = cmsgpack.pack(call('HGETALL', b .. 'b' .. hash))
   end
 end
 out[2] = rest

@@ -1,0 +1,64 @@
+package redis
+
+import "github.com/redis/rueidis"
+
+// unpack reads a MessagePack array of strings, which is how scripts hand over the
+// fields of a block and keep changes, and appends them to dst. They are parts of s.
+func unpack(s string, dst []string) ([]string, error) {
+	n, s, ok := count(s, 0x90, 16, 0, 0xdc, 0xdd)
+	if !ok || n > uint64(len(s)) { // a string has at least one byte
+		return dst, corrupt("read", "packed list")
+	}
+	if dst == nil {
+		dst = make([]string, 0, n)
+	}
+	for range n {
+		var size uint64
+		if size, s, ok = count(s, 0xa0, 32, 0xd9, 0xda, 0xdb); !ok || size > uint64(len(s)) {
+			return dst, corrupt("read", "packed list")
+		}
+		dst = append(dst, s[:size])
+		s = s[size:]
+	}
+	if s != "" {
+		return dst, corrupt("read", "packed list")
+	}
+	return dst, nil
+}
+
+// packed reads a packed list from a reply.
+func packed(m *rueidis.RedisMessage, dst []string) ([]string, error) {
+	s, err := m.ToString()
+	if err != nil {
+		return dst, corrupt("read", "packed list of a reply")
+	}
+	return unpack(s, dst)
+}
+
+// count reads a length: in the tag itself if it is below limit, or in one, two or
+// four bytes behind its tag.
+func count(s string, fix byte, limit int, one, two, four byte) (n uint64, rest string, ok bool) {
+	if s == "" {
+		return 0, "", false
+	}
+	tag := s[0]
+	s = s[1:]
+	size := 0
+	switch {
+	case tag >= fix && int(tag) < int(fix)+limit:
+		return uint64(tag - fix), s, true
+	case tag == one && one != 0:
+		size = 1
+	case tag == two:
+		size = 2
+	case tag == four:
+		size = 4
+	}
+	if size == 0 || len(s) < size {
+		return 0, "", false
+	}
+	for i := range size {
+		n = n<<8 | uint64(s[i])
+	}
+	return n, s[size:], true
+}
