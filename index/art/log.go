@@ -90,10 +90,9 @@ func (l *log) append(frames []byte) (harmless bool, err error) {
 
 func (l *log) put(frames []byte) error {
 	if l.m != nil && !l.m.covers(l.end, len(frames)) {
-		switch err := l.m.move(l.f, l.end, len(frames)); {
-		case full(err):
-			return err
-		case err != nil: // a file system without room to reserve: it is written from now on
+		if err := l.m.move(l.f, l.end, len(frames)); err != nil {
+			// Room cannot be reserved here, or there is not enough for a window: this
+			// log is written from now on.
 			if err := errors.Join(l.trim(), l.m.close()); err != nil {
 				return err
 			}
