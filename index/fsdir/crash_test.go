@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/fsdir"
 	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/internal/vfs"
@@ -39,7 +38,7 @@ func scenario(t *testing.T, fs vfs.FS, bulk int) (*crashtest.Ledger, func() erro
 func reopened(t *testing.T, d *vfs.Disk, l *crashtest.Ledger, end crashtest.After) {
 	t.Helper()
 	for range 2 { // what the first opening did must not be its last
-		x := open(t, d, index.Options{})
+		x := open(t, d)
 		l.Check(t, x, end)
 		require.NoError(t, x.Check(t.Context()))
 		require.NoError(t, x.Close())

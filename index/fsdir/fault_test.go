@@ -77,7 +77,7 @@ func TestPoisoned(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	t.Parallel()
 	d := vfs.NewDisk()
-	x := open(t, d, index.Options{})
+	x := open(t, d)
 	require.NoError(t, x.Put(t.Context(), []index.Record{record("b0")}))
 	require.NoError(t, x.Flush(t.Context()))
 	d.SetCapacity(1 << 14)
@@ -104,7 +104,7 @@ func TestNoSpace(t *testing.T) {
 func TestFlipped(t *testing.T) {
 	t.Parallel()
 	d := vfs.NewDisk()
-	x := open(t, d, index.Options{})
+	x := open(t, d)
 	rs := []index.Record{record("b0"), record("b1"), record(strings.Repeat("long", 100))}
 	require.NoError(t, x.Put(t.Context(), rs))
 	require.NoError(t, x.Announce(t.Context(), "w", 7))

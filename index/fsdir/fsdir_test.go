@@ -12,9 +12,9 @@ import (
 	"github.com/kvferry/kvferry/internal/vfs"
 )
 
-func open(t testing.TB, d *vfs.Disk, o index.Options) *fsdir.Index {
+func open(t testing.TB, d *vfs.Disk) *fsdir.Index {
 	t.Helper()
-	x, err := fsdir.Open(t.Context(), "", fsdir.Options{Options: o, FS: d.Process()})
+	x, err := fsdir.Open(t.Context(), "", fsdir.Options{FS: d.Process()})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = x.Close() }) // the test may have closed it, and asked why not
 	return x

@@ -205,7 +205,7 @@ func (w *walker) readRecord(path string) error {
 		if r, err = parseRecord(b); err != nil {
 			return err
 		}
-		if _, want := place(&r, w.x.o.Rules); want != path {
+		if want := recordPath(&r, w.x.o.Rules); want != path {
 			return fmt.Errorf("has the record of %s: %w", want, kvferry.ErrCorrupt)
 		}
 		return nil

@@ -93,11 +93,11 @@ func blockName(k *index.Key, worker string, t index.Tier, tokens bool) string {
 	return bounded(b, func() []byte { return wire.AppendPrimary(nil, k, worker, t) }) + suffix
 }
 
-// place returns where the file of a record is: its directory and its path.
-func place(r *index.Record, rules index.Rules) (dir, path string) {
+// recordPath returns where the file of a record is.
+func recordPath(r *index.Record, rules index.Rules) string {
 	k := rules.Key(r.Key)
-	dir = scopesName + "/" + scopeName(&k.Scope) + "/" + parentName(k.Prefix)
-	return dir, dir + "/" + blockName(&k, r.Worker, r.Tier, rules == index.AsMemory)
+	return scopesName + "/" + scopeName(&k.Scope) + "/" + parentName(k.Prefix) + "/" +
+		blockName(&k, r.Worker, r.Tier, rules == index.AsMemory)
 }
 
 // workerPath returns where the file of a worker is.

@@ -59,7 +59,7 @@ func (x *Index) stageAll(ctx context.Context, rs []index.Record) ([]staged, erro
 		if last[identity{x.o.Rules.Key(r.Key), r.Worker, r.Tier}] != i {
 			continue
 		}
-		_, path := place(r, x.o.Rules)
+		path := recordPath(r, x.o.Rules)
 		buf = seal(r.AppendJSON(buf[:0]))
 		s, err := x.files.stage(path, buf)
 		if err == nil {
@@ -141,8 +141,7 @@ func (x *Index) Remove(ctx context.Context, rs []index.Removal) (int, error) {
 func (x *Index) both() [2]index.Index { return [2]index.Index{x.live, x.stale} }
 
 func (x *Index) unlink(r *index.Record) error {
-	_, path := place(r, x.o.Rules)
-	return x.files.remove(path)
+	return x.files.remove(recordPath(r, x.o.Rules))
 }
 
 // counter is one of the counts.

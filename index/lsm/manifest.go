@@ -1,9 +1,11 @@
 package lsm
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,10 +56,10 @@ func checkManifest(w *watchedFS, dir string, k *mark) error {
 	number, b := k.get()
 	name := fmt.Sprintf("%s%06d", manifestPrefix, number)
 	path := w.PathJoin(dir, name)
-	if _, err := w.Stat(path); err != nil {
+	f, err := w.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // its name was not yet durable, or Pebble says what is missing
 	}
-	f, err := w.Open(path)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func Killed(t *testing.T, dir string, open func(dir string) (index.Index, error)
 // write returns the last write that a child acknowledged before it was killed, at
 // some time after so many.
 func write(t *testing.T, dir string, writes int) int {
-	child := exec.Command(os.Args[0])
+	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), childEnv+"="+dir)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()

@@ -87,9 +87,13 @@ func TestOrder(t *testing.T) {
 		last = key
 		identity := index.Record{Key: r.Key, Worker: r.Worker, Tier: r.Tier}
 		for name, read := range map[string]func(*index.Record) error{
-			"primary":   func(x *index.Record) error { return wire.ParsePrimary(key, x) },
-			"by hash":   func(x *index.Record) error { return wire.ParseByHash(wire.AppendByHash(nil, &r.Key, r.Worker, r.Tier), x) },
-			"by worker": func(x *index.Record) error { return wire.ParseByWorker(wire.AppendByWorker(nil, &r.Key, r.Worker, r.Tier), x) },
+			"primary": func(x *index.Record) error { return wire.ParsePrimary(key, x) },
+			"by hash": func(x *index.Record) error {
+				return wire.ParseByHash(wire.AppendByHash(nil, &r.Key, r.Worker, r.Tier), x)
+			},
+			"by worker": func(x *index.Record) error {
+				return wire.ParseByWorker(wire.AppendByWorker(nil, &r.Key, r.Worker, r.Tier), x)
+			},
 			"rest": func(x *index.Record) error {
 				x.Scope, x.Prefix = r.Scope, r.Prefix
 				return wire.ParseRest(key[len(wire.AppendParent(nil, &r.Scope, r.Prefix)):], x)
