@@ -11,12 +11,7 @@ func runTag(tier index.Tier, worker uint32) uint32 { return worker/64<<3 | uint3
 // setBit notes that a worker has the block in a tier.
 func (sh *shard) setBit(c cell, tier index.Tier, worker uint32) {
 	tag, bit := runTag(tier, worker), uint64(1)<<(worker%64)
-	switch c.low(nodeRecs) {
-	case 0:
-		c.setLow(nodeRecs, tag)
-		c.set(nodeBits, bit)
-		return
-	case tag:
+	if c.low(nodeRecs) == tag {
 		c.set(nodeBits, c.get(nodeBits)|bit)
 		return
 	}
@@ -28,10 +23,10 @@ func (sh *shard) setBit(c cell, tier index.Tier, worker uint32) {
 		}
 		ref = e.high(0)
 	}
-	ref := sh.nodes.take(1)
+	ref, fresh := sh.nodes.take(1)
 	e := sh.nodes.cell(ref)
-	e.set(0, uint64(c.low(nodeMeta))<<32|uint64(tag))
-	e.set(1, bit)
+	e.init(0, uint64(c.low(nodeMeta))<<32|uint64(tag), fresh)
+	e.init(1, bit, fresh)
 	c.setLow(nodeMeta, ref)
 }
 

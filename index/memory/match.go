@@ -181,8 +181,9 @@ func (m *matcher) ask(from, k int) {
 		if m.hits[i] = p.next(); m.hits[i] != 0 {
 			c := cellAt(r.dir, m.hits[i]&offsetMask<<1)
 			m.cells[i] = c
-			c.get(nodeKey)
-			c.get(nodeText + 7)
+			if parent := &m.texts[i-1]; c.get(nodeMeta)&^farBit == parent.meta<<48|t.meta<<32 {
+				c.get(nodeText + uint32(parent.n+t.n-1)) // its last word, likely in another cache line
+			}
 		}
 	}
 }

@@ -124,40 +124,64 @@ func nodeUnits(parent, hash uint64) uint32 {
 	return uint32(nodeText+metaWords(parent)+metaWords(hash)+1) / 2
 }
 
-// newNode inserts p's node where findNode said, without records.
-func (x *Index) newNode(sh *shard, p *place, behind uint32, far bool) uint32 {
-	units := nodeUnits(p.parent.meta, p.hash.meta)
-	ref := sh.nodes.take(units) | p.shard()<<offsetBits
-	c := x.node(ref)
-	meta := p.parent.meta<<48 | p.hash.meta<<32
-	if far {
-		meta |= farBit
-		sh.far.insert(x.farHash(p), ref)
-	}
-	c.set(nodeKey, uint64(p.scope)<<32|uint64(p.group))
-	c.set(nodeMeta, meta)
-	c.set(nodeRecs, 0)
-	c.set(nodeBits, 0)
-	for i := range p.parent.n {
-		c.set(nodeText+uint32(i), p.parent.w[i])
-	}
-	for i := range p.hash.n {
-		c.set(nodeText+uint32(p.parent.n+i), p.hash.w[i])
-	}
-	x.countLongs(p, 1)
-	x.scopes.item(p.scope).use()
-	if behind == 0 {
-		sh.hashes.insert(uint32(p.hash.hash), ref)
-	}
-	x.linkNode(c, nodeHash, ref, behind)
+// newNode inserts p's node, whose first record is rec, where findNode said.
+func (x *Index) newNode(sh *shard, t *target, behind uint32, far bool, rec uint32) (ref uint32) {
+	p := &t.place
 	h := x.scanHash(p.scope, p.parent.hash)
 	sc := &x.scans[h>>(64-shardBits)]
 	first := x.firstOfParent(sc, h, p.scope, &p.parent)
+	ref, fresh := sh.nodes.take(nodeUnits(p.parent.meta, p.hash.meta))
+	c := sh.nodes.cell(ref)
+	ref |= p.shard() << offsetBits
+	meta := p.parent.meta<<48 | p.hash.meta<<32
+	if far {
+		meta |= farBit
+	}
+	// All words are there before anybody can find the node.
+	c.init(nodeKey, uint64(p.scope)<<32|uint64(p.group), fresh)
+	c.init(nodeMeta, meta, fresh)
+	c.init(nodeRecs, uint64(rec)<<32|uint64(runTag(t.tier, t.worker)), fresh)
+	c.init(nodeBits, 1<<(t.worker%64), fresh)
+	c.init(nodeHash, x.between(nodeHash, behind), fresh)
+	c.init(nodeScan, x.between(nodeScan, first), fresh)
+	for i, w := range p.parent.w[:p.parent.n] {
+		c.init(nodeText+uint32(i), w, fresh)
+	}
+	for i, w := range p.hash.w[:p.hash.n] {
+		c.init(nodeText+uint32(p.parent.n+i), w, fresh)
+	}
+	x.countLongs(p, 1)
+	x.scopes.item(p.scope).use()
+	if far {
+		sh.far.insert(x.farHash(p), ref)
+	}
+	if behind == 0 {
+		sh.hashes.insert(uint32(p.hash.hash), ref)
+	}
+	x.join(c, nodeHash, ref)
 	if first == 0 {
 		sc.parents.insert(uint32(h), ref)
 	}
-	x.linkNode(c, nodeScan, ref, first)
+	x.join(c, nodeScan, ref)
 	return ref
+}
+
+// between returns the links of a node that comes behind another, or is alone.
+func (x *Index) between(list, behind uint32) uint64 {
+	if behind == 0 {
+		return 0
+	}
+	return x.node(behind).get(list)&^(1<<32-1) | uint64(behind)
+}
+
+// join makes a node's neighbours in a list point to it.
+func (x *Index) join(c cell, list, ref uint32) {
+	if next := c.high(list); next != 0 {
+		x.node(next).setLow(list, ref)
+	}
+	if previous := c.low(list); previous != 0 {
+		x.node(previous).setHigh(list, ref)
+	}
 }
 
 func (x *Index) countLongs(p *place, uses int) {
@@ -166,20 +190,6 @@ func (x *Index) countLongs(p *place, uses int) {
 			x.longs.count(t.w[0], 0, uses)
 		}
 	}
-}
-
-// linkNode puts a node into a list behind another, or makes it a list.
-func (x *Index) linkNode(c cell, list, ref, behind uint32) {
-	next := uint32(0)
-	if behind != 0 {
-		b := x.node(behind)
-		next = b.high(list)
-		b.setHigh(list, ref)
-		if next != 0 {
-			x.node(next).setLow(list, ref)
-		}
-	}
-	c.set(list, uint64(next)<<32|uint64(behind))
 }
 
 // unlinkNode takes a node out of a list and returns what is next. first: it was

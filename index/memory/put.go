@@ -181,11 +181,11 @@ func (p *putter) text(t *text, s string) {
 func (p *putter) put1(t *target, r *index.Record) {
 	x, sh := p.x, &p.x.shards[t.shard()]
 	ref, behind, far := x.findRecord(sh, t)
-	c := sh.rec(ref)
 	if ref == 0 {
-		c = x.newRecord(sh, t, behind, far)
+		x.newRecord(sh, t, behind, far, r)
+	} else {
+		x.replace(sh, sh.rec(ref), r)
 	}
-	x.fill(sh, c, r)
 	sh.counts.puts++
 }
 

@@ -107,66 +107,78 @@ func (x *Index) findExact(sh *shard, t *target) uint32 {
 	}
 }
 
-// newRecord inserts t's record where findRecord said, without its data.
-func (x *Index) newRecord(sh *shard, t *target, behind uint32, far bool) cell {
+// newRecord inserts t's record where findRecord said.
+func (x *Index) newRecord(sh *shard, t *target, behind uint32, far bool, r *index.Record) {
 	node, nodeBehind, nodeFar := x.findNode(sh, &t.place)
-	if node == 0 {
-		node = x.newNode(sh, &t.place, nodeBehind, nodeFar)
-	}
-	n := x.node(node)
-	ref := sh.recs.take(1)
+	ref, fresh := sh.recs.take(1)
 	c := sh.rec(ref)
-	flags := uint32(t.tier)
+	flags := x.flags(r)
 	if far {
 		flags |= exactBit
+	}
+	o := sh.owner(t.worker)
+	peer := uint32(0)
+	if node != 0 {
+		peer = x.node(node).high(nodeRecs)
+	}
+	// All words but the node are there before anybody can find the record.
+	c.init(recIndex, t.index, fresh)
+	c.init(recWorker, uint64(t.worker)<<32|uint64(flags), fresh)
+	c.init(recBytes, r.Bytes, fresh)
+	c.init(recAccess, r.LastAccess, fresh)
+	c.init(recPeers, sh.between(recPeers, peer), fresh)
+	c.init(recOwned, sh.between(recOwned, behind), fresh)
+	c.init(recMine, uint64(o.first)<<32, fresh)
+	c.init(recNode, uint64(node)<<32|uint64(r.Refs), fresh)
+	if node == 0 {
+		node = x.newNode(sh, t, nodeBehind, nodeFar, ref)
+		c.setHigh(recNode, node)
+	} else {
+		sh.join(c, recPeers, ref)
+		sh.setBit(x.node(node), t.tier, t.worker)
+	}
+	if far {
 		sh.exact.insert(x.exactHash(node, t.worker, flags, t.index), ref)
 	}
-	c.set(recIndex, t.index)
-	c.set(recNode, uint64(node)<<32)
-	c.set(recWorker, uint64(t.worker)<<32|uint64(flags))
-	c.set(recBytes, 0)
 	if behind == 0 {
 		sh.owned.insert(x.ownedHash(t.hash.hash, t.scope, t.worker), ref)
 	}
-	sh.linkRecord(c, recOwned, ref, behind)
-	first := n.high(nodeRecs)
-	sh.linkRecord(c, recPeers, ref, first)
-	if first == 0 {
-		n.setHigh(nodeRecs, ref)
-	}
-	x.linkMine(sh, c, ref, t.worker)
-	sh.setBit(n, t.tier, t.worker)
-	sh.counts.records++
-	return c
-}
-
-// linkMine makes a record the first of its worker.
-func (x *Index) linkMine(sh *shard, c cell, ref, worker uint32) {
-	for int(worker) >= len(sh.workers) {
-		sh.workers = append(sh.workers, owner{})
-	}
-	o := &sh.workers[worker]
+	sh.join(c, recOwned, ref)
 	if o.n == 0 {
-		x.workers.item(worker).use()
+		x.workers.item(t.worker).use()
 	} else {
 		sh.rec(o.first).setLow(recMine, ref)
 	}
-	c.set(recMine, uint64(o.first)<<32)
 	o.first = ref
 	o.n++
+	sh.counts.records++
+	sh.counts.bytes += r.Bytes
+	sh.age(r)
 }
 
-func (sh *shard) linkRecord(c cell, list, ref, behind uint32) {
-	next := uint32(0)
-	if behind != 0 {
-		b := sh.rec(behind)
-		next = b.high(list)
-		b.setHigh(list, ref)
-		if next != 0 {
-			sh.rec(next).setLow(list, ref)
-		}
+// owner returns the list of a worker.
+func (sh *shard) owner(worker uint32) *owner {
+	for int(worker) >= len(sh.workers) {
+		sh.workers = append(sh.workers, owner{})
 	}
-	c.set(list, uint64(next)<<32|uint64(behind))
+	return &sh.workers[worker]
+}
+
+// between and join are those of nodes.
+func (sh *shard) between(list, behind uint32) uint64 {
+	if behind == 0 {
+		return 0
+	}
+	return sh.rec(behind).get(list)&^(1<<32-1) | uint64(behind)
+}
+
+func (sh *shard) join(c cell, list, ref uint32) {
+	if next := c.high(list); next != 0 {
+		sh.rec(next).setLow(list, ref)
+	}
+	if previous := c.low(list); previous != 0 {
+		sh.rec(previous).setHigh(list, ref)
+	}
 }
 
 func (sh *shard) unlinkRecord(c cell, list uint32) (next uint32, first bool) {
@@ -180,22 +192,32 @@ func (sh *shard) unlinkRecord(c cell, list uint32) (next uint32, first bool) {
 	return next, previous == 0
 }
 
-// fill writes a record's data.
-func (x *Index) fill(sh *shard, c cell, r *index.Record) {
-	flags := c.low(recWorker) &^ (pinnedBit | noAdapterBit)
+// flags are the tier of a record and what else is true of it.
+func (x *Index) flags(r *index.Record) uint32 {
+	flags := uint32(r.Tier)
 	if r.Pinned {
 		flags |= pinnedBit
 	}
 	if x.rules == index.AsHolt && r.Adapter == (index.Adapter{}) {
 		flags |= noAdapterBit
 	}
+	return flags
+}
+
+// age keeps oldest true.
+func (sh *shard) age(r *index.Record) {
 	if !r.Pinned && r.Refs == 0 {
 		sh.oldest = min(sh.oldest, r.LastAccess)
 	}
+}
+
+// replace writes a record's data anew.
+func (x *Index) replace(sh *shard, c cell, r *index.Record) {
+	sh.age(r)
 	sh.counts.bytes += r.Bytes - c.get(recBytes)
 	c.set(recIndex, uint64(r.Index)<<32|uint64(r.Tokens))
 	c.setLow(recNode, r.Refs)
-	c.setLow(recWorker, flags)
+	c.setLow(recWorker, c.low(recWorker)&exactBit|x.flags(r))
 	c.set(recBytes, r.Bytes)
 	c.set(recAccess, r.LastAccess)
 }

@@ -30,6 +30,16 @@ func (c cell) set(i uint32, v uint64) {
 	}
 }
 
+// init writes a word of a cell that was just taken. What no reader ever saw is
+// written without an atomic store.
+func (c cell) init(i uint32, v uint64, fresh bool) {
+	if fresh {
+		c.c[(c.at+i)&(chunkWords-1)] = v
+	} else {
+		c.set(i, v)
+	}
+}
+
 func (c cell) high(i uint32) uint32 { return uint32(c.get(i) >> 32) }
 func (c cell) low(i uint32) uint32  { return uint32(c.get(i)) }
 
@@ -42,8 +52,11 @@ type slab struct {
 	limit uint32 // no reference is at or above it
 	next  uint32 // the first unit that was never handed out
 	live  int    // units in use
-	free  [classes]uint32
-	dir   atomic.Pointer[[]*chunk]
+	// seen is the first unit that no reader can have a reference to, from before
+	// a reset either.
+	seen uint32
+	free [classes]uint32
+	dir  atomic.Pointer[[]*chunk]
 }
 
 // classes is one more than the units of the longest cell.
@@ -66,12 +79,12 @@ func (s *slab) room(units int) bool {
 	return uint64(s.next)+uint64(units) < uint64(s.limit)
 }
 
-// take returns so many adjacent units.
-func (s *slab) take(units uint32) uint32 {
+// take returns so many adjacent units. fresh: no reader ever saw them.
+func (s *slab) take(units uint32) (ref uint32, fresh bool) {
 	s.live += int(units)
 	if ref := s.free[units]; ref != 0 {
 		s.free[units] = uint32(s.cell(ref).get(0))
-		return ref
+		return ref, false
 	}
 	perChunk := uint32(chunkWords) >> s.shift
 	if left := perChunk - s.next%perChunk; left < units {
@@ -84,9 +97,9 @@ func (s *slab) take(units uint32) uint32 {
 	if s.next == 0 {
 		s.next = 1 // no cell has the reference 0
 	}
-	ref := s.next
+	ref = s.next
 	s.next += units
-	return ref
+	return ref, ref >= s.seen
 }
 
 // spare keeps the rest of a chunk for a shorter cell.
@@ -113,6 +126,7 @@ func (s *slab) give(ref, units uint32) {
 
 // reset lets go of everything.
 func (s *slab) reset() {
+	s.seen = max(s.seen, s.next)
 	s.next, s.live, s.free = 0, 0, [classes]uint32{}
 	s.dir.Store(new([]*chunk))
 }

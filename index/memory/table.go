@@ -58,7 +58,7 @@ func (t *table) touch(hash uint32) {
 // insert adds a reference.
 func (t *table) insert(hash, ref uint32) {
 	if slots := *t.slots.Load(); (t.n+1)*3 > len(slots)*2 {
-		t.resize(len(slots)*3/2 + 16)
+		t.resize(len(slots)*2 + 16)
 	}
 	t.n++
 	settle(*t.slots.Load(), uint64(hash)<<32|uint64(ref))
