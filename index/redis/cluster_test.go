@@ -97,7 +97,30 @@ func TestClusterLeases(t *testing.T) {
 	for _, err := range x.Watch(t.Context(), 0) {
 		require.ErrorIs(t, err, kvferry.ErrUnsupported)
 	}
+	c.late(t, x)
+	require.NoError(t, x.Clear(t.Context()))
 	c.migrate(t, x)
+}
+
+// late: who cleans up after a life that another one has followed removes nothing.
+func (c *cluster) late(t *testing.T, x *redis.Index) {
+	t.Helper()
+	r := record(0)
+	require.NoError(t, x.Announce(t.Context(), "w", 1))
+	require.NoError(t, x.Put(t.Context(), []index.Record{r}))
+	require.NoError(t, x.Announce(t.Context(), "w", 2))
+	require.Equal(t, []int{0, 0, 0, 0, 0, 0}, reads(t, x, &r))
+	n, err := x.ClearLife(t.Context(), "w", "1")
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NoError(t, x.Put(t.Context(), []index.Record{r}))
+	n, err = x.ClearLife(t.Context(), "w", "1")
+	require.NoError(t, err)
+	require.Zero(t, n, "the life of these is 2")
+	require.Equal(t, []int{1, 1, 1, 1, 1, 1}, reads(t, x, &r))
+	n, err = x.ClearLife(t.Context(), "w", "2")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 }
 
 // migrate moves the slot of a scope, as resharding does, with calls under way.

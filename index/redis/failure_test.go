@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,7 +83,11 @@ func TestKilled(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
+	kills := 3
+	if os.Getenv("KVFERRY_SOAK") != "" {
+		kills = 100
+	}
+	for range kills {
 		grows(t, &mu, acknowledged)
 		s.kill()
 		s.start()
@@ -99,6 +104,16 @@ func TestKilled(t *testing.T) {
 		_, sure := acknowledged[hash]
 		require.True(t, ok || sure, "a record that failed for certain is there")
 	}
+}
+
+// TestFlush: who cannot have what Flush promises is told.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	x := s.open(t, s.options(index.Options{}))
+	require.ErrorIs(t, x.Flush(t.Context()), kvferry.ErrUnsupported)
+	s.must("CONFIG", "SET", "appendfsync", "always")
+	require.NoError(t, x.Flush(t.Context()))
 }
 
 // grows waits until more is acknowledged.
