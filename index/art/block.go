@@ -82,6 +82,21 @@ func (a *arena) releaseBlock(r ref) {
 	a.release(r&^leafBit, blockBytes+int(a.block(r).keyBytes))
 }
 
+// Where holders are several, a summary of each follows their room: the worker's
+// number above the tier. Match reads no more of most of them.
+const summaryBytes = 4
+
+func (h *holder) summary() uint32 { return h.worker<<3 | uint32(h.tier) }
+
+// manyBytes is the room for so many holders.
+func manyBytes(size uint32) int { return int(size) * (holderBytes + summaryBytes) }
+
+// summaries returns those of a block with several holders.
+func (a *arena) summaries(b *block) []uint32 {
+	at := unsafe.Add(a.at(b.more), int(b.one.refs)*holderBytes)
+	return unsafe.Slice((*uint32)(at), b.n)
+}
+
 // holders returns those of a block, to be read.
 func (a *arena) holders(b *block) []holder {
 	if b.more == 0 {
@@ -96,13 +111,13 @@ func (a *arena) ownHolders(r ref) []holder {
 	if b.more == 0 {
 		a.ownBlock(r)
 	} else {
-		a.own(b.more, int(b.n)*holderBytes)
+		a.own(b.more, manyBytes(b.one.refs))
 	}
 	return a.holders(b)
 }
 
-// insertHolder makes room for a holder at place i and returns it, zeroed.
-func (a *arena) insertHolder(r ref, i int) *holder {
+// insertHolder makes a worker a holder, at place i.
+func (a *arena) insertHolder(r ref, i int, worker uint32, tier index.Tier) *holder {
 	b := a.ownBlock(r)
 	n := int(b.n)
 	if n > 0 && (b.more == 0 || b.one.refs == b.n) {
@@ -111,19 +126,29 @@ func (a *arena) insertHolder(r ref, i int) *holder {
 	b.n++
 	hs := a.ownHolders(r)
 	copy(hs[i+1:], hs[i:n])
-	hs[i] = holder{}
+	hs[i] = holder{worker: worker, tier: tier}
+	if b.more != 0 {
+		s := a.summaries(b)
+		copy(s[i+1:], s[i:n])
+		s[i] = hs[i].summary()
+	}
 	return &hs[i]
 }
 
 // growHolders doubles the room for holders.
 func (a *arena) growHolders(b *block) {
-	size := max(4, 2*int(b.n))
-	to := a.alloc(size * holderBytes)
-	copy(unsafe.Slice((*holder)(a.at(to)), size), a.holders(b))
-	if b.more != 0 {
-		a.release(b.more, int(b.one.refs)*holderBytes)
+	size := max(4, 2*b.n)
+	to := a.alloc(manyBytes(size))
+	hs := a.holders(b)
+	copy(unsafe.Slice((*holder)(a.at(to)), size), hs)
+	s := unsafe.Slice((*uint32)(unsafe.Add(a.at(to), int(size)*holderBytes)), size)
+	for i := range hs {
+		s[i] = hs[i].summary()
 	}
-	b.more, b.one = to, holder{refs: uint32(size)}
+	if b.more != 0 {
+		a.release(b.more, manyBytes(b.one.refs))
+	}
+	b.more, b.one = to, holder{refs: size}
 }
 
 // cutHolder takes out the holder at place i.
@@ -131,11 +156,15 @@ func (a *arena) cutHolder(r ref, i int) {
 	hs := a.ownHolders(r)
 	b := a.ownBlock(r)
 	copy(hs[i:], hs[i+1:])
+	if b.more != 0 {
+		s := a.summaries(b)
+		copy(s[i:], s[i+1:])
+	}
 	b.n--
 	if b.more != 0 && b.n == 1 {
-		more, size := b.more, int(b.one.refs)
+		more, size := b.more, b.one.refs
 		b.more, b.one = 0, hs[0]
-		a.release(more, size*holderBytes)
+		a.release(more, manyBytes(size))
 	}
 }
 

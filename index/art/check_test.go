@@ -38,6 +38,9 @@ func (x *state) check() error {
 			if h.expires(math.MaxUint64) {
 				oldest = min(oldest, h.last)
 			}
+			if len(hs) > 1 && x.summaries(x.block(b))[i] != h.summary() {
+				err = fmt.Errorf("the summary of holder %d is another's", i)
+			}
 			if elements[h.worker] == nil {
 				elements[h.worker] = map[ref]bool{}
 			}

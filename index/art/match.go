@@ -10,8 +10,9 @@ import (
 	"github.com/kvferry/kvferry/index"
 )
 
-// reach is how far a worker holds a prompt: in any tier, at place 0, and in each.
-type reach [index.Tiers]int32
+// reach is how far a worker holds a prompt: in any tier, at place 0, and in each
+// (room for 8 makes it quick to find).
+type reach [8]int32
 
 // matching is what a Match needs besides the index. Of the workers only those
 // that hold the first block have a reach.
@@ -23,6 +24,7 @@ type matching struct {
 	wanted []bool // by worker, if the query names some
 	sid    uint32
 	key    []byte
+	stale  bool // there are stale records
 	orphan bool // there are blocks whose parent is not known
 }
 
@@ -75,6 +77,7 @@ func (m *matching) prepare() {
 			}
 		}
 	}
+	m.stale = m.count.staleBlocks > 0
 	m.key = appendField(appendScope(m.key[:0], m.sid), "")
 	sub := m.blocks.below(m.key)
 	m.orphan = sub != 0 && bytes.HasPrefix(m.keyOf(m.blocks.least(sub)), m.key)
@@ -103,19 +106,33 @@ func (m *matching) block(b ref, i int32) (held bool) {
 		return false
 	}
 	hs := m.holders(m.state.block(b))
-	for k := range hs {
-		h := &hs[k]
-		r := &m.reach[h.worker]
-		if r[0] < i || h.tier.Volatile() && m.workers.at(h.worker).unconfirmed || i == 0 && !m.begins(h, r) {
-			continue
+	if len(hs) == 1 || i == 0 || m.stale {
+		for k := range hs {
+			h := &hs[k]
+			r := &m.reach[h.worker]
+			if r[0] >= i && !(h.tier.Volatile() && m.workers.at(h.worker).unconfirmed) && (i > 0 || m.begins(h, r)) {
+				r.extend(h.tier, i)
+				held = true
+			}
 		}
-		held = true
-		r[0] = i + 1
-		if r[h.tier] == i {
-			r[h.tier] = i + 1
+		return held
+	}
+	for _, s := range m.summaries(m.state.block(b)) {
+		if r := &m.reach[s>>3]; r[0] >= i {
+			r.extend(index.Tier(s&7), i)
+			held = true
 		}
 	}
 	return held
+}
+
+// extend notes that the block at position i is held in a tier, which those before
+// are in some.
+func (r *reach) extend(tier index.Tier, i int32) {
+	r[0] = i + 1
+	if r[tier&7] == i {
+		r[tier&7] = i + 1
+	}
 }
 
 // begins tells whether a holder of the first block counts, and notes it.

@@ -85,8 +85,7 @@ func (x *state) put(sid, wid uint32, r *index.Record) {
 		h = &x.ownHolders(b)[i]
 		x.uncounted(w, h)
 	} else {
-		h = x.insertHolder(b, i)
-		h.worker, h.tier = wid, r.Tier
+		h = x.insertHolder(b, i, wid, r.Tier)
 		x.link(b, i, w)
 	}
 	h.bytes, h.last, h.tokens, h.refs, h.flags = r.Bytes, r.LastAccess, r.Tokens, r.Refs, x.flags(r)
@@ -258,7 +257,7 @@ func (x *state) clear() int {
 // worker may in addition: the block, nodes that grow, room for holders.
 const (
 	perRecord = uint64(blockBytes) + 8*uint64(unsafe.Sizeof(node256{}))
-	perWorker = 4 * uint64(holderBytes) * index.Tiers
+	perWorker = 4 * uint64(holderBytes+summaryBytes) * index.Tiers
 )
 
 // vanish removes the stale records of a worker, which is heard of now.
