@@ -25,7 +25,7 @@ type fact struct {
 	adapterKnown bool // the event says which adapter, or that there is none
 	chained      bool // each block is behind the one before
 	chain        chain
-	begin        uint32 // id that was interned for the first block's parent
+	begin        uint32 // id of the first block's parent; the event has a reference to it
 }
 
 // chain is what the next block of an event is behind.
@@ -57,7 +57,9 @@ func (in *Ingester) behind(w *worker, f *fact, k *key) {
 	if f.begin == 0 {
 		return
 	}
-	if e := w.ledger.at(f.begin); e.placed || e.tiers != 0 {
+	e := w.ledger.at(f.begin)
+	e.refs++ // the event's own, until it ends
+	if e.placed || e.tiers != 0 {
 		f.chain.index, f.chain.placed = e.index+1, e.placed
 	}
 }
@@ -147,8 +149,8 @@ func (in *Ingester) store(ctx context.Context, w *worker, f *fact, k *key) error
 		}
 	}
 	e.index, e.placed, e.tokens, e.adapter = position, placed, tokens, adapter
+	e.tiers |= mask(f.tier) // first: it may be its own parent, and must not be freed with that
 	l.setParent(id, parent)
-	e.tiers |= mask(f.tier)
 	e.epoch = in.epoch
 	for t := index.Tier(1); moved != 0 && t < index.Tiers; t++ {
 		if moved&mask(t) != 0 {

@@ -192,6 +192,13 @@ func (in *Ingester) event(ctx context.Context, w *worker, b *msg.Batch, e *msg.E
 			return err
 		}
 	}
+	err := in.blocks(ctx, w, b, e, &f)
+	w.ledger.release(f.begin)
+	return err
+}
+
+// blocks applies an event's blocks, some at a time.
+func (in *Ingester) blocks(ctx context.Context, w *worker, b *msg.Batch, e *msg.Event, f *fact) error {
 	r := b.Hashes(e)
 	for left := int(e.Hashes); left > 0; left -= len(in.keys) {
 		in.keys = in.keys[:0]
@@ -200,11 +207,10 @@ func (in *Ingester) event(ctx context.Context, w *worker, b *msg.Batch, e *msg.E
 			in.keys = append(in.keys, key{})
 			in.keys[len(in.keys)-1].setHash(&h)
 		}
-		if err := in.apply(ctx, w, &f); err != nil {
+		if err := in.apply(ctx, w, f); err != nil {
 			return err
 		}
 	}
-	w.ledger.drop(f.begin)
 	return nil
 }
 

@@ -126,6 +126,14 @@ func TestIngest(t *testing.T) {
 		{"removed and stored at once", list{store(list{1}, nil, nil), remove("GPU", nil, 1), store(list{1}, nil, nil), remove("GPU", nil, 1), store(list{1}, nil, nil)}, []string{"a hbm 1<root #0 g0 t2 none"}},
 		{"stored and removed at once", list{store(list{1, 2}, nil, nil), remove("GPU", nil, 2, 1, 1)}, []string{}},
 		{"cleared", list{store(list{1}, nil, nil), dict{"type": "AllBlocksCleared"}, store(list{3}, 1, nil)}, []string{"a hbm 3<1 #0 g0 t2 none"}},
+		{
+			"a block twice in one event", list{store(list{3, 4, 3}, 2, nil)},
+			[]string{"a hbm 4<3 #1 g0 t2 none", "a hbm 3<4 #2 g0 t2 none"},
+		},
+		{
+			"a block behind itself", list{store(list{3}, 3, nil), remove("GPU", nil, 3), store(list{3}, nil, nil), store(list{4}, 3, nil)},
+			[]string{"a hbm 4<3 #1 g0 t2 none", "a hbm 3<root #0 g0 t2 none"},
+		},
 		{"number of an adapter", list{store(list{1}, nil, dict{"lora_id": 3})}, []string{`a hbm 1<root #0 g0 t2 "3"`}},
 	}
 	for _, c := range tests {

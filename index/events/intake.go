@@ -122,6 +122,12 @@ func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event
 	} else if b.Adapter != nil {
 		f.scope.Adapter, f.anyAdapter = index.Named(*b.Adapter), false
 	}
+	err := in.jsonBlocks(ctx, w, e, &f)
+	w.ledger.release(f.begin)
+	return err
+}
+
+func (in *Ingester) jsonBlocks(ctx context.Context, w *worker, e *Event, f *fact) error {
 	for hs := e.Hashes; len(hs) > 0; hs = hs[len(in.keys):] {
 		in.keys = in.keys[:0]
 		for _, h := range hs[:min(len(hs), 256)] {
@@ -129,11 +135,10 @@ func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event
 			k.setText(h)
 			in.keys = append(in.keys, k)
 		}
-		if err := in.apply(ctx, w, &f); err != nil {
+		if err := in.apply(ctx, w, f); err != nil {
 			return err
 		}
 	}
-	w.ledger.drop(f.begin)
 	return nil
 }
 

@@ -198,6 +198,18 @@ func TestHeartbeat(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
+// A side that stops within a message is given up, too.
+func TestStallWithinMessage(t *testing.T) {
+	t.Parallel()
+	quick := limits
+	quick.Silence = 20 * time.Millisecond
+	sub, pub := shake(t, "SUB", "PUB", quick)
+	require.NoError(t, pub.WriteRaw([]byte("\x00\x05abc")))
+	_, err := sub.Read()
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, pub.Close())
+}
+
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	for endpoint, want := range map[string][2]string{
