@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,10 +132,8 @@ func (c *cluster) migrate(t *testing.T, x *redis.Index) {
 	var from, to *server
 	var key string
 	for _, s := range c.nodes {
-		for _, k := range s.keys() {
-			if strings.HasSuffix(k, "}b"+r.Hash) && strings.HasPrefix(k, redis.DefaultPrefix) {
-				from, key = s, k
-			}
+		for _, k := range s.keysWith("}b" + r.Hash) {
+			from, key = s, k
 		}
 	}
 	require.NotNil(t, from)
@@ -155,9 +154,14 @@ func (c *cluster) migrate(t *testing.T, x *redis.Index) {
 	from.must("CLUSTER", "SETSLOT", slot, "MIGRATING", id(to))
 
 	// While it moves nothing can be done in the slot, in part or whole.
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, x.Put(ctx, []index.Record{record(2)}), redis.ErrUnavailable)
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		// The last attempt in the time that a call has may get no answer.
+		return errors.Is(x.Put(ctx, []index.Record{record(2)}), redis.ErrUnavailable)
+	}, patience, tick)
+	require.Empty(t, from.keysWith(record(2).Hash))
+	require.Empty(t, to.keysWith(record(2).Hash))
 	waiting := make(chan error, 1)
 	go func() { waiting <- x.Put(t.Context(), []index.Record{record(3)}) }()
 
@@ -174,6 +178,14 @@ func (c *cluster) migrate(t *testing.T, x *redis.Index) {
 	}
 	require.NoError(t, <-waiting)
 	require.Len(t, consistent(t, x), 3)
+}
+
+// keysWith returns the keys of the default prefix that end so.
+func (s *server) keysWith(end string) []string {
+	s.t.Helper()
+	return slices.DeleteFunc(s.keys(), func(k string) bool {
+		return !strings.HasSuffix(k, end) || !strings.HasPrefix(k, redis.DefaultPrefix)
+	})
 }
 
 // TestFailover: a replica takes over from a killed primary, with all that it had.

@@ -52,7 +52,7 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	o := s.options(index.Options{})
-	o.Timeout = 500 * time.Millisecond
+	o.Timeout = 2 * time.Second
 	x := s.open(t, o)
 	require.NoError(t, x.Flush(t.Context()), "every write is durable")
 	var mu sync.Mutex
@@ -180,7 +180,7 @@ func TestSlow(t *testing.T) {
 	s := startServer(t)
 	p := startProxy(t, s)
 	o := s.options(index.Options{})
-	o.Addresses, o.Timeout, o.InFlight = []string{p.address()}, 200*time.Millisecond, 2
+	o.Addresses, o.Timeout, o.InFlight = []string{p.address()}, 600*time.Millisecond, 2
 	x, r := s.open(t, o), record(0)
 	require.NoError(t, x.Put(t.Context(), []index.Record{r}))
 	hold := make(chan struct{})

@@ -77,7 +77,7 @@ func leases(t *testing.T, open func(t testing.TB, o redis.Options) *redis.Index)
 		require.Empty(t, got)
 	})
 	t.Run("renewed leases do not run out", func(t *testing.T) {
-		const lease = 300 * time.Millisecond
+		const lease = time.Second
 		x := open(t, redis.Options{Lease: lease, Renew: true})
 		r := record(0)
 		require.NoError(t, x.Announce(t.Context(), "w", 1))
