@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,18 +31,26 @@ func check(t testing.TB, x *Index) {
 	}
 	w.scans()
 	for _, it := range x.scopes.list() {
-		require.Equal(t, w.scopes[it.id]*aUse, it.refs.Load())
+		same(t, w.scopes[it.id]*aUse, it.refs.Load())
 	}
 	require.Len(t, x.scopes.list(), len(w.scopes))
 	for _, it := range x.workers.list() {
-		require.Equal(t, w.workers[it.id]*aUse, it.refs.Load())
+		same(t, w.workers[it.id]*aUse, it.refs.Load())
 	}
 	require.Len(t, x.workers.list(), len(w.workers))
 	require.Len(t, x.longs.text, len(w.longs))
 	require.Len(t, x.longs.ids, len(w.longs))
 	for id, uses := range w.longs {
-		require.Equal(t, uses, x.longs.text[id].uses)
+		same(t, uses, x.longs.text[id].uses)
 		require.Zero(t, x.longs.text[id].holds)
+	}
+}
+
+// same is require.Equal, which is too slow for so many words.
+func same[T comparable](t testing.TB, want, got T) {
+	if want != got {
+		t.Helper()
+		t.Fatalf("%v, want %v", got, want)
 	}
 }
 
@@ -67,17 +76,17 @@ func (w *walk) shard(i uint32) {
 		before := uint32(0)
 		for at, ref := 0, first; ref != 0; at++ {
 			c := x.node(ref)
-			require.Equal(t, i, ref>>offsetBits)
-			require.Equal(t, before, c.low(nodeHash))
+			same(t, i, ref>>offsetBits)
+			same(t, before, c.low(nodeHash))
 			var p place
 			x.load(c, &p)
-			require.Equal(t, i, p.shard())
+			same(t, i, p.shard())
 			found, _, _ := x.findNode(sh, &p)
-			require.Equal(t, ref, found)
+			same(t, ref, found)
 			if c.get(nodeMeta)&farBit != 0 {
 				far++
 			} else {
-				require.Less(t, at, nearNodes)
+				same(t, true, at < nearNodes)
 			}
 			units += int(nodeUnits(p.parent.meta, p.hash.meta)) + w.runs(sh, c)
 			n, e, o, b := w.peers(sh, ref, &p)
@@ -93,12 +102,12 @@ func (w *walk) shard(i uint32) {
 		}
 	}
 	require.EqualValues(t, sh.counts.records, records)
-	require.Equal(t, sh.counts.bytes, bytes)
-	require.Equal(t, units, sh.nodes.live)
-	require.Equal(t, records, sh.recs.live)
-	require.Equal(t, far, sh.far.n)
-	require.Equal(t, exact, sh.exact.n)
-	require.Equal(t, owned, sh.owned.n)
+	same(t, sh.counts.bytes, bytes)
+	same(t, units, sh.nodes.live)
+	same(t, records, sh.recs.live)
+	same(t, far, sh.far.n)
+	same(t, exact, sh.exact.n)
+	same(t, owned, sh.owned.n)
 	w.owners(sh, records)
 }
 
@@ -110,16 +119,17 @@ func (w *walk) runs(sh *shard, c cell) int {
 		r := sh.rec(ref)
 		want[runTag(tierOf(r), r.high(recWorker))] |= 1 << (r.high(recWorker) % 64)
 	}
-	require.NotEmpty(w.t, want)
+	same(w.t, true, len(want) > 0)
 	got[c.low(nodeRecs)] = c.get(nodeBits)
 	cells := 0
 	for ref := c.low(nodeMeta); ref != 0; ref = sh.nodes.cell(ref).high(0) {
 		e := sh.nodes.cell(ref)
-		require.NotContains(w.t, got, e.low(0))
+		_, double := got[e.low(0)]
+		same(w.t, false, double)
 		got[e.low(0)] = e.get(1)
 		cells++
 	}
-	require.Equal(w.t, want, got)
+	require.True(w.t, maps.Equal(want, got))
 	return cells
 }
 
@@ -127,23 +137,23 @@ func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, owned in
 	t, before := w.t, uint32(0)
 	for ref := w.x.node(node).high(nodeRecs); ref != 0; {
 		c := sh.rec(ref)
-		require.Equal(t, before, c.low(recPeers))
-		require.Equal(t, node, c.high(recNode))
-		require.Zero(t, c.get(recWorker)&doomedBit)
+		same(t, before, c.low(recPeers))
+		same(t, node, c.high(recNode))
+		same(t, 0, c.get(recWorker)&doomedBit)
 		target := target{*p, c.high(recWorker), tierOf(c), c.get(recIndex)}
 		found, _, _ := w.x.findRecord(sh, &target)
-		require.Equal(t, ref, found)
+		same(t, ref, found)
 		if c.get(recWorker)&exactBit != 0 {
 			exact++
 		}
 		if c.low(recOwned) == 0 {
 			owned++
-			require.Equal(t, ref, w.x.firstOwned(sh, &p.hash, p.scope, c.high(recWorker)))
+			same(t, ref, w.x.firstOwned(sh, &p.hash, p.scope, c.high(recWorker)))
 		} else {
-			require.Equal(t, ref, sh.rec(c.low(recOwned)).high(recOwned))
+			same(t, ref, sh.rec(c.low(recOwned)).high(recOwned))
 		}
 		if c.get(recWorker)&pinnedBit == 0 && c.low(recNode) == 0 {
-			require.GreaterOrEqual(t, c.get(recAccess), sh.oldest)
+			same(t, true, c.get(recAccess) >= sh.oldest)
 		}
 		records++
 		bytes += c.get(recBytes)
@@ -159,18 +169,18 @@ func (w *walk) owners(sh *shard, records int) {
 		n, before := uint32(0), uint32(0)
 		for ref := o.first; ref != 0; {
 			c := sh.rec(ref)
-			require.Equal(w.t, before, c.low(recMine))
-			require.EqualValues(w.t, id, c.high(recWorker))
+			same(w.t, before, c.low(recMine))
+			same(w.t, uint32(id), c.high(recWorker))
 			n++
 			before, ref = ref, c.high(recMine)
 		}
-		require.Equal(w.t, o.n, n)
+		same(w.t, o.n, n)
 		if n > 0 {
 			w.workers[uint32(id)]++
 		}
 		sum += int(n)
 	}
-	require.Equal(w.t, records, sum)
+	same(w.t, records, sum)
 }
 
 // scans holds the lists of parents against the nodes.
@@ -184,19 +194,19 @@ func (w *walk) scans() {
 			w.x.load(w.x.node(first), &p)
 			h := w.x.scanHash(p.scope, p.parent.hash)
 			require.EqualValues(w.t, i, h>>(64-shardBits))
-			require.Equal(w.t, first, w.x.firstOfParent(sc, h, p.scope, &p.parent))
+			same(w.t, first, w.x.firstOfParent(sc, h, p.scope, &p.parent))
 			before := uint32(0)
 			for ref := first; ref != 0; {
 				c := w.x.node(ref)
-				require.Equal(w.t, before, c.low(nodeScan))
-				require.Equal(w.t, p.scope, c.high(nodeKey))
-				require.True(w.t, hasParent(c, &p.parent))
+				same(w.t, before, c.low(nodeScan))
+				same(w.t, p.scope, c.high(nodeKey))
+				same(w.t, true, hasParent(c, &p.parent))
 				nodes++
 				before, ref = ref, c.high(nodeScan)
 			}
 		}
 	}
-	require.Equal(w.t, w.nodes, nodes)
+	same(w.t, w.nodes, nodes)
 }
 
 // total is how many records an index has.
