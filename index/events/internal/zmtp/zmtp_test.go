@@ -75,6 +75,16 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// A request for a replay, as it goes to a ROUTER.
+func TestDealer(t *testing.T) {
+	t.Parallel()
+	dealer, router := shake(t, "DEALER", "ROUTER", limits)
+	require.NoError(t, dealer.Write(nil, []byte("12345678")))
+	m, err := router.Read()
+	require.NoError(t, err)
+	require.Equal(t, zmtp.Message{{}, []byte("12345678")}, m)
+}
+
 func TestHandshakeRefuses(t *testing.T) {
 	t.Parallel()
 	greeting := func(major, minor byte, mechanism string) string {
