@@ -159,7 +159,7 @@ const (
 func TestIndexServeIsFedByEveryEngine(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "index")
-	low := func(h *[32]byte) any { return uint64(bigEndian(h[24:])) }
+	low := func(h *[32]byte) any { return bigEndian(h[24:]) }
 	high := func(h *[32]byte) any { return int64(bigEndian(h[:8])) }
 	vllm, vllmBytes, sglang := hashesOf(t, blockhash.SHA256, low), hashesOf(t, blockhash.SHA256, func(h *[32]byte) any { return bytes.Clone(h[:]) }), hashesOf(t, blockhash.SGLang, high)
 
@@ -222,7 +222,7 @@ func TestIndexServeIsFedByEveryEngine(t *testing.T) {
 	maps.send(1.9, []any{mapStored(vllm[:1], nil, 0, 1, "GPU")}, 0)
 	s.eventually(asVLLM, "http-d 1 map[hbm:1]", "vllm-a 1 map[hbm:1]")
 
-	s.clients()
+	s.clients("art:" + dir)
 	s.metrics()
 
 	// The end: everything is durable, what is volatile is stale.
@@ -252,7 +252,7 @@ func bigEndian(b []byte) (n uint64) {
 }
 
 // clients asks the server by the commands that read.
-func (s *indexServer) clients() {
+func (s *indexServer) clients(dir string) {
 	s.Helper()
 	for line, want := range map[string]string{
 		"stats --json": `"backend":"art","persistent":true`,
@@ -266,6 +266,9 @@ func (s *indexServer) clients() {
 		require.Contains(s, string(out), want)
 	}
 	_, err := process(s.Context(), "index put h --model M --tokenizer T --tenant x --worker w --index %s", s.base)
+	require.ErrorContains(s, err, "exit status 1")
+	// What it has open nobody else opens.
+	_, err = process(s.Context(), "index stats --index %s", dir)
 	require.ErrorContains(s, err, "exit status 1")
 }
 

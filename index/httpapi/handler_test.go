@@ -148,20 +148,28 @@ func TestStateThatFailsIsNoDocument(t *testing.T) {
 	require.ErrorContains(t, err, "unexpected EOF")
 }
 
+// TestServeEndsStreams ends streams with the server, and not when the time is over
+// in which a request has to come in.
 func TestServeEndsStreams(t *testing.T) {
 	t.Parallel()
 	x := indextest.NewModel(index.Options{})
-	h, err := httpapi.New(x, httpapi.Options{Ingest: func(context.Context, *events.Batch) (events.Summary, error) { return events.Summary{}, nil }})
+	h, err := httpapi.New(x, httpapi.Options{Timeout: 20 * time.Millisecond, Heartbeat: 10 * time.Millisecond, Ingest: func(context.Context, *events.Batch) (events.Summary, error) { return events.Summary{}, nil }})
 	require.NoError(t, err)
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- httpapi.Serve(ctx, l, h) }()
-	s := &server{t, x, "http://" + l.Addr().String()}
+	s := &server{T: t, x: x, base: "http://" + l.Addr().String()}
 	next, stop := s.stream("/v1/watch")
 	defer stop()
+	beat := func() { require.Equal(t, "", s.beat()) }
 	s.put(scope("a"), "w0", index.HBM, "h0")
+	require.Contains(t, next(), "put")
+	for range 10 {
+		beat()
+	}
+	s.put(scope("a"), "w0", index.HBM, "h1")
 	require.Contains(t, next(), "put")
 	cancel()
 	require.Empty(t, next())

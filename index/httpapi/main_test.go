@@ -26,6 +26,7 @@ type server struct {
 
 	x    index.Index
 	base string
+	beat func() string // reads a line of the last stream that was begun
 }
 
 var engines = []events.Endpoint{{
@@ -52,7 +53,7 @@ func serve(t *testing.T, x index.Index, o httpapi.Options) *server {
 		s.Close()
 		require.NoError(t, x.Close())
 	})
-	return &server{t, x, s.URL}
+	return &server{T: t, x: x, base: s.URL}
 }
 
 // do sends a request and returns the status and the answer's body.

@@ -1,9 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -74,6 +74,9 @@ func appendMatch(b []byte, m *index.Match) []byte {
 	return append(appendBase64(append(b, '}'), worker), '}')
 }
 
+// maxGrownBytes is how much room is made for a body that only says how long it is.
+const maxGrownBytes = 1 << 20
+
 // body reads a document that is called JSON.
 func body(r *http.Request, limit int64) ([]byte, error) {
 	if !calledJSON(r.Header.Get("Content-Type")) {
@@ -82,7 +85,9 @@ func body(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	doc, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	var doc bytes.Buffer
+	doc.Grow(int(max(min(r.ContentLength, maxGrownBytes), 0)) + bytes.MinRead)
+	_, err := doc.ReadFrom(http.MaxBytesReader(nil, r.Body, limit))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, tooLarge(limit)
@@ -90,7 +95,7 @@ func body(r *http.Request, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, refusal(http.StatusBadRequest, "invalid", "the body could not be read: %v", err)
 	}
-	return doc, nil
+	return doc.Bytes(), nil
 }
 
 func tooLarge(limit int64) error {
@@ -210,14 +215,20 @@ func (q *question) read(r *strictjson.Reader, m uint16) (err error) {
 	return err
 }
 
-// readTexts returns a list that is not nil.
+// readTexts returns a list that is not nil. Its texts are parts of one string: a
+// prompt has thousands.
 func readTexts(r *strictjson.Reader) ([]string, error) {
-	out := []string{}
+	all, ends := make([]byte, 0, r.Rest()), []int{}
 	err := r.Array(func() error {
-		s, err := r.String()
-		out = append(out, s)
+		s, err := r.Text()
+		all = append(all, s...)
+		ends = append(ends, len(all))
 		return err
 	})
+	one, out, from := string(all), make([]string, len(ends)), 0
+	for i, end := range ends {
+		out[i], from = one[from:end], end
+	}
 	return out, err
 }
 

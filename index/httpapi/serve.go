@@ -27,7 +27,7 @@ func Serve(ctx context.Context, l net.Listener, h *Handler, certificates ...tls.
 	defer h.Close()
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ReadTimeout: h.opt.Timeout + headerTimeout,
+		ReadTimeout: h.opt.Timeout,
 	}
 	serve := func() error { return s.Serve(l) }
 	if len(certificates) > 0 {

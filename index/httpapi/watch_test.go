@@ -30,6 +30,11 @@ func (s *server) stream(path string, header ...string) (next func() string, stop
 	require.NoError(s, err)
 	require.Equal(s, http.StatusOK, w.StatusCode)
 	in := bufio.NewReader(w.Body)
+	s.beat = func() string {
+		line, err := in.ReadString('\n')
+		require.NoError(s, err)
+		return strings.TrimSpace(line)
+	}
 	return func() string {
 			for {
 				line, err := in.ReadString('\n')
