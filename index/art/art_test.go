@@ -82,12 +82,48 @@ func configs() map[string]indextest.Config {
 	}
 }
 
+// TestSuite: with snapshots all the time the whole suite, which replays logs too;
+// in the other ways the random operations alone, unless there is time.
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			indextest.Run(t, c)
+			if name == "snapshots" || soak() {
+				indextest.Run(t, c)
+				return
+			}
+			indextest.Stateful(t, c)
 		})
 	}
+}
+
+func TestTraces(t *testing.T) {
+	t.Parallel()
+	for name, c := range configs() {
+		if name != "sync" || soak() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				indextest.Traces(t, c)
+			})
+		}
+	}
+}
+
+func TestLinearizable(t *testing.T) {
+	t.Parallel()
+	for name, c := range configs() {
+		if name != "log" || soak() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				indextest.Linearizable(t, c)
+			})
+		}
+	}
+}
+
+func BenchmarkSuite(b *testing.B) {
+	indextest.Bench(b, indextest.Config{Open: func(t testing.TB, o index.Options) index.Index {
+		return openDir(t, t.TempDir(), art.Options{Options: o})
+	}})
 }
