@@ -68,6 +68,11 @@ func config() indextest.Config {
 			require.NoError(t, x.Close())
 			return h.open(t, h.disk(x), o)
 		},
+		// What a power failure leaves of several writes may be a part of each, so that
+		// TestCrash looks at that, record by record.
+		Crash: func(t testing.TB, x index.Index, o index.Options) index.Index {
+			return h.open(t, h.disk(x).Snapshot(), o)
+		},
 	}
 }
 

@@ -1,6 +1,7 @@
 package lsm_test
 
 import (
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -48,10 +49,14 @@ func (h *homes) fs(x index.Index) *vfs.MemFS {
 func config() indextest.Config {
 	h := &homes{of: map[index.Index]*vfs.MemFS{}}
 	return indextest.Config{
-		Open: func(t testing.TB, o index.Options) index.Index { return h.open(t, vfs.NewMem(), o) },
+		Open: func(t testing.TB, o index.Options) index.Index { return h.open(t, vfs.NewCrashableMem(), o) },
 		Reopen: func(t testing.TB, x index.Index, o index.Options) index.Index {
 			require.NoError(t, x.Close())
 			return h.open(t, h.fs(x), o)
+		},
+		Crash: func(t testing.TB, x index.Index, o index.Options) index.Index {
+			left := vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, 2))}
+			return h.open(t, h.fs(x).CrashClone(left), o)
 		},
 	}
 }
