@@ -86,7 +86,8 @@ var (
 
 	// ErrUnknownOutcome is returned when an asynchronous copy could not be
 	// driven to its end: bytes may still move, the memory involved stays
-	// fenced and must not be reused.
+	// fenced and must not be reused. It is also returned when the answer to a
+	// write over a network was lost: it may have been applied.
 	ErrUnknownOutcome = errors.New("kvferry: outcome unknown")
 
 	// ErrNoDevice is returned when there is no GPU, driver or permission to

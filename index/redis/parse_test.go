@@ -166,3 +166,10 @@ func TestPortion(t *testing.T) {
 	require.Equal(t, 9, portion(50, 9, small))
 	require.Equal(t, 4, portion(5, 9, func(int) int { return maxStepBytes / 4 }))
 }
+
+func TestServers(t *testing.T) {
+	require.NoError(t, checkInfo("# Server\r\nredis_version:7.0.15\r\nmaxmemory_policy:volatile-lru\r\n"))
+	require.NoError(t, checkInfo(""))
+	require.ErrorIs(t, checkInfo("redis_version:6.2.1\r\n"), kvferry.ErrUnsupported)
+	require.ErrorIs(t, checkInfo("redis_version:7.0.15\r\nmaxmemory_policy:allkeys-lfu\r\n"), kvferry.ErrInvalid)
+}

@@ -150,7 +150,7 @@ const layout = "1"
 // begin looks whether the index there is one that this Index can share.
 func (x *Index) begin(ctx context.Context) error {
 	want, key := layout+" "+x.o.Rules.String(), x.base("*")+"v"
-	if err := x.checkEviction(ctx); err != nil {
+	if err := x.checkServer(ctx); err != nil {
 		return err
 	}
 	_, err := x.try(ctx, "open", false, nil, func(bool) rueidis.Completed { return x.client.B().Setnx().Key(key).Value(want).Build() })
@@ -175,10 +175,10 @@ func (x *Index) begin(ctx context.Context) error {
 	return fmt.Errorf("index/redis: the index below %q has the rules %.40q, not %v: %w", x.o.Prefix, rules, x.o.Rules, kvferry.ErrInvalid)
 }
 
-// checkEviction refuses a server that would drop keys of the index by itself. A
-// user that may not ask is trusted to know.
-func (x *Index) checkEviction(ctx context.Context) error {
-	m, err := x.send(ctx, "open", func() rueidis.Completed { return x.client.B().Info().Section("memory").Build() })
+// checkServer refuses a server that is too old, or that would drop keys of the
+// index by itself. A user that may not ask is trusted to know.
+func (x *Index) checkServer(ctx context.Context) error {
+	m, err := x.send(ctx, "open", func() rueidis.Completed { return x.client.B().Info().Build() })
 	if errors.Is(err, ErrDenied) {
 		_, err = x.send(ctx, "open", func() rueidis.Completed { return x.client.B().Get().Key(x.base("*") + "v").Build() })
 		return err
@@ -190,8 +190,23 @@ func (x *Index) checkEviction(ctx context.Context) error {
 	if err != nil {
 		return corrupt("open", "INFO")
 	}
-	if strings.Contains(text, "maxmemory_policy:allkeys") {
-		return fmt.Errorf("index/redis: the server evicts any key when its memory is full, which an index does not survive: set maxmemory-policy to noeviction: %w", kvferry.ErrInvalid)
+	return checkInfo(text)
+}
+
+// oldest is the oldest major version of servers that know all that scripts need.
+const oldest = 7
+
+func checkInfo(text string) error {
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		major, _, _ := strings.Cut(value, ".")
+		n, err := strconv.Atoi(major)
+		switch {
+		case name == "redis_version" && err == nil && n < oldest:
+			return fmt.Errorf("index/redis: the server is Redis %.20q, at least 7.0 is needed: %w", value, kvferry.ErrUnsupported)
+		case name == "maxmemory_policy" && strings.HasPrefix(value, "allkeys"):
+			return fmt.Errorf("index/redis: the server evicts any key when its memory is full, which an index does not survive: set maxmemory-policy to noeviction: %w", kvferry.ErrInvalid)
+		}
 	}
 	return nil
 }
