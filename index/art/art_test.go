@@ -101,7 +101,7 @@ func TestSuite(t *testing.T) {
 func TestTraces(t *testing.T) {
 	t.Parallel()
 	for name, c := range configs() {
-		if name != "sync" || soak() {
+		if name == "log" || soak() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				indextest.Traces(t, c)
