@@ -45,6 +45,8 @@ type Report struct {
 	Populations []Population `json:"populations,omitempty"`
 	Kill        *Kill        `json:"kill,omitempty"`
 	Events      *Events      `json:"events,omitempty"`
+	// Failures are what a peer could not do.
+	Failures []string `json:"failures,omitempty"`
 }
 
 // Metrics are those that the original reports.

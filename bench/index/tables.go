@@ -68,7 +68,7 @@ func harnessTable(groups [][]*Report) Table {
 			micros(m(func(r *Report) float64 { return r.ScanP999US })), micros(m(func(r *Report) float64 { return r.Misses.P50US })),
 			micros(m(func(r *Report) float64 { return r.Misses.P99US })), "-", "-", "-", "-",
 		}
-		if g[0].RecoveryMS != nil {
+		if g[0].Persistent {
 			row[9] = micros(1e3 * m(func(r *Report) float64 {
 				if r.RecoveryMS == nil {
 					return 0

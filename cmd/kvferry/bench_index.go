@@ -14,6 +14,7 @@ import (
 
 func (a *app) benchIndexCommand() *cobra.Command {
 	o := benchindex.Defaults()
+	var markdown bool
 	c := &cobra.Command{
 		Use:   "index [--backend NAME,...] [--records N,...] [--kill N] [--events N]",
 		Short: "Measure residency indexes",
@@ -46,7 +47,7 @@ document with a list of them.`,
 			if a.json && len(res.Reports) == 1 {
 				return a.print(res.Reports[0], nil)
 			}
-			return a.print(res, func(w io.Writer) error { return writeIndexes(w, &res) })
+			return a.print(res, func(w io.Writer) error { return writeIndexes(w, &res, markdown) })
 		},
 	}
 	f := c.Flags()
@@ -68,6 +69,7 @@ document with a list of them.`,
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "how often everything is done, in turns")
 	f.StringVar(&o.Dir, "dir", o.Dir, "where the files are written and removed")
 	f.StringVar(&o.Peers, "peers", "", "`FOLDER` of programs to measure beside")
+	f.BoolVar(&markdown, "markdown", false, "print tables as Markdown")
 	c.AddCommand(a.benchIndexChildCommand())
 	return c
 }
@@ -81,7 +83,7 @@ func (a *app) benchIndexChildCommand() *cobra.Command {
 }
 
 // writeIndexes shows the medians of the rounds.
-func writeIndexes(w io.Writer, res *benchindex.Result) error {
+func writeIndexes(w io.Writer, res *benchindex.Result, markdown bool) error {
 	l := &res.Limits
 	if err := facts(w, "machine", res.Machine, "clock", microseconds(l.Clock.P50US),
 		"copy of a record", nanoseconds(l.CopyRecord), "write of 100 bytes", microseconds(l.Write.P50US),
@@ -94,11 +96,36 @@ func writeIndexes(w io.Writer, res *benchindex.Result) error {
 			return err
 		}
 	}
+	for _, r := range res.Reports {
+		for _, failure := range r.Failures {
+			if _, err := fmt.Fprintf(w, "failed: %s, round %d: %s\n", r.Backend, r.Round, failure); err != nil {
+				return err
+			}
+		}
+	}
 	for _, table := range benchindex.Tables(res.Reports) {
-		if _, err := fmt.Fprintf(w, "\n%s\n", table.Title); err != nil {
+		show := columns
+		if markdown {
+			show = pipes
+		}
+		if _, err := fmt.Fprintf(w, "\n%s\n\n", table.Title); err != nil {
 			return err
 		}
-		if err := columns(w, slices.Concat([][]string{table.Head}, table.Rows)); err != nil {
+		if err := show(w, slices.Concat([][]string{table.Head}, table.Rows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pipes writes rows as a table in Markdown; the first row is the head.
+func pipes(w io.Writer, rows [][]string) error {
+	for i, r := range rows {
+		line := "| " + strings.Join(r, " | ") + " |\n"
+		if i == 0 {
+			line = strings.ToLower(line) + "|" + strings.Repeat(" --- |", len(r)) + "\n"
+		}
+		if _, err := io.WriteString(w, line); err != nil {
 			return err
 		}
 	}

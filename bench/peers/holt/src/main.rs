@@ -59,7 +59,8 @@ fn main() {
         flags.records.truncate(1); // what a sync for each put allows
     }
     for &n in &flags.records {
-        rep.populations.push(population::measure(n, &flags));
+        let found = population::measure(n, &flags, &mut rep.failures);
+        rep.populations.push(found);
     }
     println!("{}", serde_json::to_string(&rep).expect("json"));
 }
@@ -84,7 +85,7 @@ fn harness(h: &Harness, flags: &Flags) -> Report {
     let dir = flags.dir.join("harness");
     std::fs::create_dir_all(&dir).expect("folder");
     let before = counted();
-    let mut tree = (flags.open)(&dir, flags.sync);
+    let tree = (flags.open)(&dir, flags.sync).expect("open");
     let mut rep = Report { persistent: true, ..Report::default() };
     ingest(h, tree.as_ref(), flags, &mut rep);
     churn(h, tree.as_ref(), flags, &mut rep);
@@ -110,9 +111,10 @@ fn harness(h: &Harness, flags: &Flags) -> Report {
     rep.metrics = m;
     drop(tree);
     let start = Instant::now();
-    tree = (flags.open)(&dir, flags.sync);
-    rep.recovery_ms = Some(start.elapsed().as_nanos() as f64 / 1e6);
-    drop(tree);
+    match (flags.open)(&dir, flags.sync) {
+        Ok(_) => rep.recovery_ms = Some(start.elapsed().as_nanos() as f64 / 1e6),
+        Err(e) => rep.failures.push(format!("harness: what was closed does not open: {e}")),
+    }
     std::fs::remove_dir_all(&dir).expect("folder");
     rep
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const CALLS: usize = 200_000;
 const EACH: Duration = Duration::from_secs(2);
 
-pub fn measure(asked: usize, flags: &Flags) -> Found {
+pub fn measure(asked: usize, flags: &Flags, failures: &mut Vec<String>) -> Found {
     let dir = flags.dir.join(format!("population-{asked}"));
     std::fs::create_dir_all(&dir).expect("folder");
     let mut p = Population::new(asked);
@@ -23,16 +23,17 @@ pub fn measure(asked: usize, flags: &Flags) -> Found {
     tree.checkpoint();
     drop(tree);
     let start = Instant::now();
-    let tree = (flags.open)(&dir, flags.sync);
-    out.reopen_ms = start.elapsed().as_nanos() as f64 / 1e6;
-    drop(tree);
+    match (flags.open)(&dir, flags.sync) {
+        Ok(_) => out.reopen_ms = start.elapsed().as_nanos() as f64 / 1e6,
+        Err(e) => failures.push(format!("{asked} records: what was closed does not open: {e}")),
+    }
     std::fs::remove_dir_all(&dir).expect("folder");
     out
 }
 
 fn fill(p: &mut Population, flags: &Flags, dir: &std::path::Path, out: &mut Found) -> Box<dyn Tree> {
     let (mem, before) = (memory(), counted());
-    let tree = (flags.open)(dir, flags.sync);
+    let tree = (flags.open)(dir, flags.sync).expect("open");
     let mut took = Duration::ZERO;
     while out.records < p.n && took < flags.fill {
         let least = if flags.sync { 64 } else { CHUNK };

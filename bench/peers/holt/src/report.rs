@@ -27,6 +27,7 @@ pub struct Report {
     pub disk_bytes: u64,
     pub scan_misses: Latency,
     pub populations: Vec<Population>,
+    pub failures: Vec<String>,
 }
 
 #[derive(Default, Serialize)]

@@ -13,7 +13,8 @@ pub trait Tree: Sync {
     fn checkpoint(&self);
 }
 
-pub type Open = fn(&Path, bool) -> Box<dyn Tree>;
+/// Opens a tree, or says why not: it happens that what was closed does not open.
+pub type Open = fn(&Path, bool) -> Result<Box<dyn Tree>, String>;
 
 macro_rules! tree {
     ($name:ident, $holt:ident, $open:ident) => {
@@ -40,10 +41,10 @@ macro_rules! tree {
             }
         }
 
-        pub fn $open(dir: &Path, sync: bool) -> Box<dyn Tree> {
+        pub fn $open(dir: &Path, sync: bool) -> Result<Box<dyn Tree>, String> {
             let durability = $holt::Durability::Wal { sync };
             let tree = $holt::TreeBuilder::new(dir.join("index.holt")).durability(durability).open();
-            Box::new($name(tree.expect("open")))
+            tree.map(|t| Box::new($name(t)) as Box<dyn Tree>).map_err(|e| e.to_string())
         }
     };
 }
