@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -185,4 +186,31 @@ func TestManyWorkers(t *testing.T) {
 		require.NoError(t, err)
 	}
 	requireEmpty(t, x)
+}
+
+// TestFull: a shard whose references are all given takes nothing more, and of a
+// call that does not fit nothing is seen.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	x, ctx := newIndex(t), t.Context()
+	for i := range x.shards {
+		x.shards[i].recs.limit = 20
+	}
+	rs := prompts(2000)
+	puts := 0
+	for _, r := range rs {
+		if err := x.Put(ctx, []index.Record{r}); err != nil {
+			require.ErrorIs(t, err, kvferry.ErrOutOfMemory)
+			break
+		}
+		puts++
+	}
+	require.Positive(t, puts)
+	require.Less(t, puts, len(rs))
+	require.ErrorIs(t, x.Put(ctx, rs), kvferry.ErrOutOfMemory)
+	require.EqualValues(t, puts, total(x))
+	check(t, x)
+	require.NoError(t, x.Clear(ctx))
+	require.NoError(t, x.Put(ctx, rs[:1]))
+	check(t, x)
 }

@@ -45,6 +45,10 @@ func newWorld(seed uint64) *world {
 		}
 	}
 	w.scopes = append(w.scopes, index.Scope{Model: strings.Repeat("z", 300)})
+	if seed%2 == 0 { // few blocks with many records each
+		w.strings, w.scopes, w.workers = w.strings[:1+w.r.IntN(2)], w.scopes[:1], w.workers[:min(len(w.workers), 1+w.r.IntN(3))]
+		w.strings = append(w.strings, index.Root)
+	}
 	return w
 }
 
