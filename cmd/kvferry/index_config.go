@@ -117,8 +117,18 @@ func (e *engineConfig) check() error {
 		return fmt.Errorf("engine %s: only vllm and sglang publish what can be subscribed to", e.ID)
 	}
 	e.Kind, e.Ranks = kind, max(e.Ranks, 1)
-	if _, err := e.sources(); err != nil {
+	sources, err := e.sources()
+	if err != nil {
 		return fmt.Errorf("engine %s: %w", e.ID, err)
+	}
+	published := map[string]bool{}
+	for i := range sources {
+		published[sources[i].Endpoint] = true
+	}
+	for i := range sources {
+		if published[sources[i].Replay] {
+			return fmt.Errorf("engine %s: %s is where one rank publishes and another repeats; keep the ports of ranks apart", e.ID, sources[i].Replay)
+		}
 	}
 	if e.Role == "" {
 		e.Role = "Aggregated"

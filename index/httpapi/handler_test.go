@@ -163,7 +163,7 @@ func TestServeEndsStreams(t *testing.T) {
 	s := &server{T: t, x: x, base: "http://" + l.Addr().String()}
 	next, stop := s.stream("/v1/watch")
 	defer stop()
-	beat := func() { require.Equal(t, "", s.beat()) }
+	beat := func() { require.Empty(t, s.beat()) }
 	s.put(scope("a"), "w0", index.HBM, "h0")
 	require.Contains(t, next(), "put")
 	for range 10 {
