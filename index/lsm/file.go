@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bytes"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -28,11 +29,15 @@ func (f *watchedFile) did(err error) error {
 func (f *watchedFile) Write(p []byte) (int, error) {
 	err := f.fs.refuse()
 	if err == nil {
+		var written []byte
+		if f.manifest != nil {
+			written = bytes.Clone(p) // Pebble lets a file's Write change what it is given
+		}
 		var n int
 		n, err = f.File.Write(p)
 		f.fs.written.Add(uint64(n))
 		if f.manifest != nil {
-			f.manifest.add(p[:n])
+			f.manifest.add(written[:n])
 		}
 	}
 	if err = f.did(err); err != nil {
