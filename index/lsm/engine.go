@@ -39,9 +39,7 @@ func openPebble(dir string, o *Options, fs *watchedFS, lock *pebble.Lock, load *
 		l.Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
 	p.TargetFileSizes[0] = maxTableBytes
-	db, err := pebble.Open(dir, p)
-	load.reset()
-	return db, err
+	return pebble.Open(dir, p)
 }
 
 // quiet is a log that keeps errors and prints nothing.

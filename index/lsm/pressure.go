@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// maxTables is how many tables may wait in memory to be written, and maxLevels
-	// how many tables on disk may overlap, before writers wait. Pebble's own
-	// writers would wait for ever when the tables cannot be written.
+	// maxTables is how many tables may wait in memory to be written, by their greatest
+	// size, and maxLevels how many tables on disk may overlap, before writers wait.
+	// Pebble's own writers would wait for ever when the tables cannot be written.
 	maxTables = 4
 	maxLevels = 20
 )
@@ -18,8 +18,7 @@ const (
 // pressure makes writers wait for the background.
 type pressure struct {
 	mu      sync.Mutex
-	tables  int
-	look    bool // the levels may have grown
+	look    bool // the tables may have become more
 	changed chan struct{}
 }
 
@@ -30,49 +29,40 @@ func (p *pressure) listener(fs *watchedFS) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: fs.fail,
 		DataCorruption:  func(pebble.DataCorruptionInfo) {}, // whoever reads is told
-		WALCreated:      func(pebble.WALCreateInfo) { p.tell(1) },
-		FlushEnd: func(i pebble.FlushInfo) {
-			if i.Err == nil {
-				p.tell(-i.Input)
-			}
-		},
-		CompactionEnd: func(pebble.CompactionInfo) { p.tell(0) },
+		WALCreated:      func(pebble.WALCreateInfo) { p.tell() },
+		FlushEnd:        func(pebble.FlushInfo) { p.tell() },
+		CompactionEnd:   func(pebble.CompactionInfo) { p.tell() },
 	}
 }
 
-func (p *pressure) tell(more int) {
+func (p *pressure) tell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tables = max(0, p.tables+more)
 	p.look = true
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// reset forgets the tables of the opening.
-func (p *pressure) reset() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tables = 0
-}
-
-// state returns whether there are too many tables in memory, whether the levels
-// are to be looked at, and what is closed at the next change.
-func (p *pressure) state() (full, look bool, changed <-chan struct{}) {
+// state returns whether the tables are to be looked at, and what is closed at the
+// next change of them.
+func (p *pressure) state() (look bool, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	look, p.look = p.look, false
-	return p.tables > maxTables, look, p.changed
+	return look, p.changed
+}
+
+// full reports whether there are too many tables.
+func (x *Index) full() bool {
+	m := x.db.Metrics()
+	return m.MemTable.Size > maxTables*uint64(x.o.MemTableBytes) || m.Levels[0].Sublevels >= maxLevels
 }
 
 // wait waits until the background has caught up.
 func (x *Index) wait(ctx context.Context) error {
 	for {
-		full, look, changed := x.pressure.state()
-		if !full && look {
-			full = x.db.Metrics().Levels[0].Sublevels >= maxLevels
-		}
-		if !full {
+		look, changed := x.pressure.state()
+		if !look || !x.full() {
 			return nil
 		}
 		select {
@@ -80,6 +70,7 @@ func (x *Index) wait(ctx context.Context) error {
 		case <-x.fs.broken:
 			return x.fs.refuse()
 		case <-ctx.Done():
+			x.pressure.tell() // the next writer looks too
 			return ctx.Err()
 		}
 	}
