@@ -194,7 +194,7 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	seeds, steps := uint64(9), 120
 	if os.Getenv("KVFERRY_SOAK") != "" {
-		seeds, steps = 300, 1000
+		seeds, steps = 60, 500
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
