@@ -66,6 +66,9 @@ func (x *Index) takeOver(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	if x.lockFile, err = pebble.LockDirectory(dir, x.fs); err != nil {
+		if errno := syscall.Errno(0); !errors.As(err, &errno) { // Pebble's own: this process has it
+			err = fmt.Errorf("it is open already: %w: %w", kvferry.ErrReadOnly, err)
+		}
 		return err
 	}
 	if x.fs.manifest, err = openMark(x.fs, dir, manifestName); err != nil {
