@@ -15,7 +15,7 @@ import (
 func testManyKeys(s *subject) {
 	u := newUniverse(runSeed(s, 1))
 	n := 3000
-	if s.config.Slow {
+	if s.config.Slow || racing {
 		n = 600
 	}
 	kept := map[string]index.Record{}
@@ -72,7 +72,7 @@ func testManyKeys(s *subject) {
 // testManyScopes has more scopes and workers than fit into a byte.
 func testManyScopes(s *subject) {
 	n := 700
-	if s.config.Slow {
+	if s.config.Slow || racing {
 		n = 300
 	}
 	var rs []index.Record

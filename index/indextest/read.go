@@ -127,11 +127,14 @@ func testAnyBytes(s *subject) {
 func testLongFields(s *subject) {
 	long := strings.Repeat("x", 64<<10)
 	all := block("", "", "", index.LocalSSD)
-	longest := all
+	longest, most := all, index.MaxFieldBytes
+	if racing {
+		most /= 16
+	}
 	var rs []index.Record
 	for _, set := range setters {
 		set(&all, long)
-		set(&longest, strings.Repeat("\xff", index.MaxFieldBytes))
+		set(&longest, strings.Repeat("\xff", most))
 		for _, v := range []string{long, long[:len(long)-1] + "y", long[1:]} {
 			rs = append(rs, with(block("p", "b", "w", index.HBM), func(r *index.Record) { set(r, v) }))
 		}
@@ -155,7 +158,7 @@ func testLongFields(s *subject) {
 func testAlike(s *subject) {
 	u := newUniverse(runSeed(s, 0))
 	rounds := 6
-	if s.config.Slow {
+	if s.config.Slow || racing {
 		rounds = 2
 	}
 	for range rounds {
