@@ -54,7 +54,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-redis check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-redis check-events check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
@@ -102,8 +102,8 @@ check-fuzz: | toolchain
 	@scripts/fuzz 10000x ./...
 
 .PHONY: soak
-soak: | toolchain ## run the crash, fault, kill and model suites of the stores in full (SOAK=1; an hour)
-	KVFERRY_SOAK=$(SOAK) $(GO) test -count=1 -timeout 180m -v ./cas/... | scripts/soak-summary
+soak: | toolchain ## run the crash, fault, kill and model suites of the stores and indexes in full (SOAK=1; hours)
+	KVFERRY_SOAK=$(SOAK) $(GO) test -count=1 -timeout 180m -v ./cas/... ./index/... | scripts/soak-summary
 
 .PHONY: examples
 examples: run ## run the examples to their end
