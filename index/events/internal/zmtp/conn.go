@@ -218,12 +218,13 @@ func splitCommand(b []byte) (name string, body []byte, err error) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return "", nil, corrupt("command of %d bytes", len(b))
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], nil
+	end := 1 + int(b[0]) // not a byte: 255 and one would be none
+	return string(b[1:end]), b[end:], nil
 }
 
 func refused(body []byte) error {
 	if len(body) > 0 && len(body) >= 1+int(body[0]) {
-		body = body[1 : 1+body[0]]
+		body = body[1 : 1+int(body[0])]
 	}
 	return fmt.Errorf("zmtp: refused by the other side: %q: %w", body, kvferry.ErrUnsupported)
 }
