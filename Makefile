@@ -99,7 +99,7 @@ fuzz: | toolchain ## fuzz every target for FUZZTIME each (PKG=./codec for one pa
 
 .PHONY: check-fuzz
 check-fuzz: | toolchain
-	@scripts/fuzz 3000x ./...
+	@scripts/fuzz 10000x ./...
 
 .PHONY: soak
 soak: | toolchain ## run the crash, fault, kill and model suites of the stores and indexes in full (SOAK=1; hours)
