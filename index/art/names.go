@@ -12,7 +12,6 @@ type worker struct {
 	incarnation uint64
 	unconfirmed bool // nothing was heard of it since the index was opened
 	vanishes    bool // a frame that is being made removes its stale records
-	defined     bool // the log or the snapshot has its number
 	first       ref  // of its blocks
 
 	blocks, bytes     uint64 // all that it holds
@@ -33,17 +32,22 @@ func (w *worker) known() bool { return w.incarnation != 0 || w.blocks > 0 }
 // scope is one with its number.
 type scope struct {
 	index.Scope
-	defined bool
-	blocks  uint64 // in it; none: its number may be given to another
+	blocks uint64 // in it; none: its number may be given to another
 }
 
 // names gives numbers to what many records have in common. Numbers of what is
 // not used any more are given again after a snapshot.
 type names[K comparable, V any] struct {
-	ids  map[K]uint32
-	all  []*V // by number; nil: free
-	free []uint32
+	ids map[K]uint32
+	all []*V // by number; nil: free
+	low int  // no number below is free
 }
+
+// maxNames bounds the numbers, and so what a file can ask memory for.
+const maxNames = 1 << 24
+
+// room tells whether there are numbers for more.
+func (n *names[K, V]) room(more int) bool { return len(n.ids)+more <= maxNames }
 
 func (n *names[K, V]) at(id uint32) *V { return n.all[id] }
 
@@ -52,16 +56,18 @@ func (n *names[K, V]) find(k K) (uint32, bool) {
 	return id, ok
 }
 
-// put gives a number to k.
+// put gives k the lowest number that is free, so that numbers stay below the
+// most names that there were at a time. The caller asked for room.
 func (n *names[K, V]) put(k K, v *V) uint32 {
-	id := uint32(len(n.all))
-	if last := len(n.free) - 1; last >= 0 {
-		id, n.free = n.free[last], n.free[:last]
-		n.all[id] = v
-	} else {
-		n.all = append(n.all, v)
+	for n.low < len(n.all) && n.all[n.low] != nil {
+		n.low++
 	}
-	n.ids[k] = id
+	id := uint32(n.low)
+	if n.low == len(n.all) {
+		n.all = append(n.all, nil)
+	}
+	n.all[id], n.ids[k] = v, id
+	n.low++
 	return id
 }
 
@@ -73,24 +79,20 @@ func (n *names[K, V]) byID(id uint32) *V {
 	return nil
 }
 
-// maxGap bounds the numbers that were given and never defined, since a frame
-// could not be written.
-const maxGap = 1 << 20
-
 // restore gives k the number that it had. What has the number or had k, if used
 // tells that it is not used, loses it. It reports whether that could be.
 func (n *names[K, V]) restore(id uint32, k K, v *V, keyOf func(*V) K, used func(*V) bool) bool {
-	if uint64(id) >= uint64(len(n.all))+maxGap {
+	if id >= maxNames {
 		return false
 	}
 	if old, ok := n.ids[k]; ok {
 		if used(n.all[old]) {
 			return false
 		}
-		n.all[old] = nil
+		n.all[old], n.low = nil, min(n.low, int(old))
 	}
-	for uint32(len(n.all)) <= id {
-		n.all = append(n.all, nil)
+	if more := int(id) + 1 - len(n.all); more > 0 {
+		n.all = append(n.all, make([]*V, more)...)
 	}
 	if was := n.all[id]; was != nil {
 		if used(was) {
@@ -106,17 +108,7 @@ func (n *names[K, V]) restore(id uint32, k K, v *V, keyOf func(*V) K, used func(
 func (n *names[K, V]) drop(id uint32, k K) {
 	delete(n.ids, k)
 	n.all[id] = nil
-	n.free = append(n.free, id)
-}
-
-// spare finds the numbers that nothing has.
-func (n *names[K, V]) spare() {
-	n.free = n.free[:0]
-	for id := len(n.all) - 1; id >= 0; id-- {
-		if n.all[id] == nil {
-			n.free = append(n.free, uint32(id))
-		}
-	}
+	n.low = min(n.low, int(id))
 }
 
 func workerName(w *worker) string  { return w.name }

@@ -204,8 +204,6 @@ func (x *Index) replayLogs(ctx context.Context, logs []uint64, seq uint64) (err 
 		x.opened.Changes += r.seq - seq
 		seq = r.seq
 	}
-	x.state.scopes.spare()
-	x.state.workers.spare()
 	x.feed = feed.New(x.o.History, seq)
 	return x.trust()
 }

@@ -105,6 +105,9 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		return err
 	}
 	defer x.give()
+	if !x.state.workers.room(1) {
+		return fmt.Errorf("art: announce: more than %d workers: %w", maxNames, kvferry.ErrNoSpace)
+	}
 	from := x.begin()
 	wid := x.workerID(worker)
 	w := x.state.workers.at(wid)

@@ -151,8 +151,12 @@ func (x *Index) puts(group []*call) {
 	x.grown()
 }
 
-// room is ErrNoSpace if the arena could be too small for a call's records.
+// room is ErrNoSpace if the arena could be too small for a call's records, or the
+// numbers could be too few for their scopes and workers.
 func (x *Index) room(c *call) error {
+	if !x.state.scopes.room(len(c.rs)) || !x.state.workers.room(len(c.rs)) {
+		return fmt.Errorf("art: put: more than %d scopes or workers: %w", maxNames, kvferry.ErrNoSpace)
+	}
 	workers := uint64(len(x.state.workers.all) + len(c.rs))
 	if x.state.room(2*uint64(c.size) + uint64(len(c.rs))*perRecord + workers*perWorker) {
 		return nil

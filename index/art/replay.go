@@ -170,7 +170,7 @@ func (x *state) replayScope(e *entries) {
 		return
 	}
 	s = cloneScope(s)
-	if !x.scopes.restore(id, s, &scope{Scope: s, defined: true}, scopeOf, scopeUsed) {
+	if !x.scopes.restore(id, s, &scope{Scope: s}, scopeOf, scopeUsed) {
 		e.fail()
 	}
 }
@@ -190,7 +190,7 @@ func (x *state) replayWorker(e *entries) {
 		return
 	}
 	name = strings.Clone(name)
-	if !x.workers.restore(id, name, &worker{name: name, defined: true}, workerName, workerUsed) {
+	if !x.workers.restore(id, name, &worker{name: name}, workerName, workerUsed) {
 		e.fail()
 	}
 }

@@ -127,8 +127,6 @@ func (x *state) load(name string, b []byte, generation uint64) (h snapHead, err 
 			return h, damage(name, at[i], "names that do not hold")
 		}
 	}
-	x.scopes.spare()
-	x.workers.spare()
 	return h, nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // news are the scopes and workers whose numbers the frames that are being made
-// define. If they are not written the next ones define them.
+// define. If they are not written the numbers are free again.
 type news struct {
 	scopes   []*scope
 	workers  []*worker
@@ -33,8 +33,7 @@ type lastNames struct {
 	workerOK bool
 }
 
-// scopeID returns the number of a scope, and defines it in the frame if the log
-// does not have it.
+// scopeID returns the number of a scope, and defines it in the frame if it is new.
 func (x *Index) scopeID(s *index.Scope) uint32 {
 	if x.last.scopeOK && x.last.scope == *s {
 		return x.last.sid
@@ -44,13 +43,11 @@ func (x *Index) scopeID(s *index.Scope) uint32 {
 		x.mu.Lock()
 		id = x.state.scope(s)
 		x.mu.Unlock()
-	}
-	e := x.state.scopes.at(id)
-	if !e.defined {
+		e := x.state.scopes.at(id)
 		x.buf = appendScopeEntry(x.buf, id, &e.Scope)
 		x.news.scopes = append(x.news.scopes, e)
-		e.defined = true
 	}
+	e := x.state.scopes.at(id)
 	x.last.scope, x.last.sid, x.last.scopeOK = e.Scope, id, true
 	return id
 }
@@ -65,25 +62,28 @@ func (x *Index) workerID(name string) uint32 {
 		x.mu.Lock()
 		id = x.state.worker(name)
 		x.mu.Unlock()
-	}
-	w := x.state.workers.at(id)
-	if !w.defined {
+		w := x.state.workers.at(id)
 		x.buf = appendWorkerEntry(x.buf, id, w.name)
 		x.news.workers = append(x.news.workers, w)
-		w.defined = true
 	}
+	w := x.state.workers.at(id)
 	x.last.worker, x.last.wid, x.last.workerOK = w.name, id, true
 	return id
 }
 
-// undo takes back that names are defined, whose frames were not written.
+// undo takes back the numbers that frames define which were not written: nothing
+// uses them.
 func (x *Index) undo() {
+	x.mu.Lock()
 	for _, s := range x.news.scopes {
-		s.defined = false
+		id, _ := x.state.scopes.find(s.Scope)
+		x.state.scopes.drop(id, s.Scope)
 	}
 	for _, w := range x.news.workers {
-		w.defined = false
+		id, _ := x.state.workers.find(w.name)
+		x.state.workers.drop(id, w.name)
 	}
+	x.mu.Unlock()
 	for _, w := range x.news.vanishes {
 		w.vanishes = false
 	}
