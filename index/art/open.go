@@ -96,7 +96,8 @@ func (x *Index) open(ctx context.Context) error {
 	}
 	if len(have.logs)+len(have.snapshots) == 0 {
 		err = x.create()
-	} else {
+	} else if err = x.fs.SyncDir("."); err == nil {
+		// The process before may have named a log and not lived to make that durable.
 		err = x.recover(ctx, have)
 	}
 	if err != nil {
