@@ -219,24 +219,65 @@ func TestOneAtATime(t *testing.T) {
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 }
 
-// TestNumbersGoOn: over reopening, with and without snapshots.
+// TestNumbersGoOn: over reopening, with and without snapshots; where the index was
+// not closed, behind all that may be lost.
 func TestNumbersGoOn(t *testing.T) {
 	t.Parallel()
 	d := vfs.NewDisk()
+	seq := uint64(0)
 	for i := range 12 {
 		x := open(t, d, art.Options{CompactBytes: 300})
-		for k := range 5 {
+		for range 5 {
 			m, err := x.Metrics(t.Context())
 			require.NoError(t, err)
-			require.EqualValues(t, 5*i+k, m.Seq)
-			r := benchRecord("p", strings.Repeat("h", 40), k)
+			require.Equal(t, seq, m.Seq)
+			r := benchRecord("p", strings.Repeat("h", 40), int(seq%5))
 			r.Tier = index.LocalSSD
 			require.NoError(t, x.Put(t.Context(), []index.Record{r}))
+			seq++
 		}
 		if i%2 == 0 {
 			require.NoError(t, x.Close())
 		} else {
 			x.process.Kill()
+			seq = (seq>>32 + 1) << 32
+		}
+	}
+}
+
+// TestNumbersAreGivenOnce: whoever watched changes that a power failure took away
+// is told.
+func TestNumbersAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	put := func(x *opened, hash string) {
+		require.NoError(t, x.Put(t.Context(), []index.Record{benchRecord("p", hash, 0)}))
+	}
+	for _, closed := range []bool{false, true} { // once before, and opened again
+		d := vfs.NewDisk()
+		x := open(t, d, art.Options{})
+		put(x, "first")
+		require.NoError(t, x.Flush(t.Context()))
+		if closed {
+			require.NoError(t, x.Close())
+			x = open(t, d, art.Options{})
+		}
+		for range 5 {
+			put(x, "old")
+		}
+		m, err := x.Metrics(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 6, m.Seq)
+		for _, c := range crashes(0) {
+			y := open(t, d.Crash(c), art.Options{})
+			_ = y.Watch(t.Context(), 0) // from now on changes are kept
+			for range 7 {
+				put(y, "new")
+			}
+			for c, err := range y.Watch(t.Context(), m.Seq) {
+				require.ErrorIs(t, err, kvferry.ErrExpired, c)
+				break
+			}
+			require.NoError(t, y.Close())
 		}
 	}
 }

@@ -48,6 +48,8 @@
 //	11 scope's use   number, blocks; in snapshots
 //	12 worker's use  number, first block, records and their bytes, those in
 //	             volatile tiers and their bytes; in snapshots
+//	13 numbers   in 8 bytes, behind which changes go on: alone in its frame
+//	14 closed    the index was closed: alone in its frame
 //
 // Flags are a byte, numbers are unsigned varints, strings their length and bytes.
 //
@@ -64,6 +66,10 @@
 // it is damage: ErrCorrupt with the file and the offset. The frames behind the
 // last mark cannot be told apart so. A snapshot that does not hold is replaced by
 // the one before and the logs.
+//
+// An index that was not closed goes on with numbers of changes that were never
+// given, the next that 2^32 divides: then whoever watched what is lost now is told
+// (ErrExpired). See numbers.go.
 //
 // After a write or sync failed nothing more is written (ErrPoisoned) until the
 // index is opened again, but if there was no room: then what was written of it is

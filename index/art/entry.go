@@ -18,6 +18,8 @@ const (
 	entryAnnounce    = 8
 	entryVanish      = 9 // the worker's records in volatile tiers are gone
 	entryMark        = 10
+	entryNumbers     = 13 // 11 and 12 are those of snapshots
+	entryClosed      = 14
 )
 
 // The flags of a put, above the tier.

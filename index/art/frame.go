@@ -27,7 +27,8 @@ const (
 //
 //	0   CRC32C of the log's generation (8 bytes) and of the rest of the frame
 //	4   length of the entries
-//	8   number of the change, its lower 4 bytes; of a mark, the newest before
+//	8   number of the change, its lower 4 bytes; of what is none (marks, numbers,
+//	    closed), the newest before
 //	12  entries
 //
 // A mark has one entry, and says up to where the log was durable when it was

@@ -150,12 +150,15 @@ func (x *Index) end() error {
 	if x.stopped != nil {
 		return x.stopped
 	}
-	if long := min(x.o.CompactBytes, closeBytes); x.log.end > max(long, x.compact.bytes/4) {
+	if long := min(x.o.CompactBytes, closeBytes); x.log.end > max(long, x.compact.bytes/4) && !x.unsaid {
 		x.snapshot()
 		x.writing.Wait()
 		if x.stopped != nil {
 			return x.stopped
 		}
+	}
+	if err := x.ended(); err != nil {
+		return err
 	}
 	if err := x.log.sync(x.log.end); err != nil {
 		return x.fail("close", err)

@@ -32,6 +32,7 @@ type Index struct {
 	buf     []byte
 	ids     []numbers
 	marked  int64 // what log.told is once buf is written
+	unsaid  bool  // the log does not say where the numbers of this life begin
 	news    news
 	last    lastNames
 	stopped error // why nothing is written any more; ErrClosed at the end

@@ -23,6 +23,9 @@ type logReader struct {
 	last bool   // no other log follows
 	seq  uint64 // of the newest change
 
+	changes uint64 // that were made
+	closed  bool   // the last frame says that the index was closed
+
 	f    vfs.File
 	size int64
 	salt uint32
@@ -155,6 +158,9 @@ func (r *logReader) frame(b []byte) error {
 		r.told = max(r.told, durable)
 		return nil
 	}
+	if ok, err := r.life(b); ok {
+		return err
+	}
 	if binary.LittleEndian.Uint32(b[8:]) != uint32(r.seq+1) {
 		return damage(r.name, at, fmt.Sprintf("not change %d", r.seq+1))
 	}
@@ -162,6 +168,7 @@ func (r *logReader) frame(b []byte) error {
 		return damage(r.name, at, err.Error())
 	}
 	r.seq++
+	r.changes++
 	return nil
 }
 

@@ -3,6 +3,7 @@ package art
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -105,4 +106,66 @@ func TestNumbersRunOut(t *testing.T) {
 	n.ids = map[string]uint32{"a": 0}
 	require.True(t, n.room(maxNames-1))
 	require.False(t, n.room(maxNames))
+}
+
+// TestNumbersOfALongLife: the first change behind lifeChanges is durable, and so is
+// that its numbers are used.
+func TestNumbersOfALongLife(t *testing.T) {
+	t.Parallel()
+	d := vfs.NewDisk()
+	p := d.Process()
+	l, _, err := createLog(p, logHead{rules: uint32(index.Recommended), generation: 1})
+	require.NoError(t, err)
+	_, err = l.append(appendNumbers(nil, l.salt, 3*lifeChanges-2))
+	require.NoError(t, err)
+	_, err = l.append(appendClosed(nil, l.salt, 3*lifeChanges-2))
+	require.NoError(t, err)
+	require.NoError(t, l.f.Sync())
+	require.NoError(t, l.close())
+	x, err := Open(t.Context(), "disk", Options{FS: p})
+	require.NoError(t, err)
+	require.EqualValues(t, 3*lifeChanges-2, x.feed.Seq())
+	for i := range 2 {
+		require.NoError(t, x.Put(t.Context(), ofWorker(fmt.Sprint(i))))
+	}
+	y, err := Open(t.Context(), "disk", Options{FS: d.Crash(vfs.CrashOptions{}).Process()})
+	require.NoError(t, err)
+	require.EqualValues(t, 4*lifeChanges, y.feed.Seq())
+	require.Len(t, y.state.workers.ids, 2)
+	require.NoError(t, y.Close())
+	require.NoError(t, x.Close())
+}
+
+// TestAFullDiskIsOpened: that there is no room to say that the index is open stops
+// no reader, and the first change says it.
+func TestAFullDiskIsOpened(t *testing.T) {
+	t.Parallel()
+	d := vfs.NewDisk()
+	x, err := Open(t.Context(), "disk", Options{FS: d.Process()})
+	require.NoError(t, err)
+	require.NoError(t, x.Put(t.Context(), ofWorker("w")))
+	require.NoError(t, x.Close())
+	for _, change := range []bool{false, true} {
+		full := true
+		x, err = Open(t.Context(), "disk", Options{FS: vfs.WithFaults(d.Process(), func(op, _ string) error {
+			if full && op == "write" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})})
+		require.NoError(t, err)
+		require.True(t, x.unsaid)
+		require.EqualValues(t, 1, x.feed.Seq(), "it was closed")
+		require.ErrorIs(t, x.Put(t.Context(), ofWorker("v")), kvferry.ErrNoSpace)
+		full = false
+		if change {
+			require.NoError(t, x.Put(t.Context(), ofWorker("v")))
+			require.False(t, x.unsaid)
+			y, err := Open(t.Context(), "disk", Options{FS: d.Crash(vfs.CrashOptions{}).Process()})
+			require.NoError(t, err)
+			require.EqualValues(t, lifeChanges, y.feed.Seq())
+			require.NoError(t, y.Close())
+		}
+		require.NoError(t, x.Close())
+	}
 }

@@ -196,15 +196,21 @@ func (x *Index) recover(ctx context.Context, have files) error {
 
 // replayLogs makes the changes of all logs, and goes on with the last.
 func (x *Index) replayLogs(ctx context.Context, logs []uint64, seq uint64) (err error) {
-	end := int64(-1)
+	end, closed := int64(-1), false
 	for i, g := range logs {
 		r := &logReader{x: x, ctx: ctx, name: logName(g), seq: seq, last: i == len(logs)-1}
 		if end, err = r.read(g, end); err != nil {
 			return err
 		}
-		x.opened.Changes += r.seq - seq
-		seq = r.seq
+		x.opened.Changes += r.changes
+		seq, closed = r.seq, r.closed && x.opened.TornBytes == 0
+	}
+	if !closed {
+		seq = nextLife(seq)
 	}
 	x.feed = feed.New(x.o.History, seq)
-	return x.trust()
+	if err := x.trust(); err != nil {
+		return err
+	}
+	return x.begun()
 }

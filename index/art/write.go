@@ -108,16 +108,17 @@ func (x *Index) write(op string, frames []byte) error {
 		return x.fail(op, err)
 	}
 	x.log.told = x.marked
-	if x.o.Sync {
+	if x.o.Sync || x.unsaid || crosses(x.feed.Seq()) {
 		if err := x.log.sync(x.log.end); err != nil {
 			return x.fail(op, err)
 		}
 	}
+	x.unsaid = false
 	x.news.forget()
 	return nil
 }
 
-// begin begins the frame of a change. After a sync, a mark comes first.
+// begin begins the frame of a change. What mark appends comes first.
 func (x *Index) begin() (from int) {
 	x.buf = x.buf[:0]
 	x.mark()
@@ -126,8 +127,12 @@ func (x *Index) begin() (from int) {
 	return from
 }
 
-// mark appends a mark, if more is durable than the last one told.
+// mark appends where numbers begin, if the log does not say it, and a mark, if more
+// is durable than the last one told.
 func (x *Index) mark() {
+	if x.unsaid {
+		x.buf = appendNumbers(x.buf, x.log.salt, x.feed.Seq())
+	}
 	x.marked = x.log.told
 	if d := x.log.durable(); d > x.log.told {
 		x.buf = appendMark(x.buf, x.log.salt, x.feed.Seq(), d)
