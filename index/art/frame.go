@@ -14,7 +14,9 @@ import (
 //	16  generation, 8 bytes
 //	24  number of the newest change before, 8 bytes
 //	32  where the log of the generation before ends, 8 bytes; 0: there is none
-//	40  zeros
+//	40  8 random bytes, which all checksums of frames begin with: whoever chooses
+//	    what is in frames cannot make one within another
+//	48  zeros
 //	60  CRC32C of what is before, 4 bytes
 //	64  frames
 const (
@@ -25,7 +27,8 @@ const (
 
 // A frame is a change:
 //
-//	0   CRC32C of the log's generation (8 bytes) and of the rest of the frame
+//	0   CRC32C of the log's generation (8 bytes), its random bytes unless they are
+//	    zeros, and of the rest of the frame
 //	4   length of the entries
 //	8   number of the change, its lower 4 bytes; of what is none (marks, numbers,
 //	    closed), the newest before
@@ -51,10 +54,20 @@ func saltOf(generation uint64) uint32 {
 
 // logHead is what a log begins with.
 type logHead struct {
+	random     uint64
 	rules      uint32
 	generation uint64
 	base       uint64
 	endBefore  int64
+}
+
+// salt begins the checksums of the log's frames.
+func (h *logHead) salt() uint32 {
+	s := saltOf(h.generation)
+	if h.random == 0 {
+		return s // a log from before there was one
+	}
+	return crc32.Update(s, castagnoli, binary.LittleEndian.AppendUint64(nil, h.random))
 }
 
 func (h *logHead) encode() []byte {
@@ -65,6 +78,7 @@ func (h *logHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[16:], h.generation)
 	binary.LittleEndian.PutUint64(b[24:], h.base)
 	binary.LittleEndian.PutUint64(b[32:], uint64(h.endBefore))
+	binary.LittleEndian.PutUint64(b[40:], h.random)
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
@@ -75,12 +89,12 @@ func parseLogHead(b []byte) (h logHead, version uint32, ok bool) {
 		return h, 0, false
 	}
 	end := binary.LittleEndian.Uint64(b[32:])
-	if end > math.MaxInt64 || !allZero(b[40:60]) {
+	if end > math.MaxInt64 || !allZero(b[48:60]) {
 		return h, 0, false
 	}
 	h = logHead{
 		rules: binary.LittleEndian.Uint32(b[12:]), generation: binary.LittleEndian.Uint64(b[16:]),
-		base: binary.LittleEndian.Uint64(b[24:]), endBefore: int64(end),
+		base: binary.LittleEndian.Uint64(b[24:]), endBefore: int64(end), random: binary.LittleEndian.Uint64(b[40:]),
 	}
 	return h, binary.LittleEndian.Uint32(b[8:]), true
 }
@@ -131,9 +145,10 @@ func parseMark(b []byte, salt uint32) (durable int64, ok bool) {
 	return int64(binary.LittleEndian.Uint64(b[markBytes-8:]) & math.MaxInt64), true
 }
 
-// laterMarks returns the greatest offset up to which marks anywhere in b say
-// that the log was durable.
-func laterMarks(b []byte, salt uint32) (durable int64) {
+// laterMarks returns the greatest offset up to which marks anywhere in b, which is
+// at an offset itself, say that the log was durable. A mark of what is behind it is
+// none.
+func laterMarks(b []byte, off int64, salt uint32) (durable int64) {
 	for at := 0; ; {
 		i := bytes.Index(b[at:], []byte(markMagic))
 		if i < 0 {
@@ -141,7 +156,7 @@ func laterMarks(b []byte, salt uint32) (durable int64) {
 		}
 		at += i
 		if from := at - frameHead - 1; from >= 0 {
-			if d, ok := parseMark(b[from:], salt); ok {
+			if d, ok := parseMark(b[from:], salt); ok && d <= off+int64(from) {
 				durable = max(durable, d)
 			}
 		}

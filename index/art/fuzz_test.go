@@ -65,12 +65,14 @@ func sealed(b []byte, salt uint32) []byte {
 // FuzzLog opens an index whose log has any frames.
 func FuzzLog(f *testing.F) {
 	log := content(f, filled(f, Options{}), logName(1))
+	h, _, ok := parseLogHead(log)
+	require.True(f, ok)
 	f.Add(log[logHeadBytes:], false)
 	f.Add(log[logHeadBytes:], true)
 	f.Add([]byte{}, false)
 	f.Fuzz(func(t *testing.T, frames []byte, seal bool) {
 		if seal {
-			frames = sealed(frames, saltOf(1))
+			frames = sealed(frames, h.salt())
 		}
 		d := vfs.NewDisk()
 		p := d.Process()

@@ -1,6 +1,8 @@
 package art
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +50,7 @@ type log struct {
 // createLog makes the log of a generation, durably. If it fails with an error
 // that is harmless, there is none.
 func createLog(f vfs.FS, h logHead) (l *log, harmless bool, err error) {
+	h.random = randomBytes()
 	name := logName(h.generation)
 	file, err := f.Open(name+tempName, vfs.Create)
 	if err != nil {
@@ -70,7 +73,14 @@ func createLog(f vfs.FS, h logHead) (l *log, harmless bool, err error) {
 	if err = f.SyncDir("."); err != nil {
 		return nil, false, errors.Join(err, file.Close())
 	}
-	return &log{logHead: h, f: file, salt: saltOf(h.generation), end: logHeadBytes, told: logHeadBytes, synced: logHeadBytes}, true, nil
+	return &log{logHead: h, f: file, salt: h.salt(), end: logHeadBytes, told: logHeadBytes, synced: logHeadBytes}, true, nil
+}
+
+// randomBytes returns eight that are not all zero.
+func randomBytes() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return max(1, binary.LittleEndian.Uint64(b[:]))
 }
 
 // append writes frames behind the end. If it fails with an error that is

@@ -93,7 +93,7 @@ func (r *logReader) head(generation uint64, endBefore int64) (logHead, error) {
 	case endBefore >= 0 && h.endBefore != endBefore:
 		return h, damage(logName(generation-1), min(endBefore, h.endBefore), fmt.Sprintf("not the end, which is %d", h.endBefore))
 	}
-	r.salt = saltOf(generation)
+	r.salt = h.salt()
 	r.at = logHeadBytes
 	return h, nil
 }
@@ -208,7 +208,7 @@ func (r *logReader) rest(from int64) (durable int64, zeros bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		durable = max(durable, laterMarks(b[:n], r.salt))
+		durable = max(durable, laterMarks(b[:n], at, r.salt))
 		zeros = zeros && allZero(b[:n])
 	}
 	return durable, zeros, nil
