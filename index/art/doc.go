@@ -8,7 +8,8 @@
 // first. Scopes and workers have numbers (below 2^24: more names at a time are
 // ErrNoSpace); a worker's blocks are a list that goes through them. So Locate,
 // Scan, ByHash, Match, Remove and ClearWorker cost what their keys and results are
-// long; Expire alone looks at all records, if any can be as old as that.
+// long; Expire alone looks at all records, if any can be as old as that, beside
+// readers.
 //
 // Strings in keys are escaped (00 becomes 00 FF, the end is 00 00) and not
 // preceded by their length: then the tree's order is the contract's, and results

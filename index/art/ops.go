@@ -82,13 +82,17 @@ func (x *Index) Expire(ctx context.Context, before uint64) (n int, err error) {
 		return 0, err
 	}
 	defer x.give()
-	if x.state.expire(before, true) == 0 {
+	a := x.state.aged(before) // only who has the turn changes anything
+	if len(a.blocks) == 0 {
+		x.mu.Lock()
+		x.state.oldest = a.oldest
+		x.mu.Unlock()
 		return 0, nil
 	}
 	from := x.begin()
 	x.buf = appendUints(append(x.buf, entryExpire), before)
 	c := &index.Change{Kind: index.DidExpire, Before: before}
-	err = x.commit("expire", from, c, func(s *state) { n = s.expire(before, false) })
+	err = x.commit("expire", from, c, func(s *state) { n = s.expire(a) })
 	x.metrics.expired.Add(uint64(n))
 	return n, err
 }

@@ -97,7 +97,7 @@ func (x *state) replay(b []byte) error {
 			x.clear()
 		case entryExpire:
 			if v := e.uint(); !e.bad {
-				x.expire(v, false)
+				x.expire(x.aged(v))
 			}
 		case entryClearWorker, entryVanish:
 			if wid := e.uint32(); x.knows(&e, wid) {

@@ -91,33 +91,43 @@ func (x *state) clearWorker(wid uint32, volatile bool) (n int) {
 	return n
 }
 
-// expire takes away what was last used before a time. With look it only counts.
-func (x *state) expire(before uint64, look bool) (n int) {
+// aged is what goes for its age.
+type aged struct {
+	before uint64
+	blocks []ref  // with records that go
+	oldest uint64 // of those that stay and can go later
+}
+
+// aged looks for what was last used before a time, at all records if any can be as
+// old as that. It changes nothing: readers may go on.
+func (x *state) aged(before uint64) aged {
+	a := aged{before: before, oldest: x.oldest}
 	if before <= x.oldest {
-		return 0
+		return a
 	}
-	oldest := uint64(math.MaxUint64)
-	var goes []ref
+	a.oldest = math.MaxUint64
 	x.blocks.walk(x.blocks.root, func(b ref) bool {
-		had := n
+		goes := false
 		for _, h := range x.holders(x.block(b)) {
 			if h.expires(before) {
-				n++
+				goes = true
 			} else if h.expires(math.MaxUint64) {
-				oldest = min(oldest, h.last)
+				a.oldest = min(a.oldest, h.last)
 			}
 		}
-		if !look && n > had {
-			goes = append(goes, b)
+		if goes {
+			a.blocks = append(a.blocks, b)
 		}
 		return true
 	})
-	if look {
-		return n
+	return a
+}
+
+// expire takes away what aged found.
+func (x *state) expire(a aged) (n int) {
+	for _, b := range a.blocks {
+		n += x.take(b, 0, int(x.block(b).n), func(h *holder) bool { return h.expires(a.before) })
 	}
-	for _, b := range goes {
-		x.take(b, 0, int(x.block(b).n), func(h *holder) bool { return h.expires(before) })
-	}
-	x.oldest = oldest
+	x.oldest = a.oldest
 	return n
 }
