@@ -93,10 +93,13 @@ func (a *arena) alloc(n int) ref {
 	return r
 }
 
-// release gives an object of n bytes back.
+// release gives an object of n bytes back, for others of its class. It is zeros
+// then, which cost a snapshot nothing.
 func (a *arena) release(r ref, n int) {
 	class, _ := classOf(n)
-	*(*ref)(a.own(r, unitBytes)) = a.free[class]
+	a.own(r, n)
+	clear(a.bytes(r, n))
+	*(*ref)(a.at(r)) = a.free[class]
 	a.free[class] = r
 }
 

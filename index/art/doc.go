@@ -11,6 +11,11 @@
 // long; Expire alone looks at all records, if any can be as old as that, beside
 // readers.
 //
+// All of it lies in up to 16 GiB of memory that is not given back before Close.
+// What is taken away leaves room for objects of about the same length alone, until
+// nothing is left: an index whose records are long at times and short at others
+// takes what the most of each took.
+//
 // Strings in keys are escaped (00 becomes 00 FF, the end is 00 00) and not
 // preceded by their length: then the tree's order is the contract's, and results
 // and snapshots come out of it without sorting; no key is the beginning of

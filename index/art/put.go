@@ -131,10 +131,11 @@ func (q *queue) next() []*call {
 func (x *Index) puts(group []*call) {
 	x.buf, x.ids = x.buf[:0], x.ids[:0]
 	x.mark()
-	seq := x.feed.Seq()
+	seq, need := x.feed.Seq(), uint64(0)
 	for _, c := range group {
-		if c.err = x.room(c); c.err == nil && len(c.rs) > 0 {
+		if c.err = x.room(c, need); c.err == nil && len(c.rs) > 0 {
 			seq++
+			need += c.need()
 			x.encode(c.rs, seq)
 		}
 	}
@@ -148,20 +149,29 @@ func (x *Index) puts(group []*call) {
 		}
 		c.done = true
 	}
+	if cap(x.buf) > 2*maxGroupBytes {
+		x.buf, x.ids = nil, nil // a call that is seldom as long
+	}
 	x.grown()
 }
 
-// room is ErrNoSpace if the arena could be too small for a call's records, or the
+// need bounds the bytes of the arena that a call's records take, but for more room
+// for holders.
+func (c *call) need() uint64 { return 2*uint64(c.size) + uint64(len(c.rs))*perRecord }
+
+// room is ErrNoSpace if the arena could be too small for a call's records beside
+// those of others that it is written with, which need so much; or if the
 // numbers could be too few for their scopes and workers.
-func (x *Index) room(c *call) error {
+func (x *Index) room(c *call, others uint64) error {
 	if !x.state.scopes.room(len(c.rs)) || !x.state.workers.room(len(c.rs)) {
 		return fmt.Errorf("art: put: more than %d scopes or workers: %w", maxNames, kvferry.ErrNoSpace)
 	}
-	workers := uint64(len(x.state.workers.all) + len(c.rs))
-	if x.state.room(2*uint64(c.size) + uint64(len(c.rs))*perRecord + workers*perWorker) {
+	need := c.need() + uint64(len(x.state.workers.all)+len(c.rs))*perWorker
+	if x.state.room(others + need) {
 		return nil
 	}
-	return fmt.Errorf("art: put: %d records are all that there are addresses for: %w", x.state.count.blocks, kvferry.ErrNoSpace)
+	return fmt.Errorf("art: put: %d records, which may take %d bytes, are more than there are addresses for beside %d: put fewer at once: %w",
+		len(c.rs), need, x.state.count.blocks, kvferry.ErrNoSpace)
 }
 
 // numbers are those of a record's scope and worker.

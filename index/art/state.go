@@ -221,6 +221,9 @@ func (x *state) take(b ref, from, to int, which func(h *holder) bool) (n int) {
 	}
 	if n > 0 && x.block(b).n == 0 {
 		x.dropBlock(b)
+		if x.blocks.root == 0 {
+			x.reset() // all room is for objects of any class again
+		}
 	}
 	return n
 }
