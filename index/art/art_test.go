@@ -76,9 +76,35 @@ func configs() map[string]indextest.Config {
 		}
 	}
 	return map[string]indextest.Config{
+		"mapped":    mapped(art.Options{CompactBytes: 2000}),
 		"log":       config(art.Options{CompactBytes: 1 << 30}),
 		"snapshots": config(art.Options{CompactBytes: 2000}),
 		"sync":      config(art.Options{Sync: true, CompactBytes: 3000}),
+	}
+}
+
+// onDisk is an index in a real directory, where the log is mapped.
+type onDisk struct {
+	*art.Index
+	dir string
+}
+
+// mapped is a config for such an index: what a killed process leaves is for
+// TestKilled.
+func mapped(o art.Options) indextest.Config {
+	open := func(t testing.TB, dir string, r index.Options) index.Index {
+		o := o
+		o.Options = r
+		x := openDir(t, dir, o)
+		t.Cleanup(func() { _ = x.Close() })
+		return &onDisk{x, dir}
+	}
+	return indextest.Config{
+		Open: func(t testing.TB, r index.Options) index.Index { return open(t, t.TempDir(), r) },
+		Reopen: func(t testing.TB, x index.Index, r index.Options) index.Index {
+			require.NoError(t, x.Close())
+			return open(t, x.(*onDisk).dir, r)
+		},
 	}
 }
 
@@ -113,7 +139,7 @@ func TestTraces(t *testing.T) {
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
 	for name, c := range configs() {
-		if name != "log" || soak() {
+		if name != "log" && name != "mapped" || soak() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				indextest.Linearizable(t, c)
