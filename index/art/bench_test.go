@@ -46,10 +46,17 @@ func openDir(b testing.TB, dir string, o art.Options) *art.Index {
 	return x
 }
 
-// BenchmarkPut is a put of one record, with a write of the system's.
+// BenchmarkPut is a put of one record, into a mapping of the log or by a write of
+// the system's.
 func BenchmarkPut(b *testing.B) {
+	for _, write := range []bool{false, true} {
+		b.Run(fmt.Sprint("write=", write), func(b *testing.B) { benchPut(b, art.Options{Write: write}) })
+	}
+}
+
+func benchPut(b *testing.B, o art.Options) {
 	rs := benchRecords(2000)
-	x := openDir(b, b.TempDir(), art.Options{})
+	x := openDir(b, b.TempDir(), o)
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {

@@ -71,7 +71,8 @@
 // behind that is the trace of a crash and is cut off, see Recovery; before it,
 // it is damage: ErrCorrupt with the file and the offset. The frames behind the
 // last mark cannot be told apart so. A snapshot that does not hold is replaced by
-// the one before and the logs.
+// the one before and the logs; one that cannot be read at all (an I/O error) is
+// what Open returns, since it may hold.
 //
 // An index that was not closed goes on with numbers of changes that were never
 // given, the next that 2^32 divides: then whoever watched what is lost now is told

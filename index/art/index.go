@@ -39,8 +39,7 @@ type Index struct {
 	compact compact
 
 	queue   queue
-	poison  atomic.Pointer[error] // what stopped is, for those without the turn
-	writing sync.WaitGroup        // snapshots
+	writing sync.WaitGroup // snapshots
 	metrics metrics
 	opened  Recovery
 }
@@ -80,7 +79,6 @@ func (x *Index) fail(op string, cause error) error {
 	err := fmt.Errorf("art: %s: open the index again: %w: %w", op, kvferry.ErrPoisoned, cause)
 	if x.stopped == nil {
 		x.stopped = err
-		x.poison.Store(&err)
 	}
 	return err
 }

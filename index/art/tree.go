@@ -154,7 +154,7 @@ func (t *tree) along(r ref, key []byte, depth int) (int, []byte) {
 	h := t.head(r)
 	path := h.path[:min(h.plen, inlineBytes)]
 	n := common(key[depth:], path)
-	if n < len(path) && h.plen <= inlineBytes || h.plen <= inlineBytes {
+	if h.plen <= inlineBytes {
 		return n, path
 	}
 	path = t.key(t.least(r))[depth : depth+int(h.plen)]
