@@ -24,8 +24,17 @@ type matching struct {
 	wanted []bool // by worker, if the query names some
 	sid    uint32
 	key    []byte
+	run    run
 	stale  bool // there are stale records
 	orphan bool // there are blocks whose parent is not known
+}
+
+// run is that blocks side by side have the same holders, as most have: their reach
+// is extended once for all, from the position behind the first to that behind the
+// last.
+type run struct {
+	holders  []uint32 // summaries; nil: there is no block before
+	from, to int32
 }
 
 var matchings = sync.Pool{New: func() any { return new(matching) }}
@@ -51,6 +60,7 @@ func (x *state) match(q *index.Query, dst []index.Match) []index.Match {
 		}
 		parent = hash
 	}
+	m.settle()
 	return m.result(dst)
 }
 
@@ -107,6 +117,7 @@ func (m *matching) block(b ref, i int32) (held bool) {
 	}
 	hs := m.holders(m.state.block(b))
 	if len(hs) == 1 || i == 0 || m.stale {
+		m.settle()
 		for k := range hs {
 			h := &hs[k]
 			r := &m.reach[h.worker]
@@ -117,13 +128,39 @@ func (m *matching) block(b ref, i int32) (held bool) {
 		}
 		return held
 	}
-	for _, s := range m.summaries(m.state.block(b)) {
+	s := m.summaries(m.state.block(b))
+	if m.run.to == i && slices.Equal(m.run.holders, s) {
+		m.run.to++ // those that it reached before
+		return true
+	}
+	m.settle()
+	for _, s := range s {
 		if r := &m.reach[s>>3]; r[0] >= i {
 			r.extend(index.Tier(s&7), i)
 			held = true
 		}
 	}
+	if held {
+		m.run = run{s, i + 1, i + 1}
+	}
 	return held
+}
+
+// settle extends the reach of those that hold the blocks of a run.
+func (m *matching) settle() {
+	if m.run.to > m.run.from {
+		for _, s := range m.run.holders {
+			r, tier := &m.reach[s>>3], s&7
+			if r[0] < m.run.from {
+				continue
+			}
+			r[0] = m.run.to
+			if r[tier] == m.run.from {
+				r[tier] = m.run.to
+			}
+		}
+	}
+	m.run = run{}
 }
 
 // extend notes that the block at position i is held in a tier, which those before
