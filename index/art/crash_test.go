@@ -136,7 +136,7 @@ func secondLife(t *testing.T, d *vfs.Disk, all []vfs.CrashOptions) error {
 	if err != nil {
 		return err
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }()
 	if err := errors.Join(x.Put(t.Context(), []index.Record{benchRecord("second", "life", 0)}), x.Flush(t.Context())); err != nil {
 		return err
 	}

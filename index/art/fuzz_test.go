@@ -165,7 +165,7 @@ func TestRoomInAdvance(t *testing.T) {
 		x, err := Open(t.Context(), "disk", Options{FS: d.Process()})
 		require.NoError(t, err)
 		require.Equal(t, torn, x.opened.TornBytes)
-		require.EqualValues(t, info.Size+numbersBytes+int64(markBytes), x.log.end)
+		require.Equal(t, info.Size+numbersBytes+int64(markBytes), x.log.end)
 		require.NoError(t, x.Close())
 		info, err = file.Stat()
 		require.NoError(t, err)
