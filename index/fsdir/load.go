@@ -138,7 +138,10 @@ func (w *walker) dir(ctx context.Context, path string, dirs bool, visit func(pat
 			return err
 		}
 		name := all[i].Name
-		base, isNew := strings.CutSuffix(name, newSuffix)
+		base, isNew := name, false
+		if !dirs { // whose names may end with it as they are
+			base, isNew = strings.CutSuffix(name, newSuffix)
+		}
 		_, both := plain[base]
 		switch {
 		case dirs && !all[i].Dir, !dirs && (!all[i].Regular || !strings.HasSuffix(base, suffix)):

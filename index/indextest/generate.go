@@ -13,7 +13,8 @@ import (
 // alike once they are joined, or with a NUL moved.
 var oddities = []string{
 	"", "a", "b", "ab", "aa", "\x00", "\x00\x00", "a\x00", "\x00a", "a\x00b", "\x01", "\x02", "\xff", "\xff\xff", "a\xff", "\xfe\x00",
-	"root", "é", "e\u0301", "ブロック", "\U0001f600", "\xed\xa0\x80", "\u2028", `"\`, "null", "{x}", "../..", "/", strings.Repeat("x", 300),
+	"root", "é", "e\u0301", "ブロック", "\U0001f600", "\xed\xa0\x80", "\u2028", `"\`, "null", "{x}", "../..", "/", "a.new", "a.json",
+	"a.json.new", strings.Repeat("x", 300),
 }
 
 // universe is what random operations choose from: few enough of everything that
