@@ -78,7 +78,7 @@ type Reader interface {
 type Announcer interface {
 	// Announce tells that a worker runs, in an incarnation: a number that is
 	// another one after each start of its process, as the time of the start; 0 is
-	// ErrInvalid. If the index knew another incarnation, or the worker's records
+	// ErrInvalid, and so is a name longer than MaxFieldBytes. If the index knew another incarnation, or the worker's records
 	// are stale and the incarnation is not the one that is known, its records in
 	// volatile tiers are removed. Else stale ones are live again.
 	Announce(ctx context.Context, worker string, incarnation uint64) error

@@ -223,6 +223,9 @@ func (m *Model) Announce(ctx context.Context, worker string, incarnation uint64)
 	if incarnation == 0 {
 		return fmt.Errorf("model: incarnation 0: %w", kvferry.ErrInvalid)
 	}
+	if len(worker) > index.MaxFieldBytes {
+		return fmt.Errorf("model: worker's name of %d bytes: %w", len(worker), kvferry.ErrInvalid)
+	}
 	w := m.workers[worker]
 	if w == nil {
 		w = &modelWorker{}

@@ -134,6 +134,7 @@ func testInvalid(s *subject) {
 		s.holds()
 	}
 	require.ErrorIs(s, s.Announce(s.Context(), "w0", 0), kvferry.ErrInvalid)
+	require.ErrorIs(s, s.Announce(s.Context(), string(make([]byte, index.MaxFieldBytes+1)), 1), kvferry.ErrInvalid)
 	require.Equal(s, before, s.metrics().Seq, "what fails is no change")
 	require.Zero(s, s.metrics().Puts)
 	s.put(good)

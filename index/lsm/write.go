@@ -220,6 +220,9 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 	if incarnation == 0 {
 		return fmt.Errorf("lsm: incarnation 0: %w", kvferry.ErrInvalid)
 	}
+	if len(worker) > index.MaxFieldBytes { // which no later opening would read
+		return fmt.Errorf("lsm: worker's name of %d bytes, at most %d: %w", len(worker), index.MaxFieldBytes, kvferry.ErrInvalid)
+	}
 	t, err := x.begin(ctx)
 	if err != nil {
 		return err

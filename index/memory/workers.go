@@ -57,6 +57,9 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 	if incarnation == 0 {
 		return fmt.Errorf("memory: announce worker %q in incarnation 0: %w", worker, kvferry.ErrInvalid)
 	}
+	if len(worker) > index.MaxFieldBytes {
+		return fmt.Errorf("memory: announce a worker with a name of %d bytes, at most %d: %w", len(worker), index.MaxFieldBytes, kvferry.ErrInvalid)
+	}
 	if x.incarnation(worker) == incarnation {
 		return nil
 	}
