@@ -87,23 +87,24 @@ func parseWorker(file []byte) (name string, incarnation uint64, err error) {
 // newest is the document of the sequence.
 type newest struct {
 	Change uint64 `json:"newest_change"`
+	Closed bool   `json:"closed,omitempty"` // and all is durable
 }
 
-func sequenceFile(seq uint64) ([]byte, error) {
-	document, err := json.Marshal(newest{seq})
+func sequenceFile(n newest) ([]byte, error) {
+	document, err := json.Marshal(n)
 	return seal(document), err
 }
 
-func parseSequence(file []byte) (uint64, error) {
+func parseSequence(file []byte) (newest, error) {
+	var n newest
 	document, err := unseal(file)
 	if err != nil {
-		return 0, err
+		return n, err
 	}
-	var n newest
 	if err := json.Unmarshal(document, &n); err != nil {
-		return 0, fmt.Errorf("is no sequence: %w: %w", kvferry.ErrCorrupt, err)
+		return n, fmt.Errorf("is no sequence: %w: %w", kvferry.ErrCorrupt, err)
 	}
-	return n.Change, nil
+	return n, nil
 }
 
 // read returns what is in a file.

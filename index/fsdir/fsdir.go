@@ -95,15 +95,15 @@ func (x *Index) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seq, err := x.loadSequence()
+	last, err := x.loadSequence()
 	if err != nil {
 		return err
 	}
-	x.feed = feed.New(x.o.History, seq)
-	if err := x.load(ctx); err != nil {
+	x.feed = feed.New(x.o.History, last.Change)
+	if err := x.load(ctx, last.Closed); err != nil {
 		return err
 	}
-	return x.reserve(seq)
+	return x.reserve(last.Change)
 }
 
 func (x *Index) makeDirs() error {
@@ -166,29 +166,32 @@ func (x *Index) foldsCase() error {
 	return typed("open", err)
 }
 
-func (x *Index) loadSequence() (uint64, error) {
+func (x *Index) loadSequence() (newest, error) {
 	b, err := read(x.o.FS, sequenceName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return newest{}, nil
 	}
-	var seq uint64
+	var last newest
 	if err == nil {
-		seq, err = parseSequence(b)
+		last, err = parseSequence(b)
 	}
 	if err != nil {
-		return 0, typed("open: "+sequenceName, err)
+		return last, typed("open: "+sequenceName, err)
 	}
-	return seq, nil
+	return last, nil
 }
 
 // reserve makes sure that no number up to some beyond seq is used after a crash.
 func (x *Index) reserve(seq uint64) error {
+	if err := x.writeSequence(newest{Change: seq + reserved}); err != nil {
+		return err
+	}
 	x.limit = seq + reserved
-	return x.writeSequence(x.limit)
+	return nil
 }
 
-func (x *Index) writeSequence(seq uint64) error {
-	b, err := sequenceFile(seq)
+func (x *Index) writeSequence(n newest) error {
+	b, err := sequenceFile(n)
 	if err == nil {
 		err = x.files.replace(sequenceName, b)
 	}
@@ -266,7 +269,7 @@ func (x *Index) Close() error {
 		err = x.flush()
 	}
 	if err == nil {
-		err = x.writeSequence(x.feed.Seq())
+		err = x.writeSequence(newest{Change: x.feed.Seq(), Closed: true})
 	}
 	return errors.Join(err, x.end())
 }

@@ -25,10 +25,14 @@ type walker struct {
 	tell   func(path string, err error)
 	// mend: what a crash left is put right.
 	mend bool
+	// doubt: of what is there nobody knows how much is durable.
+	doubt bool
 }
 
-// load reads the directory into memory, and puts right what a crash left.
-func (x *Index) load(ctx context.Context) error {
+// load reads the directory into memory, and puts right what a crash left. If it
+// was not closed, what the process before changed may be durable or not, and the
+// next Flush makes it so.
+func (x *Index) load(ctx context.Context, closed bool) error {
 	var live, stale []index.Record
 	put := func() error {
 		err := errors.Join(x.live.Put(ctx, live), x.stale.Put(ctx, stale))
@@ -36,7 +40,7 @@ func (x *Index) load(ctx context.Context) error {
 		return err
 	}
 	w := walker{
-		x: x, mend: true, tell: func(string, error) {},
+		x: x, mend: true, doubt: !closed, tell: func(string, error) {},
 		worker: func(name string, incarnation uint64) {
 			x.incarnations[name] = incarnation
 			x.distrust(name)
@@ -127,6 +131,9 @@ func (w *walker) dir(ctx context.Context, path string, dirs bool, visit func(pat
 	if len(all) == 0 && w.mend && strings.HasPrefix(path, scopesName+"/") {
 		return w.x.o.FS.Remove(path)
 	}
+	if w.doubt {
+		w.x.files.dirty[path] = struct{}{}
+	}
 	plain := map[string]struct{}{}
 	for i := range all {
 		if all[i].Regular && !strings.HasSuffix(all[i].Name, newSuffix) {
@@ -167,9 +174,9 @@ func (w *walker) newer(path string, whole func(b []byte) error) ([]byte, error) 
 	switch {
 	case err == nil:
 		if w.mend {
-			w.x.files.fresh[path] = struct{}{}
+			err = w.refresh(path, b)
 		}
-		return b, nil
+		return b, err
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.Is(err, kvferry.ErrCorrupt) && w.mend:
@@ -179,6 +186,22 @@ func (w *walker) newer(path string, whole func(b []byte) error) ([]byte, error) 
 		return nil, nil
 	}
 	return nil, err
+}
+
+// refresh notes a file with .new for the next Flush. After a failure to make it
+// durable it can be whole in memory alone, where no second attempt would write
+// it: it is written anew.
+func (w *walker) refresh(path string, content []byte) error {
+	f := &w.x.files
+	if !w.doubt {
+		f.fresh[path] = struct{}{}
+		return nil
+	}
+	s, err := f.stage(path, content)
+	if err != nil {
+		return err
+	}
+	return f.publish([]staged{s})
 }
 
 // content returns what a file says, the newer version of it. Damage is told, and
