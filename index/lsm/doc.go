@@ -3,7 +3,9 @@
 // # What is stored
 //
 // Each record is three entries, see package wire; a write is one batch of them, so
-// that all of it is there after a crash or nothing. In the same batch go the rows
+// that all of it is there after a crash or nothing. (Only a removal of more than
+// 64 MiB of keys is several, the first of which can be seen, and be there after a
+// crash, without the others.) In the same batch go the rows
 // of the workers that it changes, so that counts need no scan:
 //
 //	01 04 worker  ->  seq incarnation lasting bytes volatile bytes      (uvarints)

@@ -30,7 +30,9 @@ type Index struct {
 
 	writer  chan struct{} // holds a token while nobody writes
 	scratch []byte        // of the writer
-	seen    map[identity]struct{}
+	// partBytes is the constant, or less in tests.
+	partBytes int
+	seen      map[identity]struct{}
 
 	workers *workers
 	counts  counts
@@ -46,7 +48,10 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	if err := errors.Join(o.Validate(), ctx.Err()); err != nil {
 		return nil, err
 	}
-	x := &Index{o: o, fs: watch(o.FS), writer: make(chan struct{}, 1), seen: map[identity]struct{}{}, workers: newWorkers(), pressure: newPressure()}
+	x := &Index{
+		o: o, fs: watch(o.FS), writer: make(chan struct{}, 1), seen: map[identity]struct{}{}, partBytes: partBytes,
+		workers: newWorkers(), pressure: newPressure(),
+	}
 	x.gate.init()
 	err := x.takeOver(ctx, dir)
 	if err == nil {

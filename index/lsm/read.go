@@ -35,11 +35,16 @@ func (x *Index) over(from pebble.Reader, prefix []byte) (*pebble.Iterator, error
 }
 
 // walk visits what an iterator is over, and closes it.
-func (x *Index) walk(ctx context.Context, it *pebble.Iterator, visit func(key, value []byte) error) (err error) {
+func (x *Index) walk(ctx context.Context, it *pebble.Iterator, visit func(key, value []byte) error) error {
+	return walk(it, func() error { return x.mayGoOn(ctx) }, visit)
+}
+
+// walk asks now and then whether it may go on.
+func walk(it *pebble.Iterator, mayGoOn func() error, visit func(key, value []byte) error) (err error) {
 	steps := 0
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		if steps++; steps%stepsPerLook == 0 {
-			err = cmp.Or(ctx.Err(), x.stillOpen())
+			err = mayGoOn()
 		}
 		var value []byte
 		if err == nil {
@@ -55,9 +60,10 @@ func (x *Index) walk(ctx context.Context, it *pebble.Iterator, visit func(key, v
 	return err
 }
 
-func (x *Index) stillOpen() error {
+// mayGoOn is an error if the context ended or the index is being closed.
+func (x *Index) mayGoOn(ctx context.Context) error {
 	if x.gate.open() {
-		return nil
+		return ctx.Err()
 	}
 	return fmt.Errorf("lsm: %w", kvferry.ErrClosed)
 }

@@ -3,6 +3,7 @@ package lsm
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -26,6 +27,7 @@ type tx struct {
 	b       *pebble.Batch
 	changed map[string]*worker
 	wiped   map[string]struct{} // workers whose volatile records it removes
+	parts   int                 // batches that are handed over
 }
 
 // begin waits until nobody else writes.
@@ -55,8 +57,8 @@ func (x *Index) lock(ctx context.Context) error {
 
 func (x *Index) unlock() { x.writer <- struct{}{} }
 
-// cancel ends a write of which nothing is to be seen, and returns err.
-func (t *tx) cancel(err error) error {
+// close ends a write, and returns err.
+func (t *tx) close(err error) error {
 	t.release()
 	return errors.Join(err, t.b.Close())
 }
@@ -139,7 +141,7 @@ func (x *Index) settle(op string, b *pebble.Batch, err error, durable bool, seq 
 	}
 	if err != nil {
 		x.fs.fail(err)
-		return x.failure(op, err)
+		return x.failure(op, fmt.Errorf("the change may be seen, and may be there at the next opening: %w", err))
 	}
 	return nil
 }
@@ -245,14 +247,4 @@ func (t *tx) wipe(name string) (int, error) {
 	}
 	t.wiped[name] = struct{}{}
 	return n, nil
-}
-
-// dropAll removes the records whose keys by worker begin with prefix.
-func (t *tx) dropAll(prefix []byte) (n int, err error) {
-	err = t.x.each(context.Background(), prefix, func(key, _ []byte) error {
-		var r index.Record
-		n++
-		return errors.Join(wire.ParseByWorker(key, &r), t.drop(&r))
-	})
-	return n, err
 }

@@ -13,8 +13,12 @@ import (
 	"github.com/kvferry/kvferry/index/internal/wire"
 )
 
-// maxBatchBytes bounds a write. Pebble's own limit is 4 GiB.
-const maxBatchBytes = 1 << 30
+// maxPutBytes bounds the strings of a Put, which is one batch with each of them up
+// to three times, and their NULs twice. Pebble's own limit is 4 GiB.
+const maxPutBytes = 512 << 20
+
+// recordBytes is what a record has besides its strings.
+const recordBytes = 64
 
 // Put implements index.Writer.
 func (x *Index) Put(ctx context.Context, rs []index.Record) error {
@@ -22,10 +26,8 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 		return err
 	}
 	defer x.gate.leave()
-	for i := range rs {
-		if err := rs[i].Check(); err != nil {
-			return err
-		}
+	if err := checkPut(rs); err != nil {
+		return err
 	}
 	if len(rs) == 0 {
 		return nil
@@ -53,6 +55,24 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	return nil
 }
 
+// checkPut checks all that can be wrong with a Put: when it has begun to remove
+// stale records it cannot be refused any more.
+func checkPut(rs []index.Record) error {
+	sum := 0
+	for i := range rs {
+		r := &rs[i]
+		if err := r.Check(); err != nil {
+			return err
+		}
+		adapter, _ := r.Adapter.Name()
+		sum += recordBytes + len(r.Model) + len(r.Tokenizer) + len(adapter) + len(r.Tenant) + len(r.Prefix) + len(r.Hash) + len(r.Worker)
+	}
+	if sum > maxPutBytes {
+		return fmt.Errorf("lsm: a put of %d bytes, at most %d: %w", sum, maxPutBytes, kvferry.ErrInvalid)
+	}
+	return nil
+}
+
 // confirm makes a worker's stale records go if it puts one in a volatile tier.
 func (t *tx) confirm(r *index.Record) error {
 	if !r.Tier.Volatile() || !t.worker(r.Worker).unconfirmed {
@@ -69,9 +89,6 @@ func (t *tx) putLast(r *index.Record, several bool) error {
 		if !t.first(&named) {
 			return nil
 		}
-	}
-	if t.b.Len() > maxBatchBytes {
-		return fmt.Errorf("a write of more than %d bytes: %w", maxBatchBytes, kvferry.ErrInvalid)
 	}
 	return t.put(r)
 }
@@ -112,13 +129,16 @@ func (t *tx) finish(op string, n int, c *index.Change, count func(uint64) uint64
 // remove removes what one removal selects.
 func (t *tx) remove(ctx context.Context, sel index.Removal) (n int, err error) {
 	sel.Scope = t.x.o.Rules.Scope(sel.Scope)
-	err = t.x.each(ctx, wire.AppendRemoval(nil, &sel), func(key, _ []byte) error {
+	err = t.each(ctx, wire.AppendRemoval(nil, &sel), func(key, _ []byte) error {
 		var r index.Record
 		if err := wire.ParseByHash(key, &r); err != nil || !wire.Selected(&sel, &r) || !t.first(&r) {
 			return err
 		}
 		n++
-		return t.take(&r)
+		if err := t.take(&r); err != nil {
+			return err
+		}
+		return t.split()
 	})
 	return n, err
 }
@@ -191,7 +211,7 @@ func (x *Index) Expire(ctx context.Context, before uint64) (int, error) {
 		return 0, err
 	}
 	n := 0
-	err = x.each(ctx, []byte{wire.Version, wire.TagPrimary}, func(key, value []byte) error {
+	err = t.each(ctx, []byte{wire.Version, wire.TagPrimary}, func(key, value []byte) error {
 		var data index.Record
 		data.Adapter = index.Named("") // any value fits it
 		if err := wire.ParseValue(value, &data); err != nil || data.LastAccess >= before || data.Pinned || data.Refs > 0 {
@@ -203,7 +223,10 @@ func (x *Index) Expire(ctx context.Context, before uint64) (int, error) {
 		}
 		n++
 		t.worker(r.Worker).of(r.Tier).take(data.Bytes)
-		return t.drop(&r)
+		if err := t.drop(&r); err != nil {
+			return err
+		}
+		return t.split()
 	})
 	if err != nil {
 		return 0, x.failure("expire", t.cancel(err))

@@ -1,0 +1,4 @@
+package lsm
+
+// SetPartBytes makes the batches of removals small.
+func (x *Index) SetPartBytes(n int) { x.partBytes = n }
