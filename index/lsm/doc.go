@@ -9,12 +9,13 @@
 // of the workers that it changes, so that counts need no scan:
 //
 //	01 04 worker  ->  seq incarnation lasting bytes volatile bytes      (uvarints)
-//	01 05         ->  rules(1) seq
+//	01 05         ->  rules(1) seq limit                                (uvarints)
 //
 // Worker is written as in package wire. Lasting and volatile are how many records
 // the worker has in tiers of the two kinds, each with their bytes; seq is the
 // number of the change that wrote the row. The greatest seq of all rows is that of
-// the newest change.
+// the newest change. Numbers up to limit are reserved: where the index was not
+// closed it goes on behind them, so that none is used twice after a power failure.
 //
 // # What is durable
 //

@@ -32,6 +32,7 @@ type Index struct {
 	scratch []byte        // of the writer
 	// partBytes is the constant, or less in tests.
 	partBytes int
+	limit     uint64 // no change has a number beyond it, see number; of the writer
 	seen      map[identity]struct{}
 
 	workers *workers
@@ -85,7 +86,7 @@ func (x *Index) takeOver(ctx context.Context, dir string) (err error) {
 	if x.db, err = openPebble(dir, &x.o, x.fs, x.lockFile, x.pressure); err != nil {
 		return err
 	}
-	seq, err := x.loadRows(ctx)
+	seq, limit, err := x.loadRows(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,8 +96,9 @@ func (x *Index) takeOver(ctx context.Context, dir string) (err error) {
 	if durable, _ := x.flushed.get(); seq < durable {
 		return fmt.Errorf("change %d was flushed, but the log ends with %d: %w", durable, seq, kvferry.ErrCorrupt)
 	}
+	seq = max(seq, limit)
 	x.feed = feed.New(x.o.History, seq)
-	return nil
+	return x.number(seq, seq+reserved)
 }
 
 // makeDir makes the directory if it is missing, durably.
@@ -163,7 +165,7 @@ func (x *Index) Close() error {
 	if !x.gate.close() {
 		return nil
 	}
-	err := x.flush(context.Background())
+	err := x.finish()
 	x.feed.Close()
 	return errors.Join(err, x.end())
 }

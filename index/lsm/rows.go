@@ -48,15 +48,16 @@ func parseRow(value []byte) (seq uint64, w worker, err error) {
 	return seq, w, nil
 }
 
-// loadRows reads all rows, and returns the number of the newest change.
-func (x *Index) loadRows(ctx context.Context) (newest uint64, err error) {
-	newest, err = x.loadMeta()
+// loadRows reads all rows, and returns the number of the newest change, and the
+// greatest that another one that is lost may have had.
+func (x *Index) loadRows(ctx context.Context) (newest, limit uint64, err error) {
+	newest, limit, err = x.loadMeta()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{wire.Version, tagRow}, UpperBound: []byte{wire.Version, tagMeta}})
 	if err != nil {
-		return 0, x.failure("reading", err)
+		return 0, 0, x.failure("reading", err)
 	}
 	changed := map[string]*worker{}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
@@ -78,44 +79,48 @@ func (x *Index) loadRows(ctx context.Context) (newest uint64, err error) {
 		_ = it.Close() // it has the same error
 	}
 	if err != nil {
-		return 0, x.failure("reading", err)
+		return 0, 0, x.failure("reading", err)
 	}
 	x.workers.set(changed)
 	x.workers.mu.Lock()
 	defer x.workers.mu.Unlock()
 	x.workers.listenLocked()
-	return newest, nil
+	return newest, limit, nil
 }
 
 // metaKey returns the key of the row that is no worker's.
 func metaKey() []byte { return []byte{wire.Version, tagMeta} }
 
-func metaRow(rules index.Rules, seq uint64) []byte {
-	return binary.AppendUvarint([]byte{byte(rules)}, seq)
+func metaRow(rules index.Rules, seq, limit uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint([]byte{byte(rules)}, seq), limit)
 }
 
 // loadMeta reads that row and compares the rules; of a new index it writes it.
-func (x *Index) loadMeta() (uint64, error) {
+func (x *Index) loadMeta() (seq, limit uint64, err error) {
 	value, closer, err := x.db.Get(metaKey())
 	if errors.Is(err, pebble.ErrNotFound) {
-		if err = x.db.Set(metaKey(), metaRow(x.o.Rules, 0), pebble.Sync); err != nil {
+		if err = x.db.Set(metaKey(), metaRow(x.o.Rules, 0, 0), pebble.Sync); err != nil {
 			err = x.failure("opening", err)
 		}
-		return 0, err
+		return 0, 0, err
 	}
 	if err != nil {
-		return 0, x.failure("reading", err)
+		return 0, 0, x.failure("reading", err)
 	}
 	value = slices.Clone(value)
 	if err := closer.Close(); err != nil || len(value) < 2 {
-		return 0, fmt.Errorf("lsm: the row of the index is cut short: %w", cmp.Or(err, kvferry.ErrCorrupt))
+		return 0, 0, fmt.Errorf("lsm: the row of the index is cut short: %w", cmp.Or(err, kvferry.ErrCorrupt))
 	}
 	seq, n := binary.Uvarint(value[1:])
-	if n != len(value)-1 {
-		return 0, fmt.Errorf("lsm: the row of the index is no number: %w", kvferry.ErrCorrupt)
+	var m int
+	if n > 0 {
+		limit, m = binary.Uvarint(value[1+n:])
+	}
+	if m <= 0 || 1+n+m != len(value) {
+		return 0, 0, fmt.Errorf("lsm: the row of the index is not two numbers: %w", kvferry.ErrCorrupt)
 	}
 	if rules := index.Rules(value[0]); rules != x.o.Rules {
-		return 0, fmt.Errorf("lsm: the index was made under rules %d, not %v: %w", value[0], x.o.Rules, kvferry.ErrInvalid)
+		return 0, 0, fmt.Errorf("lsm: the index was made under rules %d, not %v: %w", value[0], x.o.Rules, kvferry.ErrInvalid)
 	}
-	return seq, nil
+	return seq, limit, nil
 }

@@ -35,6 +35,10 @@ func (x *Index) begin(ctx context.Context) (*tx, error) {
 	if err := x.lock(ctx); err != nil {
 		return nil, err
 	}
+	if err := x.reserve(); err != nil {
+		x.unlock()
+		return nil, err
+	}
 	return &tx{x: x, b: x.db.NewBatch(), changed: map[string]*worker{}}, nil
 }
 
@@ -102,7 +106,7 @@ func (t *tx) rows(kind index.ChangeKind, seq uint64) error {
 		t.x.scratch = key
 	}
 	if kind != index.DidPut { // whose row is always there
-		errs = append(errs, t.b.Set(metaKey(), metaRow(t.x.o.Rules, seq), nil))
+		errs = append(errs, t.b.Set(metaKey(), metaRow(t.x.o.Rules, seq, t.x.limit), nil))
 	}
 	return errors.Join(errs...)
 }
