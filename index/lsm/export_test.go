@@ -4,8 +4,4 @@ package lsm
 func (x *Index) SetPartBytes(n int) { x.partBytes = n }
 
 // SpendNumbers leaves none that is reserved.
-func (x *Index) SpendNumbers() {
-	<-x.writer
-	defer x.unlock()
-	x.limit = x.feed.Seq()
-}
+func (x *Index) SpendNumbers() error { return x.number(x.feed.Seq(), x.feed.Seq()) }

@@ -29,7 +29,7 @@ func TestNumbersAfterAPowerFailure(t *testing.T) {
 				}
 			}
 			if i == 3 && round == 1 {
-				x.SpendNumbers()
+				require.NoError(t, x.SpendNumbers())
 			}
 		}
 		m, err = x.Metrics(t.Context())
