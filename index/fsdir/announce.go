@@ -2,9 +2,11 @@ package fsdir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -28,32 +30,35 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		return nil
 	}
 	c := &index.Change{Kind: index.DidAnnounce, Worker: worker, Incarnation: incarnation}
-	n := 0
+	c.Gone = known != incarnation && (known != 0 || silent)
+	var gone [2][]index.Record
 	var err error
-	switch {
-	case known != incarnation && (known != 0 || silent):
-		c.Gone = true
-		if n, err = x.wipe(worker); err == nil {
+	if c.Gone {
+		if gone, err = x.unlinkVolatile(worker, nil); err == nil {
 			// Durably, before the incarnation is: a crash must not leave records of the
 			// old one that the new one would make live.
 			err = x.files.flush()
 		}
-	case silent:
-		c.Records, err = x.revive(ctx, worker)
 	}
 	if err == nil && known != incarnation {
 		err = x.write(worker, incarnation)
+	}
+	if err == nil {
+		err = x.settle()
+	}
+	if err == nil && silent && !c.Gone {
+		c.Records, err = x.revive(ctx, worker)
 	}
 	if err != nil {
 		x.files.fail(err) // a part of it is done
 		return typed("announce", err)
 	}
+	err = x.takeBoth(worker, gone)
 	x.mu.Lock()
-	x.incarnations[worker] = incarnation
-	delete(x.unconfirmed, worker)
+	x.incarnations[strings.Clone(worker)] = incarnation
 	x.mu.Unlock()
-	x.cleared.Add(uint64(n))
-	return x.did(nil, c)
+	x.cleared.Add(uint64(len(gone[0]) + len(gone[1])))
+	return x.did(err, c)
 }
 
 // write writes the file of a worker.
@@ -69,30 +74,37 @@ func (x *Index) write(worker string, incarnation uint64) error {
 	return x.files.publish([]staged{s})
 }
 
-// wipe removes what a worker has in volatile tiers, and says how much it was. The
-// worker is not unconfirmed any more.
-func (x *Index) wipe(worker string) (int, error) {
-	n := 0
-	for _, m := range x.both() {
-		found, err := volatileOf(m, worker)
-		if err != nil {
-			return 0, err
+// unlinkVolatile removes the files of what a worker has in volatile tiers, but not
+// those of kept paths, and returns what it was, of both indexes in memory.
+func (x *Index) unlinkVolatile(worker string, kept map[string]struct{}) (gone [2][]index.Record, err error) {
+	for i, m := range x.both() {
+		if gone[i], err = volatileOf(m, worker); err != nil {
+			return gone, err
 		}
-		for i := range found {
-			if err := x.unlink(&found[i]); err != nil {
-				return 0, err
+		for k := range gone[i] {
+			path := recordPath(&gone[i][k], x.o.Rules)
+			if _, keep := kept[path]; keep {
+				continue
+			}
+			if err := x.files.remove(path); err != nil {
+				return gone, err
 			}
 		}
-		if err := take(m, found); err != nil {
-			x.files.fail(err)
-			return 0, err
-		}
-		n += len(found)
 	}
+	return gone, nil
+}
+
+// takeBoth removes from memory what unlinkVolatile returned of a worker, which is
+// not unconfirmed any more.
+func (x *Index) takeBoth(worker string, gone [2][]index.Record) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.unconfirmed, worker)
-	return n, nil
+	var err error
+	for i, m := range x.both() {
+		err = errors.Join(err, take(m, gone[i]))
+	}
+	return err
 }
 
 // volatileOf returns what a worker has in volatile tiers.

@@ -32,14 +32,22 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if err != nil {
 		return typed("put", err)
 	}
-	if err := x.confirm(rs); err != nil {
-		x.files.drop(all)
-		return typed("put", err)
-	}
 	if err := x.files.publish(all); err != nil {
 		return typed("put", err)
 	}
-	if err := x.did(x.live.Put(context.WithoutCancel(ctx), rs), &index.Change{Kind: index.DidPut, Records: rs}); err != nil {
+	stale, err := x.confirm(rs, all)
+	if err == nil {
+		err = x.settle()
+	}
+	if err != nil {
+		x.files.fail(err) // a part of it is done
+		return typed("put", err)
+	}
+	for worker, gone := range stale {
+		err = errors.Join(err, x.takeBoth(worker, gone))
+	}
+	err = errors.Join(err, x.live.Put(context.WithoutCancel(ctx), rs))
+	if err := x.did(err, &index.Change{Kind: index.DidPut, Records: rs}); err != nil {
 		return err
 	}
 	x.puts.Add(uint64(len(rs)))
@@ -74,28 +82,50 @@ func (x *Index) stageAll(ctx context.Context, rs []index.Record) ([]staged, erro
 	return all, nil
 }
 
-// confirm removes the stale records of workers that put one in a volatile tier.
-func (x *Index) confirm(rs []index.Record) error {
+// confirm removes the files of the stale records of workers that put one in a
+// volatile tier, unless they are those that were put, and returns the records.
+func (x *Index) confirm(rs []index.Record, put []staged) (map[string][2][]index.Record, error) {
+	stale := map[string][2][]index.Record{}
+	var kept map[string]struct{}
 	for i := range rs {
-		if _, silent := x.unconfirmed[rs[i].Worker]; silent && rs[i].Tier.Volatile() {
-			if _, err := x.wipe(rs[i].Worker); err != nil {
-				return err
+		worker := rs[i].Worker
+		if _, silent := x.unconfirmed[worker]; !silent || !rs[i].Tier.Volatile() {
+			continue
+		}
+		if _, done := stale[worker]; done {
+			continue
+		}
+		if kept == nil {
+			kept = make(map[string]struct{}, len(put))
+			for _, s := range put {
+				kept[s.path] = struct{}{}
 			}
 		}
+		gone, err := x.unlinkVolatile(worker, kept)
+		if err != nil {
+			return nil, err
+		}
+		stale[worker] = gone
+	}
+	return stale, nil
+}
+
+// settle makes the files of a write durable before anybody sees it, if that is
+// asked for or it is time to.
+func (x *Index) settle() error {
+	if x.o.Sync || x.files.full() {
+		return x.files.flush()
 	}
 	return nil
 }
 
-// did ends a write: what is in memory has changed, or not, with the files.
+// did ends a write: what is in memory has changed with the files, or not.
 func (x *Index) did(err error, c *index.Change) error {
 	if err != nil {
 		x.files.fail(err) // the files say something else
 		return typed(c.Kind.String(), err)
 	}
 	x.feed.Add(c)
-	if x.o.Sync || x.files.full() {
-		return x.flush()
-	}
 	return nil
 }
 
@@ -149,6 +179,9 @@ type counter interface{ Add(n uint64) uint64 }
 
 // gone removes from memory what was removed from the directory.
 func (x *Index) gone(c *index.Change, count counter, remove func(ctx context.Context, m index.Index) (int, error)) (int, error) {
+	if err := x.settle(); err != nil {
+		return 0, typed(c.Kind.String(), err)
+	}
 	n := 0
 	var err error
 	for _, m := range x.both() {
