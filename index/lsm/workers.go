@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -90,10 +91,13 @@ func (ws *workers) set(changed map[string]*worker) {
 		news = news || ok && was.silent() && !w.silent()
 		ws.count(&was, ^uint64(0))
 		ws.count(w, 1)
-		if w.known() {
-			ws.all[name] = *w
-		} else {
+		switch {
+		case !w.known():
 			delete(ws.all, name)
+		case ok:
+			ws.all[name] = *w
+		default:
+			ws.all[strings.Clone(name)] = *w // the caller's may be a part of something large
 		}
 	}
 	if news {
