@@ -84,3 +84,22 @@ func notSeen(t *testing.T, write func(x *fsdir.Index) error, op string, k int) {
 	require.ErrorIs(t, write(x), kvferry.ErrPoisoned)
 	require.ErrorIs(t, x.Close(), kvferry.ErrPoisoned)
 }
+
+// TestNumbersAreReserved: without room for the note that numbers are reserved
+// there is no change, however often it is tried.
+func TestNumbersAreReserved(t *testing.T) {
+	t.Parallel()
+	d := vfs.NewDisk()
+	faults := &fault.Injector{}
+	x, err := fsdir.Open(t.Context(), "", fsdir.Options{FS: vfs.WithFaults(d.Process(), faults.Hook)})
+	require.NoError(t, err)
+	x.SpendNumbers()
+	for range 3 {
+		faults.Reset()
+		faults.Only(func(op, path string) bool { return op == "rename" && path == "sequence.json" })
+		faults.Fail(0, syscall.ENOSPC)
+		require.ErrorIs(t, x.Put(t.Context(), []index.Record{record("b0")}), kvferry.ErrNoSpace)
+	}
+	require.NoError(t, x.Put(t.Context(), []index.Record{record("b0")}))
+	require.NoError(t, x.Close())
+}
