@@ -19,6 +19,7 @@ func soaking() bool { return os.Getenv("KVFERRY_SOAK") != "" }
 func scenario(t *testing.T, fs vfs.FS, bulk int) (*crashtest.Ledger, func() error) {
 	t.Helper()
 	l := crashtest.NewLedger()
+	l.Parts = true // of a Put each record is a file
 	return l, func() error {
 		x, err := fsdir.Open(t.Context(), "", fsdir.Options{FS: fs})
 		if err != nil {

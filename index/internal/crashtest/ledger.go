@@ -6,6 +6,7 @@ package crashtest
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/stretchr/testify/require"
@@ -31,6 +32,10 @@ type versions map[index.Record]struct{}
 
 // Ledger is what may be there. It is safe for concurrent use.
 type Ledger struct {
+	// Parts: of a change that is under way or not flushed any part may be there.
+	// Otherwise it is there whole or not at all, with all changes before it.
+	Parts bool
+
 	mu sync.Mutex
 	state
 }
@@ -40,12 +45,20 @@ type state struct {
 	killed  map[identity]versions // after the end of the process
 	crashed map[identity]versions // after a power failure
 
+	// since are the records in lasting tiers, as they were at the last Flush and
+	// behind each change since; the first ended of them were acknowledged.
+	since []map[identity]index.Record
+	ended int
+
 	begun, flushed uint64 // incarnations of the worker with volatile records
 }
 
 // NewLedger returns the ledger of an empty index.
 func NewLedger() *Ledger {
-	return &Ledger{state: state{now: map[identity]index.Record{}, killed: map[identity]versions{}, crashed: map[identity]versions{}}}
+	return &Ledger{state: state{
+		now: map[identity]index.Record{}, killed: map[identity]versions{}, crashed: map[identity]versions{},
+		since: []map[identity]index.Record{{}}, ended: 1,
+	}}
 }
 
 // Frozen calls during while nothing begins and nothing ends, and returns the
@@ -55,6 +68,7 @@ func (l *Ledger) Frozen(during func()) *Ledger {
 	defer l.mu.Unlock()
 	during()
 	c := NewLedger()
+	c.Parts, c.since, c.ended = l.Parts, slices.Clone(l.since), l.ended // whose maps do not change
 	c.begun, c.flushed, c.now = l.begun, l.flushed, maps.Clone(l.now)
 	for id, v := range l.killed {
 		c.killed[id] = maps.Clone(v)
@@ -81,6 +95,16 @@ func (l *Ledger) begin(c change) {
 			m[id][r] = struct{}{}
 		}
 	}
+	next := maps.Clone(l.since[l.ended-1])
+	for id, r := range c {
+		switch {
+		case r == index.Record{}:
+			delete(next, id)
+		case !id.tier.Volatile():
+			next[id] = r
+		}
+	}
+	l.since = append(l.since[:l.ended:l.ended], next)
 }
 
 // end notes that it is acknowledged.
@@ -91,6 +115,7 @@ func (l *Ledger) end(c change) {
 		l.now[id] = r
 		l.killed[id] = versions{r: {}}
 	}
+	l.ended = len(l.since)
 }
 
 // flush notes that a Flush has returned.
@@ -101,6 +126,8 @@ func (l *Ledger) flush() {
 		l.crashed[id] = versions{l.now[id]: {}}
 	}
 	l.flushed = l.begun
+	l.since = l.since[l.ended-1:]
+	l.ended = 1
 }
 
 // After is how the index ended.
@@ -139,8 +166,27 @@ func (l *Ledger) Check(t require.TestingT, x index.Index, end After) {
 		}
 		require.Contains(t, v, index.Record{}, "lost: %+v", id)
 	}
+	if !l.Parts {
+		l.whole(t, found, end)
+	}
 	m, err := x.Metrics(context.Background())
 	require.NoError(t, err)
 	require.EqualValues(t, len(found), m.ResidentBlocks)
 	require.Zero(t, m.StaleBlocks)
+}
+
+// whole requires that what is found is one of the states that may be there.
+func (l *Ledger) whole(t require.TestingT, found map[identity]index.Record, end After) {
+	lasting := maps.Clone(found)
+	maps.DeleteFunc(lasting, func(id identity, _ index.Record) bool { return id.tier.Volatile() })
+	may := l.since
+	if end == Kill {
+		may = may[l.ended-1:]
+	}
+	for _, s := range may {
+		if maps.Equal(s, lasting) {
+			return
+		}
+	}
+	require.Fail(t, "the records are of no state that was", "%d records, %d states", len(lasting), len(may))
 }
