@@ -116,6 +116,7 @@ func (in *Ingester) store(ctx context.Context, w *worker, f *fact, k *key) error
 	text := in.arena.text(k)
 	id := l.intern(k, f.group)
 	if id == 0 { // no room to remember it
+		in.unremembered = true
 		in.put(w, f, c.prefix, text, c.index, f.tokens, f.adapter, f.tier)
 		c.next(0, text, c.index, c.placed, f.chained)
 		return nil
@@ -226,7 +227,7 @@ func (in *Ingester) remove(ctx context.Context, w *worker, f *fact, k *key) erro
 		id := w.ledger.find(k, g)
 		// A put that is held back must not come behind this removal. Whether there
 		// is one of a block that could not be remembered is not known.
-		if id != 0 && w.ledger.at(id).epoch == in.epoch || id == 0 && len(in.puts) > 0 && w.ledger.full() {
+		if id != 0 && w.ledger.at(id).epoch == in.epoch || id == 0 && in.unremembered {
 			if err := in.Flush(ctx); err != nil {
 				return err
 			}

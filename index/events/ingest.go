@@ -61,10 +61,12 @@ type Ingester struct {
 	puts     []index.Record
 	removals []index.Removal
 	epoch    uint32 // of puts; an entry with another one is in the index
-	removed  uint64 // records taken away by Remove, by the index's count
-	arena    arena
-	keys     []key
-	lora     []byte
+	// unremembered: puts has a block that the ledger had no room for.
+	unremembered bool
+	removed      uint64 // records taken away by Remove, by the index's count
+	arena        arena
+	keys         []key
+	lora         []byte
 }
 
 // worker is what is known of one rank.
@@ -158,6 +160,7 @@ func (in *Ingester) Flush(ctx context.Context) error {
 		in.puts = in.puts[:0]
 	}
 	in.epoch++
+	in.unremembered = false
 	return nil
 }
 
