@@ -64,12 +64,16 @@ func (in *Ingester) behind(w *worker, f *fact, k *key) {
 	}
 }
 
-// apply stores or removes the blocks of in.keys.
-func (in *Ingester) apply(ctx context.Context, w *worker, f *fact) error {
+// skip counts and reports an event whose medium is not known.
+func (in *Ingester) skip(f *fact) bool {
 	if f.tier == 0 {
 		in.count.unknownMediums.Add(1)
-		return nil
 	}
+	return f.tier == 0
+}
+
+// apply stores or removes the blocks of in.keys.
+func (in *Ingester) apply(ctx context.Context, w *worker, f *fact) error {
 	if err := w.sawGroup(f.group); err != nil {
 		return err
 	}

@@ -202,6 +202,9 @@ func (in *Ingester) event(ctx context.Context, w *worker, b *msg.Batch, e *msg.E
 
 // blocks applies an event's blocks, some at a time.
 func (in *Ingester) blocks(ctx context.Context, w *worker, b *msg.Batch, e *msg.Event, f *fact) error {
+	if in.skip(f) {
+		return nil
+	}
 	r := b.Hashes(e)
 	for left := int(e.Hashes); left > 0; left -= len(in.keys) {
 		in.keys = in.keys[:0]

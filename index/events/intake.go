@@ -128,6 +128,9 @@ func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event
 }
 
 func (in *Ingester) jsonBlocks(ctx context.Context, w *worker, e *Event, f *fact) error {
+	if in.skip(f) {
+		return nil
+	}
 	for hs := e.Hashes; len(hs) > 0; hs = hs[len(in.keys):] {
 		in.keys = in.keys[:0]
 		for _, h := range hs[:min(len(hs), 256)] {
