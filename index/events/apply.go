@@ -12,6 +12,7 @@ import (
 // fact is what holds for all blocks of an event.
 type fact struct {
 	scope        index.Scope
+	number       uint16 // of scope
 	stored       bool
 	tier         index.Tier
 	anyTier      bool // no medium was named: removals are of every tier

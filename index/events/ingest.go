@@ -76,6 +76,7 @@ type worker struct {
 	adapters []index.Adapter // the first is none
 	numbers  map[string]uint16
 	groups   []uint32 // that had blocks
+	scopes   scopes
 }
 
 // NewIngester returns an Ingester for one engine.
@@ -134,6 +135,7 @@ func (w *worker) reset() {
 	w.adapters = append(w.adapters[:0], index.Adapter{})
 	w.numbers = map[string]uint16{}
 	w.groups = w.groups[:0]
+	w.scopes = scopes{}
 }
 
 // Flush writes what was held back.
@@ -211,7 +213,7 @@ func (in *Ingester) blocks(ctx context.Context, w *worker, b *msg.Batch, e *msg.
 		for range min(left, 256) {
 			h := r.Next()
 			in.keys = append(in.keys, key{})
-			in.keys[len(in.keys)-1].setHash(&h)
+			in.keys[len(in.keys)-1].setHash(&h) // of scope 0
 		}
 		if err := in.apply(ctx, w, f); err != nil {
 			return err

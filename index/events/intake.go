@@ -105,7 +105,12 @@ func (b *Batch) check() error {
 
 func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event, sum *Summary) error {
 	f := in.fact(e.Kind == Stored)
+	own := f.scope
 	f.scope.Model, f.scope.Tokenizer, f.scope.Tenant = or(b.Model, f.scope.Model), or(b.Tokenizer, f.scope.Tokenizer), or(b.Tenant, f.scope.Tenant)
+	var err error
+	if f.number, err = w.scopeNumber(f.scope, own); err != nil {
+		return err
+	}
 	f.lastAccess, f.bytes = or(b.Millis, 0), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
 	f.group, f.oneGroup, f.tokens = or(e.Group, 0), e.Group != nil, e.BlockSize
 	f.anyTier, f.tier = e.Medium == nil, tierOf(msg.NoMedium, msg.NoLocality)
@@ -122,7 +127,7 @@ func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event
 	} else if b.Adapter != nil {
 		f.scope.Adapter, f.anyAdapter = index.Named(*b.Adapter), false
 	}
-	err := in.jsonBlocks(ctx, w, e, &f)
+	err = in.jsonBlocks(ctx, w, e, &f)
 	w.ledger.release(f.begin)
 	return err
 }
@@ -136,6 +141,7 @@ func (in *Ingester) jsonBlocks(ctx context.Context, w *worker, e *Event, f *fact
 		for _, h := range hs[:min(len(hs), 256)] {
 			var k key
 			k.setText(h)
+			k.scope = f.number
 			in.keys = append(in.keys, k)
 		}
 		if err := in.apply(ctx, w, f); err != nil {
@@ -165,6 +171,7 @@ func (in *Ingester) jsonContext(w *worker, b *Batch, e *Event, f *fact) error {
 	case e.Parent != nil:
 		var k key
 		k.setText(*e.Parent)
+		k.scope = f.number
 		in.behind(w, f, &k)
 	case len(e.TokenIDs) > 0 || e.BlockSize > 0:
 		f.chain.root()

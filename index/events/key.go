@@ -26,6 +26,7 @@ type key struct {
 	b      [32]byte
 	kind   keyKind
 	length uint8
+	scope  uint16 // the number that the worker gave it
 	text   string // of keyLong
 }
 

@@ -27,6 +27,7 @@ type entry struct {
 	refs    uint32 // entries whose parent this is
 	epoch   uint32 // of the newest put that may not be in the index yet
 	adapter uint16
+	scope   uint16  // number; blocks of two scopes have nothing to do with each other
 	kind    keyKind // 0: free
 	length  uint8
 	tiers   uint8 // 1<<tier for each that has it
@@ -73,7 +74,7 @@ func (l *ledger) sum(k *key, group uint32) uint32 {
 	} else {
 		v = maphash.Bytes(l.seed, k.b[:]) + uint64(k.kind)
 	}
-	v = (v ^ v>>29 ^ uint64(group)) * 0xd6e8feb86659fd93
+	v = (v ^ v>>29 ^ uint64(group) ^ uint64(k.scope)<<32) * 0xd6e8feb86659fd93
 	return uint32(v >> 32)
 }
 
@@ -94,7 +95,7 @@ func (l *ledger) find(k *key, group uint32) uint32 {
 
 func (l *ledger) is(id uint32, k *key, group uint32) bool {
 	e := l.at(id)
-	return e.hash == k.b && e.group == group && e.kind == k.kind && e.length == k.length
+	return e.hash == k.b && e.group == group && e.scope == k.scope && e.kind == k.kind && e.length == k.length
 }
 
 // intern returns the id of a block, which it adds if need be; 0 if that would be
@@ -110,7 +111,7 @@ func (l *ledger) intern(k *key, group uint32) uint32 {
 		l.grow()
 	}
 	id := l.alloc()
-	*l.at(id) = entry{hash: k.b, group: group, kind: k.kind, length: k.length}
+	*l.at(id) = entry{hash: k.b, group: group, scope: k.scope, kind: k.kind, length: k.length}
 	if k.kind == keyLong {
 		l.long[id] = k.text
 	}
@@ -203,7 +204,7 @@ func (l *ledger) unlink(id uint32) {
 	if e.kind == keyLong {
 		delete(l.long, id)
 	}
-	k := key{kind: e.kind, b: e.hash}
+	k := key{kind: e.kind, b: e.hash, scope: e.scope}
 	mask := uint32(len(l.table) - 1)
 	i := l.sum(&k, e.group) & mask
 	for uint32(l.table[i]) != id {
@@ -226,7 +227,7 @@ func (l *ledger) unlink(id uint32) {
 // key returns the key of an entry.
 func (l *ledger) key(id uint32) key {
 	e := l.at(id)
-	return key{kind: e.kind, length: e.length, b: e.hash, text: l.long[id]}
+	return key{kind: e.kind, length: e.length, scope: e.scope, b: e.hash, text: l.long[id]}
 }
 
 // mask returns the bit of a tier.
