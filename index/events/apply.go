@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -107,7 +106,7 @@ func (w *worker) sawGroup(g uint32) error {
 		return nil
 	}
 	if len(w.groups) >= maxGroups {
-		return fmt.Errorf("events: %s has more than %d KV groups: %w", w.name, maxGroups, kvferry.ErrCorrupt)
+		return fmt.Errorf("events: %s has more than %d KV groups: %w", w.name, maxGroups, errBatch)
 	}
 	w.groups = append(w.groups, g)
 	return nil

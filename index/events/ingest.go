@@ -27,6 +27,10 @@ const flushRecords = 1 << 12
 // otherwise: 64 bytes each and 12 more.
 const DefaultMaxBlocks = 1 << 24
 
+// errBatch says that a batch cannot be. It tells that from damage of the index,
+// which is ErrCorrupt as well.
+var errBatch = fmt.Errorf("a batch that cannot be: %w", kvferry.ErrCorrupt)
+
 // Engine is whose events an Ingester takes, and what holds for them.
 type Engine struct {
 	Name                     string // of the worker; of further ranks see WorkerName
@@ -264,7 +268,7 @@ func (in *Ingester) worker(ctx context.Context, rank int) (*worker, error) {
 		return w, nil
 	}
 	if len(in.workers) >= maxRanks {
-		return nil, fmt.Errorf("events: %s has more than %d ranks: %w", in.engine.Name, maxRanks, kvferry.ErrCorrupt)
+		return nil, fmt.Errorf("events: %s has more than %d ranks: %w", in.engine.Name, maxRanks, errBatch)
 	}
 	w := &worker{name: WorkerName(in.engine.Name, rank), ledger: newLedger(in.engine.MaxBlocks)}
 	w.reset()
@@ -283,7 +287,7 @@ func (w *worker) adapter(name []byte) (uint16, error) {
 		return n, nil
 	}
 	if len(name) > maxLoRABytes || len(w.adapters) > maxAdapters {
-		return 0, fmt.Errorf("events: %s has more than %d adapters, or one with a name of %d bytes: %w", w.name, maxAdapters, len(name), kvferry.ErrCorrupt)
+		return 0, fmt.Errorf("events: %s has more than %d adapters, or one with a name of %d bytes: %w", w.name, maxAdapters, len(name), errBatch)
 	}
 	n := uint16(len(w.adapters))
 	w.adapters = append(w.adapters, index.Named(string(name)))

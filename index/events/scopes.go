@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -37,7 +36,7 @@ func (w *worker) scopeNumber(s, own index.Scope) (uint16, error) {
 	if k := len(sc.free); k > 0 {
 		n, sc.free = sc.free[k-1], sc.free[:k-1]
 	} else if len(sc.numbers) >= maxScopes {
-		return 0, fmt.Errorf("events: %s has blocks in more than %d scopes: %w", w.name, maxScopes, kvferry.ErrCorrupt)
+		return 0, fmt.Errorf("events: %s has blocks in more than %d scopes: %w", w.name, maxScopes, errBatch)
 	}
 	sc.numbers[index.Scope{Model: strings.Clone(s.Model), Tokenizer: strings.Clone(s.Tokenizer), Tenant: strings.Clone(s.Tenant)}] = n
 	return n, nil

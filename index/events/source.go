@@ -217,11 +217,11 @@ func (s *source) retry(ctx context.Context, write func() error) error {
 			s.ended.Store(true)
 			return err
 		}
-		if err == nil || errors.Is(err, kvferry.ErrCorrupt) {
+		if err == nil || errors.Is(err, errBatch) {
 			return err
 		}
 		if errors.Is(err, kvferry.ErrInvalid) {
-			return errors.Join(err, kvferry.ErrCorrupt)
+			return errors.Join(err, errBatch)
 		}
 		if ctx.Err() == nil {
 			s.count.indexErrors.Add(1)

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index/events/msg"
 )
 
@@ -152,6 +151,7 @@ func (st *stream) apply(ctx context.Context, seq uint64, payload []byte, mayRepl
 	err := st.batch.Decode(payload)
 	if err != nil {
 		st.s.count.decodeErrors.Add(1)
+		err = errors.Join(err, errBatch)
 	} else {
 		err = st.s.retry(ctx, func() error { return st.in.Ingest(ctx, &st.batch) })
 		st.latest = st.batch.Seconds
@@ -159,7 +159,7 @@ func (st *stream) apply(ctx context.Context, seq uint64, payload []byte, mayRepl
 	if cap(st.batch.Events) > keepEvents && len(st.batch.Events) < keepEvents {
 		st.batch = msg.Batch{}
 	}
-	if err != nil && !errors.Is(err, kvferry.ErrCorrupt) {
+	if err != nil && !errors.Is(err, errBatch) {
 		return err
 	}
 	if err != nil && mayReplay && st.mayReplay() {
@@ -185,7 +185,7 @@ func (st *stream) flush(ctx context.Context) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	err := st.s.retry(ctx, func() error { return st.in.Flush(ctx) })
-	if errors.Is(err, kvferry.ErrCorrupt) {
+	if errors.Is(err, errBatch) {
 		err = st.clear(ctx)
 	}
 	if at := millis(st.latest); err == nil && at != 0 {
