@@ -44,7 +44,7 @@ type Options struct {
 	// 0: for ever; they are cleared when it comes back as another.
 	Away time.Duration
 	// ReplayTimeout bounds one replay. 0: 30 s. After one that failed none is tried
-	// for as long.
+	// for as long, then for twice as long, up to 16 times.
 	ReplayTimeout time.Duration
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time

@@ -14,6 +14,9 @@ import (
 // endOfReplay is the sequence number behind the last batch of a replay.
 const endOfReplay = math.MaxUint64
 
+// mostDoublings is how often the time without replays is doubled.
+const mostDoublings = 4
+
 // mayReplay reports whether there is a replay, and it did not fail lately.
 func (st *stream) mayReplay() bool {
 	return st.s.conf.Replay != "" && !st.s.o.Now().Before(st.idle)
@@ -66,12 +69,30 @@ func (st *stream) replay(ctx context.Context, from uint64) error {
 			err = r.run(ctx)
 		}
 	}
+	return st.replayed(err)
+}
+
+// replayAll asks for everything. The worker is cleared as soon as something comes.
+func (st *stream) replayAll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, st.s.o.ReplayTimeout)
+	defer cancel()
+	r := replayer{st: st, all: true}
+	err := r.run(ctx)
+	st.anew = r.any
+	return st.replayed(err)
+}
+
+// replayed notes how a replay ended. One that fails again and again is tried ever
+// more seldom, since nothing is read meanwhile.
+func (st *stream) replayed(err error) error {
 	if err != nil {
 		st.s.count.replayErrors.Add(1)
-		st.idle = st.s.o.Now().Add(st.s.o.ReplayTimeout)
+		st.idle = st.s.o.Now().Add(st.s.o.ReplayTimeout << st.failed)
+		st.failed = min(st.failed+1, mostDoublings)
 		return err
 	}
 	st.s.count.replays.Add(1)
+	st.failed = 0
 	return nil
 }
 
@@ -81,6 +102,7 @@ type replayer struct {
 	from  uint64
 	known bool // from is a batch that was taken before
 	fresh bool // nothing of this incarnation is in the index yet
+	all   bool // what was taken before is replaced by what comes
 	begin bool // the publisher has another sequence
 	any   bool // a batch came
 }
@@ -132,6 +154,11 @@ func (r *replayer) take(ctx context.Context, m zmtp.Message, seq uint64, payload
 	}
 	first := !r.any
 	r.any = true
+	if first && r.all {
+		if err := st.goOn(ctx, seq); err != nil {
+			return err
+		}
+	}
 	switch {
 	case first && r.known && seq == r.from:
 		r.begin = st.sums[seq%rememberBatches] != st.sum(payload)

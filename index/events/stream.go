@@ -32,6 +32,8 @@ type stream struct {
 	seed   maphash.Seed
 	latest float64   // time of the newest batch
 	idle   time.Time // before then no replay is tried
+	failed int       // replays one after the other
+	anew   bool      // the newest replay of everything brought something
 	lossy  bool      // a replay that could have helped did not work: the worker has less than it might
 	unique uint64    // the newest incarnation
 }
@@ -46,12 +48,15 @@ func bigEndian(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 func (st *stream) take(ctx context.Context, seq uint64, payload []byte) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.begun && st.lossy && st.mayReplay() {
+		if err := st.recover(ctx, seq); err != nil || st.anew && seq < st.next {
+			return err
+		}
+	}
 	var err error
 	switch {
 	case !st.begun:
 		err = st.begin(ctx, seq)
-	case st.lossy && st.mayReplay():
-		err = st.recover(ctx, seq)
 	case seq < st.next:
 		if st.next-seq <= rememberBatches && st.sums[seq%rememberBatches] == st.sum(payload) {
 			st.s.count.duplicates.Add(1)
@@ -129,17 +134,15 @@ func (st *stream) goOn(ctx context.Context, seq uint64) error {
 }
 
 // recover takes again all that the engine can replay, after a replay that did not
-// work.
+// work. If that gives nothing, what the worker has stays: it is less than it might
+// be, but true.
 func (st *stream) recover(ctx context.Context, seq uint64) error {
-	if err := st.goOn(ctx, 0); err != nil {
-		return err
-	}
-	err := st.replay(ctx, 0)
+	err := st.replayAll(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	st.lossy = err != nil
-	if err == nil && st.next >= seq {
+	if !st.anew || err == nil && st.next >= seq {
 		return nil
 	}
 	return st.goOn(ctx, seq)
