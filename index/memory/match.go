@@ -50,6 +50,7 @@ type matcher struct {
 	alive   []alive
 	now     []alive // of the block that is looked at
 	only    []uint64
+	asked   []*item[string] // those of only, if the query names workers
 	names   []*item[string] // as they were at the first block
 	matches []index.Match   // by worker
 	began   []uint64        // who has the first block
@@ -80,6 +81,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 		}
 		m.each = try > matchTries
 		x.lock(l)
+		m.prepare()
 		whole := m.read()
 		x.unlock(l)
 		if m.scope.alive() && (whole || try > matchTries) {
@@ -90,6 +92,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 
 func (m *matcher) done() {
 	m.x, m.q, m.scope = nil, nil, nil
+	clear(m.asked)
 	clear(m.names)
 	for s := m.touched; s != 0; s &= s - 1 {
 		m.shards[bits.TrailingZeros64(s)] = reading{}
@@ -101,7 +104,6 @@ func (m *matcher) done() {
 // meanwhile.
 func (m *matcher) read() bool {
 	x := m.x
-	m.prepare()
 	m.touched = 0
 	m.texts[0].set(index.Root)
 	m.texts[0].setHash(&x.seeds)
@@ -139,10 +141,13 @@ func (m *matcher) prepare() {
 		return
 	}
 	clear(m.only)
+	m.asked = slices.Grow(m.asked[:0], 64*m.words)[:64*m.words]
+	clear(m.asked)
 	for i := range m.q.Workers {
 		w := &m.q.Workers[i]
 		if it := m.x.workers.find(w, m.x.workerHash(*w)); it != nil && int(it.id) < 64*m.words {
 			m.only[it.id/64] |= 1 << (it.id % 64)
+			m.asked[it.id] = it
 		}
 	}
 }
@@ -318,7 +323,7 @@ func (m *matcher) result(dst []index.Match) []index.Match {
 		for ; b != 0; b &= b - 1 {
 			id := 64*w + bits.TrailingZeros64(b)
 			it := m.names[id]
-			if it == nil || m.x.workers.item(uint32(id)) != it {
+			if it == nil || m.x.workers.item(uint32(id)) != it || m.q.Workers != nil && m.asked[id] != it {
 				continue
 			}
 			m.matches[id].Worker = it.key
