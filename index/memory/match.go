@@ -70,13 +70,22 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 	m := matchers.get()
 	m.x, m.q = x, q
 	defer m.done()
+	ms := m.match(dst)
+	if _, err := x.leave(nil, nil); err != nil {
+		return dst, err
+	}
+	return ms, nil
+}
+
+func (m *matcher) match(dst []index.Match) []index.Match {
+	x := m.x
 	for try := 1; ; try++ {
-		m.scope = x.scope(&q.Scope)
+		m.scope = x.scope(&m.q.Scope)
 		if m.scope == nil {
-			return dst, nil
+			return dst
 		}
 		l := locks{}
-		if try > matchTries && len(q.Hashes) <= exactBlocks {
+		if try > matchTries && len(m.q.Hashes) <= exactBlocks {
 			l.shards = all
 		}
 		m.each = try > matchTries
@@ -85,7 +94,7 @@ func (x *Index) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 		whole := m.read()
 		x.unlock(l)
 		if m.scope.alive() && (whole || try > matchTries) {
-			return m.result(dst), nil
+			return m.result(dst)
 		}
 	}
 }

@@ -77,6 +77,14 @@ func (x *Index) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// leave ends a reading: what Close overtook found less than there was.
+func (x *Index) leave(dst, rs []index.Record) ([]index.Record, error) {
+	if x.closed.Load() {
+		return dst, fmt.Errorf("memory: %w", kvferry.ErrClosed)
+	}
+	return rs, nil
+}
+
 // enterLocked is enter for writers: Close waits for their locks.
 func (x *Index) enterLocked(l locks) error {
 	x.lock(l)

@@ -36,9 +36,13 @@ func (x *Index) Locate(ctx context.Context, k *index.Key, dst []index.Record) ([
 		return dst, err
 	}
 	x.reads[x.reads.stripe()].locates.Add(1)
+	return x.leave(dst, x.locate(k, dst))
+}
+
+func (x *Index) locate(k *index.Key, dst []index.Record) []index.Record {
 	var p place
 	if !x.find(&p.parent, k.Prefix) || !x.find(&p.hash, k.Hash) {
-		return dst, nil
+		return dst
 	}
 	p.group = k.Group
 	sh := &x.shards[p.shard()]
@@ -46,14 +50,14 @@ func (x *Index) Locate(ctx context.Context, k *index.Key, dst []index.Record) ([
 	for {
 		it := x.scope(&k.Scope)
 		if it == nil {
-			return dst, nil
+			return dst
 		}
 		p.scope = it.id
 		f.restart()
 		f.view.begin(&sh.version, &sh.mu)
 		f.locate(sh, &p, k)
 		if f.view.end() && it.alive() {
-			return f.done(), nil
+			return f.done()
 		}
 	}
 }
@@ -105,15 +109,19 @@ func (x *Index) Scan(ctx context.Context, s *index.Scope, prefix string, dst []i
 		return dst, err
 	}
 	x.reads[x.reads.stripe()].scans.Add(1)
+	return x.leave(dst, x.scan(s, prefix, dst))
+}
+
+func (x *Index) scan(s *index.Scope, prefix string, dst []index.Record) []index.Record {
 	var parent text
 	if !x.find(&parent, prefix) {
-		return dst, nil
+		return dst
 	}
 	f := found{x: x, list: dst, from: len(dst)}
 	for {
 		it := x.scope(s)
 		if it == nil {
-			return dst, nil
+			return dst
 		}
 		hash := x.scanHash(it.id, parent.hash)
 		sc := &x.scans[hash>>(64-shardBits)]
@@ -121,7 +129,7 @@ func (x *Index) Scan(ctx context.Context, s *index.Scope, prefix string, dst []i
 		f.view.begin(&sc.version, &sc.mu)
 		f.scan(x.firstOfParent(sc, hash, it.id, &parent), it, prefix)
 		if f.view.end() && it.alive() {
-			return f.done(), nil
+			return f.done()
 		}
 	}
 }
@@ -155,9 +163,13 @@ func (x *Index) ByHash(ctx context.Context, hash string, dst []index.Record) ([]
 	if err := x.enter(ctx); err != nil {
 		return dst, err
 	}
+	return x.leave(dst, x.byHash(hash, dst))
+}
+
+func (x *Index) byHash(hash string, dst []index.Record) []index.Record {
 	var t text
 	if !x.find(&t, hash) {
-		return dst, nil
+		return dst
 	}
 	sh := &x.shards[t.shard()]
 	f := found{x: x, list: dst, from: len(dst)}
@@ -166,7 +178,7 @@ func (x *Index) ByHash(ctx context.Context, hash string, dst []index.Record) ([]
 		f.view.begin(&sh.version, &sh.mu)
 		f.byHash(x.firstOfHash(sh, &t), hash)
 		if f.view.end() {
-			return f.done(), nil
+			return f.done()
 		}
 	}
 }

@@ -36,6 +36,9 @@ func (x *Index) Snapshot(ctx context.Context, visit func(r *index.Record) error)
 	for i := range x.shards {
 		blocks = x.shards[i].blocks(x, blocks)
 	}
+	if err := x.enter(ctx); err != nil {
+		return seq, err
+	}
 	slices.SortFunc(blocks, func(a, b block) int { return a.compare(&b) })
 	f := found{x: x}
 	for len(blocks) > 0 {
@@ -43,13 +46,13 @@ func (x *Index) Snapshot(ctx context.Context, visit func(r *index.Record) error)
 		for n < len(blocks) && (x.rules == index.AsHolt || blocks[n].compare(&blocks[0]) == 0) {
 			n++
 		}
-		if err := ctx.Err(); err != nil {
-			return seq, err
-		}
 		f.list = f.list[:0]
 		for i := range blocks[:n] {
 			f.from = len(f.list)
 			f.block(&blocks[i])
+		}
+		if err := x.enter(ctx); err != nil { // closed: less was found than there was
+			return seq, err
 		}
 		index.Sort(f.list)
 		for i := range f.list {
