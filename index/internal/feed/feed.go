@@ -94,7 +94,7 @@ func (f *Feed) wakeLocked() {
 func (f *Feed) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
 	f.start()
 	return func(yield func(*index.Change, error) bool) {
-		if after > f.Seq() {
+		if after > f.Seq() && !f.isClosed() {
 			yield(nil, fmt.Errorf("feed: watch behind change %d, the newest is %d: take a snapshot: %w", after, f.Seq(), kvferry.ErrExpired))
 			return
 		}
@@ -111,6 +111,12 @@ func (f *Feed) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change,
 			}
 		}
 	}
+}
+
+func (f *Feed) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
 }
 
 // start makes the feed keep what is added from now on.

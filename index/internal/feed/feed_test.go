@@ -170,6 +170,7 @@ func TestEnd(t *testing.T) {
 	require.ErrorIs(t, <-closed, kvferry.ErrClosed)
 	require.EqualValues(t, 1, f.Add(put("a")))
 	require.ErrorIs(t, watchError(t.Context(), f, 0), kvferry.ErrClosed)
+	require.ErrorIs(t, watchError(t.Context(), f, 9), kvferry.ErrClosed)
 	require.Empty(t, f.kept)
 }
 
