@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/events/internal/zmtp"
@@ -108,7 +110,28 @@ func (s *source) listen(ctx context.Context) error {
 	}
 	var lc net.ListenConfig
 	s.listener, err = lc.Listen(ctx, network, address)
+	if network == "unix" && errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, address) {
+		if err := os.Remove(address); err != nil {
+			return err
+		}
+		s.listener, err = lc.Listen(ctx, network, address)
+	}
 	return err
+}
+
+// abandoned reports whether a path is a socket that nobody listens at any more:
+// that of a process that was killed.
+func abandoned(ctx context.Context, path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = c.Close() // nothing was said
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // accept serves the connections of a source that binds.
