@@ -190,6 +190,13 @@ func (d *dict[K]) clear() {
 	d.rebuild() // lets go of the keys
 }
 
+// count returns how many items are in use.
+func (d *dict[K]) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.live
+}
+
 // list returns the items in use.
 func (d *dict[K]) list() []*item[K] {
 	var all []*item[K]

@@ -36,7 +36,9 @@ type Index struct {
 	scans  [shards]scanShard
 
 	announceMu   sync.Mutex
-	incarnations map[string]uint64
+	incarnations map[string]announced
+	announces    uint64 // how many there were
+	forgot       bool   // incarnations of workers without records
 }
 
 var _ index.Index = (*Index)(nil)
@@ -47,7 +49,7 @@ func New(o Options) (*Index, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("memory: %w", err)
 	}
-	x := &Index{rules: o.Rules, seed: maphash.MakeSeed(), feed: feed.New(o.History, 0), incarnations: map[string]uint64{}}
+	x := &Index{rules: o.Rules, seed: maphash.MakeSeed(), feed: feed.New(o.History, 0), incarnations: map[string]announced{}}
 	for i := range x.seeds {
 		x.seeds[i] = rand.Uint64() | 1
 	}

@@ -26,12 +26,13 @@ func (x *Index) Metrics(ctx context.Context) (index.Metrics, error) {
 	if err := x.enter(ctx); err != nil {
 		return index.Metrics{}, err
 	}
+	workers := x.countWorkers()
 	l := locks{shards: all}
 	if err := x.enterLocked(l); err != nil {
 		return index.Metrics{}, err
 	}
 	defer x.unlock(l)
-	m := index.Metrics{Seq: x.feed.Seq(), Workers: uint64(len(x.workersLocked()))}
+	m := index.Metrics{Seq: x.feed.Seq(), Workers: workers}
 	for i := range x.shards {
 		c := &x.shards[i].counts
 		m.ResidentBlocks += c.records

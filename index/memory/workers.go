@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -72,10 +73,8 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 	if before == incarnation {
 		return nil
 	}
-	x.announceMu.Lock()
-	x.incarnations[strings.Clone(worker)] = incarnation
-	x.announceMu.Unlock()
-	c := index.Change{Kind: index.DidAnnounce, Worker: worker, Incarnation: incarnation, Gone: before != 0}
+	c := index.Change{Kind: index.DidAnnounce, Worker: worker, Incarnation: incarnation, Gone: before != 0 || x.forgot}
+	x.remember(worker, incarnation)
 	v := victims{x: x}
 	if c.Gone {
 		v.ofWorker(worker, true)
@@ -91,7 +90,52 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 func (x *Index) incarnation(worker string) uint64 {
 	x.announceMu.Lock()
 	defer x.announceMu.Unlock()
-	return x.incarnations[worker]
+	return x.incarnations[worker].incarnation
+}
+
+// maxAnnounced is how many incarnations are remembered, besides those of workers
+// with records: pods come and go, and each has another name.
+const maxAnnounced = 1 << 16
+
+// announced is what a worker announced, and how many announcements there were then.
+type announced struct{ incarnation, at uint64 }
+
+// remember notes an incarnation; whoever calls it has locked all shards. If there
+// are too many, the older half of those without records is forgotten. From then on
+// a worker that is not known may be one of them: if it has records after all, its
+// next announcement takes the volatile ones away.
+func (x *Index) remember(worker string, incarnation uint64) {
+	x.announceMu.Lock()
+	defer x.announceMu.Unlock()
+	x.announces++
+	x.incarnations[strings.Clone(worker)] = announced{incarnation, x.announces}
+	if len(x.incarnations) <= maxAnnounced+x.workers.count() {
+		return
+	}
+	var idle []string
+	for name := range x.incarnations {
+		if name != worker && x.workers.find(&name, x.workerHash(name)) == nil {
+			idle = append(idle, name)
+		}
+	}
+	slices.SortFunc(idle, func(a, b string) int { return cmp.Compare(x.incarnations[a].at, x.incarnations[b].at) })
+	for _, name := range idle[:(len(idle)+1)/2] {
+		delete(x.incarnations, name)
+		x.forgot = true
+	}
+}
+
+// countWorkers returns how many Workers would return, without their records.
+func (x *Index) countWorkers() uint64 {
+	x.announceMu.Lock()
+	defer x.announceMu.Unlock()
+	n := len(x.incarnations)
+	for _, it := range x.workers.list() {
+		if _, ok := x.incarnations[it.key]; !ok && it.refs.Load() >= aUse {
+			n++
+		}
+	}
+	return uint64(n)
 }
 
 // Workers implements index.Announcer.
@@ -125,9 +169,9 @@ func (x *Index) workersLocked() []index.Worker {
 	n := len(ws)
 	x.announceMu.Lock()
 	defer x.announceMu.Unlock()
-	for name, incarnation := range x.incarnations {
+	for name, a := range x.incarnations {
 		if _, ok := slices.BinarySearchFunc(ws[:n], name, byName); !ok {
-			ws = append(ws, index.Worker{Name: name, Incarnation: incarnation})
+			ws = append(ws, index.Worker{Name: name, Incarnation: a.incarnation})
 		}
 	}
 	slices.SortFunc(ws, func(a, b index.Worker) int { return byName(a, b.Name) })
