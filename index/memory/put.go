@@ -59,7 +59,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 		return err
 	}
 	defer x.unlock(l)
-	if !x.room(l, len(rs)) {
+	if !x.room(l, len(rs)) && !p.fits(rs) {
 		return fmt.Errorf("memory: put %d records: a shard is full: %w", len(rs), kvferry.ErrOutOfMemory)
 	}
 	switch {
@@ -209,6 +209,25 @@ func (p *putter) done() {
 	p.scopes, p.workers, p.longs = p.scopes[:0], p.workers[:0], p.longs[:0]
 	p.scope, p.worker, p.x = index.Scope{}, "", nil
 	putters.put(p)
+}
+
+// fits reports whether every shard can take those of many records that are its own.
+func (p *putter) fits(rs []index.Record) bool {
+	if len(rs) <= fewRecords {
+		return false
+	}
+	var n [shards]int
+	for i := range rs {
+		var t text
+		p.text(&t, rs[i].Hash)
+		n[t.shard()]++
+	}
+	for i := range n {
+		if !p.x.room(locks{shards: 1 << i}, n[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // room reports whether every shard can take so many records more.
