@@ -13,8 +13,8 @@ const DefaultHistory = 1 << 12
 // Options are those of every index. The zero Options work.
 type Options struct {
 	Rules Rules
-	// History is how many changes are kept for watchers. They are kept from the
-	// first Watch on. 0: DefaultHistory.
+	// History is how many changes are kept for watchers, from the first Watch on. An
+	// index may keep fewer of those that take more than 64 MiB. 0: DefaultHistory.
 	History int
 }
 

@@ -6,9 +6,15 @@ import (
 	"github.com/kvferry/kvferry/index"
 )
 
+// copied is a change that is kept.
+type copied struct {
+	change *index.Change
+	bytes  int // that it takes
+}
+
 // clone copies a change with its strings, so that what is kept holds no buffer
 // that a caller cut its strings from.
-func clone(c *index.Change) *index.Change {
+func clone(c *index.Change) copied {
 	k := keeper{buf: make([]byte, 0, stringBytes(c))}
 	d := *c
 	d.Worker = k.keep(c.Worker, "")
@@ -30,7 +36,9 @@ func clone(c *index.Change) *index.Change {
 		worker = k.keep(r.Worker, worker)
 		r.Worker = worker
 	}
-	return &d
+	bytes := int(unsafe.Sizeof(d)) + cap(k.buf) + k.more +
+		cap(d.Records)*int(unsafe.Sizeof(index.Record{})) + cap(d.Removals)*int(unsafe.Sizeof(index.Removal{}))
+	return copied{&d, bytes}
 }
 
 // stringBytes is how much the strings of a change need at most, without those
@@ -47,7 +55,10 @@ func stringBytes(c *index.Change) int {
 }
 
 // keeper cuts copies of strings from few buffers.
-type keeper struct{ buf []byte }
+type keeper struct {
+	buf  []byte
+	more int // bytes of strings that did not fit
+}
 
 // keep returns a copy of s, or last if that is the same.
 func (k *keeper) keep(s, last string) string {
@@ -55,6 +66,7 @@ func (k *keeper) keep(s, last string) string {
 	case s == last:
 		return last
 	case len(k.buf)+len(s) > cap(k.buf):
+		k.more += len(s)
 		return string([]byte(s))
 	}
 	at := len(k.buf)

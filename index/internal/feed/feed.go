@@ -13,9 +13,9 @@ import (
 	"github.com/kvferry/kvferry/index"
 )
 
-// maxRows bounds the records and removals that are kept, whatever the history:
-// a change may have a million of them.
-const maxRows = 1 << 20
+// maxBytes bounds what the changes that are kept take, whatever the history: one
+// may have a million records, and a record strings of any length.
+const maxBytes = 64 << 20
 
 // watched is the bit of Feed.word that tells that changes are kept.
 const watched = 1
@@ -28,8 +28,8 @@ type Feed struct {
 	history int
 
 	mu     sync.Mutex
-	kept   map[uint64]*index.Change
-	rows   int    // records and removals in kept
+	kept   map[uint64]copied
+	bytes  int    // of kept
 	first  uint64 // no change before this one is kept, or ever will be
 	wake   chan struct{}
 	asleep bool // somebody waits for wake
@@ -60,26 +60,24 @@ func (f *Feed) Add(c *index.Change) uint64 {
 
 // keep stores a change. Calls for changes of different records may come out of
 // order; watchers wait for the number that is missing.
-func (f *Feed) keep(seq uint64, c *index.Change) {
-	c.Seq = seq
+func (f *Feed) keep(seq uint64, c copied) {
+	c.change.Seq = seq
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed || seq < f.first {
 		return
 	}
 	f.kept[seq] = c
-	f.rows += rows(c)
-	for len(f.kept) > f.history || f.rows > maxRows && len(f.kept) > 1 {
+	f.bytes += c.bytes
+	for len(f.kept) > f.history || f.bytes > maxBytes && len(f.kept) > 1 {
 		if old, ok := f.kept[f.first]; ok {
-			f.rows -= rows(old)
+			f.bytes -= old.bytes
 			delete(f.kept, f.first)
 		}
 		f.first++
 	}
 	f.wakeLocked()
 }
-
-func rows(c *index.Change) int { return len(c.Records) + len(c.Removals) }
 
 func (f *Feed) wakeLocked() {
 	if f.asleep {
@@ -124,7 +122,7 @@ func (f *Feed) start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.kept == nil && !f.closed {
-		f.kept = map[uint64]*index.Change{}
+		f.kept = map[uint64]copied{}
 		f.first = f.word.Or(watched)>>1 + 1
 	}
 }
@@ -154,7 +152,7 @@ func (f *Feed) look(seq uint64) (*index.Change, <-chan struct{}, error) {
 	case f.closed:
 		return nil, nil, fmt.Errorf("feed: watch: %w", kvferry.ErrClosed)
 	case ok:
-		return c, nil, nil
+		return c.change, nil, nil
 	case seq < f.first:
 		return nil, nil, fmt.Errorf("feed: change %d is not kept any more, the oldest is %d: take a snapshot: %w", seq, f.first, kvferry.ErrExpired)
 	}
@@ -167,6 +165,6 @@ func (f *Feed) look(seq uint64) (*index.Change, <-chan struct{}, error) {
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closed, f.kept, f.rows = true, nil, 0
+	f.closed, f.kept, f.bytes = true, nil, 0
 	f.wakeLocked()
 }

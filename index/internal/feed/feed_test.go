@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -139,21 +140,38 @@ func TestFallBehind(t *testing.T) {
 	require.Len(t, f.kept, 3)
 }
 
-// TestRows: of huge changes fewer are kept, but always the newest.
-func TestRows(t *testing.T) {
+// TestBytes: of huge changes fewer are kept, but always the newest; what counts is
+// what they take, not how many records they have.
+func TestBytes(t *testing.T) {
 	t.Parallel()
+	long := strings.Repeat("x", maxBytes+1)
+	huge := []*index.Change{
+		{Kind: index.DidPut, Records: make([]index.Record, maxBytes/64)},
+		{Kind: index.DidRemove, Removals: make([]index.Removal, maxBytes/64)},
+		put(long),
+		{Kind: index.DidPut, Records: []index.Record{{Key: index.Key{Scope: index.Scope{Tenant: long}}}}},
+		{Kind: index.DidClearWorker, Worker: long},
+	}
 	f := New(10, 0)
 	f.Watch(t.Context(), 0)
 	f.Add(put("small"))
-	for range 2 {
-		f.Add(&index.Change{Kind: index.DidPut, Records: make([]index.Record, maxRows+1)})
+	small := f.bytes
+	for _, c := range huge {
+		f.Add(c)
 		require.Len(t, f.kept, 1)
-		require.Equal(t, maxRows+1, f.rows)
+		require.Greater(t, f.bytes, maxBytes)
 	}
 	require.ErrorIs(t, watchError(t.Context(), f, 0), kvferry.ErrExpired)
 	f.Add(put("small"))
-	require.Equal(t, []string{"small"}, take(t, f, 3, 1))
-	require.Equal(t, 1, f.rows)
+	require.Equal(t, []string{"small"}, take(t, f, uint64(len(huge)+1), 1))
+	require.Equal(t, small, f.bytes)
+	f = New(1<<20, 0)
+	f.Watch(t.Context(), 0)
+	for range 300 {
+		f.Add(&index.Change{Kind: index.DidPut, Records: make([]index.Record, 1<<12)})
+	}
+	require.LessOrEqual(t, f.bytes, maxBytes)
+	require.Greater(t, f.bytes, maxBytes/2)
 }
 
 func TestEnd(t *testing.T) {
