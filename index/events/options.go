@@ -40,8 +40,9 @@ type Options struct {
 	// Heartbeat is the silence after which a publisher is asked whether it is still
 	// there. 0: 10 s. After three of them without an answer the connection is ended.
 	Heartbeat time.Duration
-	// Away is for how long a publisher may be away before its workers are cleared.
-	// 0: for ever; they are cleared when it comes back as another.
+	// Away is for how long a publisher may be away before its workers are cleared,
+	// whoever else publishes at the same source. 0: for ever; they are cleared when
+	// it comes back as another, or when there are more than 1,024 at a source.
 	Away time.Duration
 	// ReplayTimeout bounds one replay. 0: 30 s. After one that failed none is tried
 	// for as long, then for twice as long, up to 16 times.

@@ -26,7 +26,7 @@ func (st *stream) mayReplay() bool {
 func (st *stream) sync(ctx context.Context) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.mayReplay() {
+	if st.forgotten.Load() || !st.mayReplay() {
 		return nil
 	}
 	if !st.begun {

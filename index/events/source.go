@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +14,13 @@ import (
 	"github.com/kvferry/kvferry/index/events/internal/zmtp"
 )
 
-// maxStreams is how many workers a source that names them by topics may have.
-const maxStreams = 1024
+// maxStreams is how many workers a source that names them by topics may have. One
+// more takes the place of the one that was silent longest: at once if it has no
+// connection any more, else after silentFor.
+const (
+	maxStreams = 1024
+	silentFor  = 10 * time.Minute
+)
 
 // source is one Source at work.
 type source struct {
@@ -29,20 +33,19 @@ type source struct {
 
 	mu      sync.Mutex
 	streams map[string]*stream // by topic; of a source with one engine, by ""
-	conns   int
-	since   time.Time     // of the last connection's end
-	changed chan struct{} // conns changed; holds one
+	changed chan struct{}      // a connection ended; holds one
 }
 
 func newSource(x index.Index, conf Source, o *Options, c *counters) *source {
 	return &source{
-		x: x, conf: conf, o: o, count: c, streams: map[string]*stream{}, since: o.Now(), changed: make(chan struct{}, 1),
+		x: x, conf: conf, o: o, count: c, streams: map[string]*stream{}, changed: make(chan struct{}, 1),
 	}
 }
 
 // connection is what a source knows of one connection.
 type connection struct {
 	*zmtp.Conn
+	heard  map[*stream]bool // came through it
 	synced map[*stream]bool // were compared with the replay since the connection began
 	dirty  []*stream        // have records that are held back
 }
@@ -53,9 +56,9 @@ func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (heard bool) {
 	stop := context.AfterFunc(ctx, func() { _ = zc.Close() })
 	defer stop()
 	defer func() { _ = zc.Close() }()
-	s.present(1)
-	defer s.present(-1)
-	c := &connection{Conn: zc, synced: map[*stream]bool{}}
+	s.count.connects.Add(1)
+	c := &connection{Conn: zc, heard: map[*stream]bool{}, synced: map[*stream]bool{}}
+	defer s.hungUp(c)
 	flush := func() error { return c.flush(ctx) }
 	zc.SetBeforeWait(flush)
 	defer func() { _ = flush() }() // fails only if ctx ended, or is tried again with the next message
@@ -64,7 +67,7 @@ func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (heard bool) {
 	}
 	if !s.conf.WorkerFromTopic && s.conf.Replay != "" {
 		// What was missed is asked for at once: the next message may be long in coming.
-		if s.sync(ctx, c, s.stream("")) != nil {
+		if s.sync(ctx, c, s.stream(ctx, c, "")) != nil {
 			return false
 		}
 	}
@@ -101,18 +104,22 @@ func (s *source) take(ctx context.Context, c *connection, m zmtp.Message) error 
 	if s.conf.WorkerFromTopic {
 		topic = string(m[0])
 	}
-	st := s.stream(topic)
-	if st == nil {
-		s.count.unknownTopics.Add(1)
-		return nil
+	for {
+		st := s.stream(ctx, c, topic)
+		if st == nil {
+			s.count.unknownTopics.Add(1)
+			return ctx.Err()
+		}
+		if err := s.sync(ctx, c, st); err != nil {
+			return err
+		}
+		if len(c.dirty) == 0 || c.dirty[len(c.dirty)-1] != st {
+			c.dirty = append(c.dirty, st)
+		}
+		if err := st.take(ctx, bigEndian(m[1]), m[2]); !errors.Is(err, errForgotten) {
+			return err
+		}
 	}
-	if err := s.sync(ctx, c, st); err != nil {
-		return err
-	}
-	if len(c.dirty) == 0 || c.dirty[len(c.dirty)-1] != st {
-		c.dirty = append(c.dirty, st)
-	}
-	return st.take(ctx, bigEndian(m[1]), m[2])
 }
 
 // sync compares a stream with the engine's replay, once in a connection: while
@@ -124,76 +131,6 @@ func (s *source) sync(ctx context.Context, c *connection, st *stream) error {
 	c.synced[st] = true
 	c.dirty = append(c.dirty, st)
 	return st.sync(ctx)
-}
-
-// stream returns the stream of a topic; nil for one that names no worker, or if
-// there are too many.
-func (s *source) stream(topic string) *stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.streams[topic]; st != nil {
-		return st
-	}
-	engine := s.conf.Engine
-	if s.conf.WorkerFromTopic {
-		parts := strings.SplitN(topic, "@", 3)
-		if len(parts) != 3 || parts[0] != "kv" || parts[1] == "" || len(s.streams) >= maxStreams {
-			return nil
-		}
-		engine.Name, engine.Model = parts[1], parts[2]
-	}
-	st := newStream(s, topic, engine)
-	s.streams[topic] = st
-	return st
-}
-
-func (s *source) present(change int) {
-	if change > 0 {
-		s.count.connects.Add(1)
-	} else {
-		s.count.disconnects.Add(1)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns += change
-	s.since = s.o.Now()
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
-
-// watchAway clears the workers of a source that is away for too long.
-func (s *source) watchAway(ctx context.Context) {
-	for {
-		s.mu.Lock()
-		away, rest := s.conns == 0, s.o.Away-s.o.Now().Sub(s.since)
-		s.mu.Unlock()
-		var timer <-chan time.Time
-		if away && rest <= 0 {
-			s.clearAll(ctx)
-		} else if away {
-			timer = time.After(rest)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.changed:
-		case <-timer:
-		}
-	}
-}
-
-func (s *source) clearAll(ctx context.Context) {
-	s.mu.Lock()
-	streams := make([]*stream, 0, len(s.streams))
-	for _, st := range s.streams {
-		streams = append(streams, st)
-	}
-	s.mu.Unlock()
-	for _, st := range streams {
-		st.leave(ctx)
-	}
 }
 
 // sleep waits for about d and returns false if ctx ended first.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kvferry/kvferry/index/events/msg"
@@ -22,6 +23,9 @@ const keepEvents = 1 << 14
 type stream struct {
 	s     *source
 	topic string
+	here  presence // under the source's lock
+	// forgotten: the worker was cleared, and what comes of it is another stream's.
+	forgotten atomic.Bool
 
 	mu     sync.Mutex
 	in     *Ingester
@@ -48,6 +52,9 @@ func bigEndian(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 func (st *stream) take(ctx context.Context, seq uint64, payload []byte) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.forgotten.Load() {
+		return errForgotten
+	}
 	if st.begun && st.lossy && st.mayReplay() {
 		if err := st.recover(ctx, seq); err != nil || st.anew && seq < st.next {
 			return err
@@ -187,6 +194,9 @@ func (st *stream) sum(payload []byte) uint64 { return maphash.Bytes(st.seed, pay
 func (st *stream) flush(ctx context.Context) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.forgotten.Load() {
+		return nil
+	}
 	err := st.s.retry(ctx, func() error { return st.in.Flush(ctx) })
 	if errors.Is(err, errBatch) {
 		err = st.clear(ctx)
@@ -195,14 +205,4 @@ func (st *stream) flush(ctx context.Context) error {
 		st.s.count.lagMs.Store(uint64(max(st.s.o.Now().UnixMilli()-int64(at), 0)))
 	}
 	return err
-}
-
-// leave clears the worker of a publisher that is away. Whatever it sends when it
-// comes back begins anew.
-func (st *stream) leave(ctx context.Context) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.begun && st.clear(ctx) == nil {
-		st.begun = false
-	}
 }
