@@ -104,7 +104,7 @@ func (s *source) hungUp(c *connection) {
 func (s *source) watchAway(ctx context.Context) {
 	for {
 		var timer <-chan time.Time
-		if rest, any := s.forgetAway(ctx); any {
+		if rest, more := s.forgetAway(ctx); more {
 			timer = time.After(max(rest, time.Millisecond))
 		}
 		select {
@@ -118,7 +118,7 @@ func (s *source) watchAway(ctx context.Context) {
 
 // forgetAway forgets those that are away, and returns after how long the next will
 // be, if one may.
-func (s *source) forgetAway(ctx context.Context) (rest time.Duration, any bool) {
+func (s *source) forgetAway(ctx context.Context) (rest time.Duration, more bool) {
 	away := func(st *stream) (time.Duration, bool) {
 		return s.o.Away - s.o.Now().Sub(st.here.since), st.here.conns == 0
 	}
@@ -128,15 +128,15 @@ func (s *source) forgetAway(ctx context.Context) (rest time.Duration, any bool) 
 		switch left, ok := away(st); {
 		case ok && left <= 0:
 			gone = append(gone, st)
-		case ok && (!any || left < rest):
-			rest, any = left, true
+		case ok && (!more || left < rest):
+			rest, more = left, true
 		}
 	}
 	s.mu.Unlock()
 	for _, st := range gone {
 		s.forget(ctx, st, func() bool { left, ok := away(st); return ok && left <= 0 })
 	}
-	return rest, any
+	return rest, more
 }
 
 // forget clears the worker of a stream, if that is still wanted, and forgets the

@@ -9,7 +9,9 @@ import (
 	"github.com/kvferry/kvferry/index/events/internal/zmtp"
 )
 
-// Source is where an engine publishes.
+// Source is where an engine publishes. Ranks that publish at ports of their own are
+// sources of Subscribers of their own: with one Name, each knows its rank by the
+// batches. Two sources of one Subscriber cannot be of one engine.
 type Source struct {
 	Engine
 	// Endpoint is "tcp://host:port" or "ipc://path".
