@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -31,6 +30,14 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 	}
 	defer x.leave()
 	number := strconv.FormatUint(incarnation, 10)
+	err := x.announce(ctx, worker, number)
+	if err == nil {
+		x.leases.hold(worker, number)
+	}
+	return err
+}
+
+func (x *Index) announce(ctx context.Context, worker, number string) error {
 	var n int
 	var err error
 	if x.single {
@@ -39,9 +46,6 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		n, err = x.announceCluster(ctx, worker, number)
 	}
 	x.count.cleared.Add(uint64(n))
-	if err == nil && x.o.Renew {
-		x.renewed.Store(worker, number)
-	}
 	return err
 }
 
@@ -88,32 +92,8 @@ func (x *Index) reap(ctx context.Context, worker string) error {
 		n, err = x.reapCluster(ctx, worker)
 	}
 	x.count.cleared.Add(uint64(n))
-	return err
-}
-
-// renewals is how often a lease is renewed while it lasts.
-const renewals = 3
-
-// renew renews the leases of the workers that this Index announced.
-func (x *Index) renew() {
-	t := time.NewTicker(max(time.Millisecond, x.o.Lease/renewals))
-	defer t.Stop()
-	for {
-		select {
-		case <-x.done.Done():
-			return
-		case <-t.C:
-		}
-		args := x.args(0, x.leaseMillis())
-		x.renewed.Range(func(worker, number any) bool {
-			w, _ := worker.(string)
-			n, _ := number.(string)
-			args = append(args, w, n)
-			return true
-		})
-		if len(args) > 4 {
-			// A server that is away is asked again next time.
-			_, _ = x.run(x.done, "renew", &request{renewScript, "*", args})
-		}
+	if err == nil && x.renews() && x.leases.holds(worker) { // it lives, the server was away
+		err = x.renewSome(ctx, []string{worker})
 	}
+	return err
 }

@@ -93,6 +93,7 @@ func TestClusterLeases(t *testing.T) {
 	c := startCluster(t, 0)
 	base := c.options(index.Options{})
 	leases(t, prefixed(c.nodes[0], base))
+	renewals(t, prefixed(c.nodes[0], base))
 
 	x := c.nodes[0].open(t, base)
 	for _, err := range x.Watch(t.Context(), 0) {

@@ -87,8 +87,10 @@
 // server, no reader returns the worker's records any more and Workers does not
 // list it; whoever notices removes the records in the background, a bounded
 // number in each step. Another Announce or Put of the worker first removes what
-// is left, and begins another life, after Put without a lease. A worker that was
-// never announced has none and stays.
+// is left, and begins another life, after Put without a lease, unless the Index
+// that puts renews the worker's. A worker that was never announced has none and
+// stays. Renewing asks for no incarnation: who renews a worker that others have
+// announced since keeps it alive, but takes nothing of theirs away.
 //
 // In a cluster the leases lie in a slot that every read asks first, and who
 // removes the records of a life cannot remove those of the next by being late:

@@ -40,7 +40,9 @@ type Options struct {
 	Prefix string
 	// Lease is how long an announcement holds. 0: DefaultLease.
 	Lease time.Duration
-	// Renew renews the leases of the workers that this Index announced, until Close.
+	// Renew renews the leases of the workers that this Index announced, until Close,
+	// or until it clears the worker: then from its next Put on. One that ran out
+	// nevertheless, because the server was away for longer, is begun again.
 	Renew bool
 	// Timeout bounds every step of a call, waiting for a server that is away
 	// included. 0: DefaultTimeout.

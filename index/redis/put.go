@@ -28,6 +28,9 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 		return err
 	}
 	defer x.leave()
+	if err := x.ensureLeases(ctx, rs); err != nil {
+		return err
+	}
 	for done := 0; done < len(rs); {
 		n := portion(len(rs)-done, maxPutRecords, putSize(rs[done:]))
 		err := x.putSome(ctx, rs[done:done+n])

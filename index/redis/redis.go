@@ -36,7 +36,7 @@ type Index struct {
 	scopes  scopeCache
 	known   knownCache // in a cluster: which scopes and workers the server knows
 	dead    chan string
-	renewed sync.Map // worker -> incarnation, of those that were announced here
+	leases  leases // of workers that were announced here
 	written atomic.Uint64
 	count   counters
 }
@@ -71,7 +71,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 		return nil, err
 	}
 	x.workers.Go(x.reapDead)
-	if o.Renew && o.Lease > 0 {
+	if x.renews() {
 		x.workers.Go(x.renew)
 	}
 	return x, nil

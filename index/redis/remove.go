@@ -119,12 +119,13 @@ func (x *Index) repeat(ctx context.Context, op string, r *request) (int, error) 
 
 // ClearWorker implements index.Writer. A worker with more than 2048 blocks is
 // cleared in several steps, for which watchers have to take a snapshot; so it is
-// in a cluster, scope by scope.
+// in a cluster, scope by scope. Its lease is renewed again from its next Put on.
 func (x *Index) ClearWorker(ctx context.Context, worker string) (int, error) {
 	if err := x.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer x.leave()
+	x.leases.release(worker)
 	var n int
 	var err error
 	if x.single {

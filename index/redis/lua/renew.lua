@@ -1,10 +1,12 @@
--- renew: lease in ms, then pairs of worker and incarnation. Renews leases that
--- have not run out, of workers that nobody announced in another incarnation.
-local t, lease = now(), tonumber(ARGV[4])
-for i = 5, #ARGV, 2 do
+-- renew: lease in ms, then workers. Renews leases that have not run out, whoever
+-- announced the worker last. Returns the others.
+local t, lease, lapsed = now(), tonumber(ARGV[4]), {}
+for i = 5, #ARGV do
   local deadline = call('ZSCORE', G .. 'l', ARGV[i])
-  if deadline and tonumber(deadline) > t and call('HGET', G .. 'i', ARGV[i]) == ARGV[i + 1] then
+  if deadline and tonumber(deadline) > t then
     call('ZADD', G .. 'l', t + lease, ARGV[i])
+  else
+    lapsed[#lapsed + 1] = ARGV[i]
   end
 end
-return 1
+return lapsed

@@ -1,0 +1,148 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kvferry/kvferry/index"
+)
+
+const (
+	// renewals is how often a lease is renewed while it lasts.
+	renewals = 3
+	// renewAtOnce is how many leases one run of the script renews.
+	renewAtOnce = 4096
+)
+
+// leases are those of the workers that an Index announced.
+type leases struct {
+	mu sync.Mutex
+	of map[string]lease
+}
+
+// lease is that of one worker. One that is not held is left to run out: the worker
+// was cleared. Its next Put has to take it again first.
+type lease struct {
+	number string // the incarnation
+	held   bool
+}
+
+func (l *leases) hold(worker, number string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.of == nil {
+		l.of = map[string]lease{}
+	}
+	l.of[worker] = lease{number, true}
+}
+
+func (l *leases) release(worker string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if of, ok := l.of[worker]; ok {
+		l.of[worker] = lease{of.number, false}
+	}
+}
+
+func (l *leases) holds(worker string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of[worker].held
+}
+
+// number returns the worker's incarnation.
+func (l *leases) number(worker string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of[worker].number
+}
+
+// held returns the workers whose leases are held.
+func (l *leases) held() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ws []string
+	for w, of := range l.of {
+		if of.held {
+			ws = append(ws, w)
+		}
+	}
+	return ws
+}
+
+// released appends the workers of records that were announced and are not held.
+func (l *leases) released(rs []index.Record) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ws []string
+	for i := range rs {
+		w := rs[i].Worker
+		if i > 0 && w == rs[i-1].Worker {
+			continue
+		}
+		if of, ok := l.of[w]; ok && !of.held && !slices.Contains(ws, w) {
+			ws = append(ws, w)
+		}
+	}
+	return ws
+}
+
+// renews says whether this Index renews leases.
+func (x *Index) renews() bool { return x.o.Renew && x.o.Lease > 0 }
+
+// ensureLeases takes leases again that are not held, before records are put:
+// without one these would outlive the worker.
+func (x *Index) ensureLeases(ctx context.Context, rs []index.Record) error {
+	if !x.renews() {
+		return nil
+	}
+	ws := x.leases.released(rs)
+	if len(ws) == 0 {
+		return nil
+	}
+	if err := x.renewSome(ctx, ws); err != nil {
+		return err
+	}
+	for _, w := range ws {
+		x.leases.hold(w, x.leases.number(w))
+	}
+	return nil
+}
+
+// renew renews the leases of the workers that this Index announced.
+func (x *Index) renew() {
+	t := time.NewTicker(max(time.Millisecond, x.o.Lease/renewals))
+	defer t.Stop()
+	for {
+		select {
+		case <-x.done.Done():
+			return
+		case <-t.C:
+		}
+		for ws := range slices.Chunk(x.leases.held(), renewAtOnce) {
+			// A server that is away is asked again next time.
+			_ = x.renewSome(x.done, ws)
+		}
+	}
+}
+
+// renewSome renews leases, and begins again those that ran out: whatever the
+// worker had then is gone, but what it has from now on has a lease.
+func (x *Index) renewSome(ctx context.Context, workers []string) error {
+	m, err := x.run(ctx, "renew", &request{renewScript, "*", x.args(0, append([]string{x.leaseMillis()}, workers...)...)})
+	if err != nil {
+		return err
+	}
+	lapsed, err := texts(&m)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, w := range lapsed {
+		errs = append(errs, x.announce(ctx, w, x.leases.number(w)))
+	}
+	return errors.Join(errs...)
+}
