@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +18,8 @@ type indexing struct {
 	url   string
 	rules string
 	renew bool // the leases of workers that are announced
+
+	toldFlush atomic.Bool
 }
 
 func (a *app) indexCommand() *cobra.Command {

@@ -62,7 +62,7 @@ nothing is imported if one is damaged.`,
 			return x.withIndex(c.Context(), true, func(i index.Index, _ indexURL) error {
 				out, err := importLines(c.Context(), in.r, i.Put)
 				if err == nil {
-					err = i.Flush(c.Context())
+					err = x.flush(c.Context(), i)
 				}
 				if err != nil {
 					return fmt.Errorf("import: stopped behind %s: %w", count(out.Imported, "record"), err)

@@ -164,3 +164,16 @@ func (x *indexing) withIndex(ctx context.Context, create bool, use func(i index.
 	defer func() { err = errors.Join(err, i.Close()) }()
 	return use(i, u)
 }
+
+// flush makes what was written durable. A server that others share decides itself
+// when that is: that nobody can wait for it is said once, and no error.
+func (x *indexing) flush(ctx context.Context, i index.Index) error {
+	err := i.Flush(ctx)
+	if !errors.Is(err, kvferry.ErrUnsupported) || !i.Info().Shared {
+		return err
+	}
+	if !x.toldFlush.Swap(true) {
+		x.log.Warn("when what is written becomes durable is for the server to say", "reason", err)
+	}
+	return nil
+}

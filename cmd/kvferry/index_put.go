@@ -40,7 +40,9 @@ the parent of the next, at the next position.
 
 A record in a volatile tier (hbm, remote_hbm, cpu_dram) is stale when an index in a
 directory is opened again. With --incarnation, the number of the worker's present
-life, put announces the worker before; then those of the same incarnation live on.`,
+life, put announces the worker before; then those of the same incarnation live on.
+On Redis nobody renews that, so the worker has no lease: it stays until somebody
+announces it, or removes its records.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, hashes []string) error {
 			rs, err := p.records(hashes)
@@ -56,7 +58,7 @@ life, put announces the worker before; then those of the same incarnation live o
 				if err := i.Put(c.Context(), rs); err != nil {
 					return typed(err)
 				}
-				if err := i.Flush(c.Context()); err != nil {
+				if err := x.flush(c.Context(), i); err != nil {
 					return err
 				}
 				m, err := i.Metrics(c.Context())

@@ -29,6 +29,7 @@ type indexServing struct {
 	flushEvery        time.Duration
 	expireAfter       time.Duration
 	away              time.Duration
+	awaySet           bool
 	original          bool
 }
 
@@ -70,7 +71,7 @@ With $KVFERRY_INDEX_TOKEN set, requests need it as "Authorization: Bearer TOKEN"
 			if err != nil {
 				return err
 			}
-			x.renew = true
+			x.renew, s.awaySet = true, c.Flags().Changed("away")
 			return x.withIndex(c.Context(), true, func(i index.Index, u indexURL) error {
 				if u.scheme == indexHTTP || u.scheme == indexHTTPS {
 					return usage(fmt.Errorf("--index %s is served already", u))
@@ -91,7 +92,7 @@ With $KVFERRY_INDEX_TOKEN set, requests need it as "Authorization: Bearer TOKEN"
 	f.StringArrayVar(&s.engines, "engine", nil, "an engine, as id=a,endpoint=tcp://host:5557,model=M; may be repeated")
 	f.DurationVar(&s.flushEvery, "flush-every", time.Second, "how often what was written becomes durable; 0 is only at the end")
 	f.DurationVar(&s.expireAfter, "expire-after", 0, "drop records that were not used for so long; 0 is never")
-	f.DurationVar(&s.away, "away", 0, "drop what a publisher had that was away for so long; 0 is never: it is compared when it is back")
+	f.DurationVar(&s.away, "away", 0, "drop what a publisher had that was away for so long; 0 is never: it is compared when it is back; if not given, 30s on Redis")
 	f.BoolVar(&s.original, "as-original", false, "take batches over HTTP exactly as QuillCache does, its faults included")
 	return c
 }
@@ -110,6 +111,15 @@ func (s *indexServing) check() ([]engineConfig, error) {
 	return s.engineList()
 }
 
+// awayOn is how long a publisher may be away. On a shared index nobody else lets go
+// of a worker whose lease is renewed here.
+func (s *indexServing) awayOn(about index.Info) time.Duration {
+	if about.Shared && !s.awaySet {
+		return redis.DefaultLease
+	}
+	return s.away
+}
+
 // serve serves until ctx ends, and makes everything durable then.
 func (x *indexing) serve(ctx context.Context, i index.Index, u indexURL, s *indexServing, engines []engineConfig) (out indexServed, err error) {
 	var certificates []tls.Certificate
@@ -124,6 +134,7 @@ func (x *indexing) serve(ctx context.Context, i index.Index, u indexURL, s *inde
 	if err != nil {
 		return out, fmt.Errorf("index serve: %w", err)
 	}
+	s.away = s.awayOn(i.Info())
 	subs, err := x.subscribe(i, s, engines)
 	if err != nil {
 		return out, errors.Join(typed(fmt.Errorf("index serve: %w", err)), l.Close())
@@ -145,7 +156,7 @@ func (x *indexing) serve(ctx context.Context, i index.Index, u indexURL, s *inde
 	eg.Go(func() error { return x.keep(ctx, i, s) })
 	err = errors.Join(eg.Wait(), subs.Close())
 	last := context.WithoutCancel(ctx)
-	if err := errors.Join(err, i.Flush(last)); err != nil {
+	if err := errors.Join(err, x.flush(last, i)); err != nil {
 		return out, fmt.Errorf("index serve: %w", err)
 	}
 	m, err := i.Metrics(last)
@@ -219,8 +230,8 @@ func (x *indexing) keep(ctx context.Context, i index.Index, s *indexServing) err
 			}
 		}
 	}
-	var eg errgroup.Group
-	eg.Go(every(s.flushEvery, func() error { return x.temporary(i.Flush(ctx)) }))
+	eg, ctx := errgroup.WithContext(ctx) // the first that fails for good ends the other
+	eg.Go(every(s.flushEvery, func() error { return x.temporary(x.flush(ctx, i)) }))
 	eg.Go(every(min(s.expireAfter, max(s.expireAfter/16, time.Second)), func() error {
 		n, err := i.Expire(ctx, uint64(time.Now().Add(-s.expireAfter).UnixMilli()))
 		if n > 0 {

@@ -17,19 +17,24 @@ import (
 // at INDEX (ADDRESS without password), where there is one; KVFERRY_REDIS=require makes its lack a failure.
 func TestScriptsOfRedis(t *testing.T) {
 	t.Parallel()
+	needRedis(t)
+	address := startRedis(t)
+	testscript.Run(t, params(t, "redis", "INDEX", "redis://:s3cret@"+address, "ADDRESS", address))
+}
+
+func needRedis(t *testing.T) {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("KVFERRY_REDIS") == "require" {
 			t.Fatalf("%v: KVFERRY_REDIS=require, but there is none", err)
 		}
 		t.Skipf("%v: install redis-server (make check-redis does)", err)
 	}
-	address := startRedis(t)
-	testscript.Run(t, params(t, "redis", "INDEX", "redis://:s3cret@"+address, "ADDRESS", address))
 }
 
 // startRedis starts a server with a password that keeps nothing, and returns where
 // it listens.
-func startRedis(t *testing.T) string {
+func startRedis(t *testing.T, args ...string) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -38,7 +43,8 @@ func startRedis(t *testing.T) string {
 	require.NoError(t, l.Close()) // somebody else may take it now; then the server says so
 	n, err := strconv.Atoi(port)
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), "redis-server", "--port", strconv.Itoa(n), "--bind", "127.0.0.1", "--save", "", "--requirepass", "s3cret", "--dir", t.TempDir()) //nolint:gosec // a command of this test
+	args = append([]string{"--port", strconv.Itoa(n), "--bind", "127.0.0.1", "--save", "", "--requirepass", "s3cret", "--dir", t.TempDir()}, args...)
+	cmd := exec.CommandContext(t.Context(), "redis-server", args...) //nolint:gosec // a command of this test
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
