@@ -38,6 +38,7 @@ type Index struct {
 	dead    chan string
 	leases  leases // of workers that were announced here
 	written atomic.Uint64
+	dials   atomic.Uint64 // connections that were made
 	count   counters
 }
 
@@ -110,6 +111,7 @@ func (x *Index) dial(ctx context.Context, address string, d *net.Dialer, config 
 	if err != nil {
 		return nil, &dialError{err}
 	}
+	x.dials.Add(1)
 	counted := &countingConn{Conn: conn, written: &x.written}
 	if config == nil {
 		return counted, nil
@@ -162,7 +164,13 @@ func (x *Index) begin(ctx context.Context) error {
 		return err
 	}
 	got, err := m.ToString()
-	if err != nil || got == want {
+	if err != nil {
+		return err
+	}
+	if got == want {
+		if x.single {
+			_, err = x.newest(ctx, "open", "")
+		}
 		return err
 	}
 	version, rules, ok := strings.Cut(got, " ")

@@ -75,10 +75,12 @@ var (
 	announceScript    = newScript(true, allowOOM+commonLua, takeLua, announceLua)
 	reapScript        = newScript(true, allowOOM+commonLua, takeLua, reapLua)
 	renewScript       = newScript(true, allowOOM+commonLua, renewLua)
-	watchScript       = newScript(true, commonLua, watchLua)
 	liveScript        = newScript(true, allowOOM+commonLua, liveLua)
 	scopesScript      = newScript(true, commonLua, scopesLua)
 	countScript       = newScript(true, allowOOM+commonLua, countLua)
+
+	// It writes, but twice is as good as once: it is sent again like a read.
+	watchScript = newScript(false, allowOOM+commonLua, watchLua)
 
 	scanScript    = newScript(false, commonLua, scanLua)
 	blocksScript  = newScript(false, commonLua, blocksLua)

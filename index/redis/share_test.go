@@ -153,7 +153,7 @@ func TestNothingIsLeft(t *testing.T) {
 	for name, way := range ways {
 		require.NoError(t, x.Put(ctx, rs), name)
 		require.NoError(t, way(), name)
-		require.Equal(t, []string{"kvferry:{*}q", "kvferry:{*}v"}, s.keys(), name)
+		require.Equal(t, []string{"kvferry:{*}q", "kvferry:{*}r", "kvferry:{*}v"}, s.keys(), name)
 	}
 }
 

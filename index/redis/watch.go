@@ -26,7 +26,8 @@ const (
 
 // Watch implements index.Watcher on a single server. In a cluster no number
 // orders the changes of several servers, so there it is ErrUnsupported. A call
-// that took several steps ends it with ErrExpired. While somebody watches, the
+// that took several steps ends it with ErrExpired, and so does a server that began
+// again or took over, which may lack changes that were seen. While somebody watches, the
 // server holds the records of the last Options.History changes once more.
 func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
 	return func(yield func(*index.Change, error) bool) {
@@ -47,15 +48,13 @@ func (x *Index) watch(ctx context.Context, after uint64, yield func(*index.Chang
 	defer cancel()
 	defer context.AfterFunc(x.done, cancel)()
 	for first := true; ; first = false {
+		dials := x.dials.Load()
 		newest, err := x.keep(inner, first)
-		if err == nil && first && after > newest {
-			return fmt.Errorf("index/redis: watch: change %d lies ahead, the newest is %d: %w", after, newest, kvferry.ErrInvalid)
-		}
 		if err == nil && after > newest { // the server lost its keys and began anew
 			err = lost(newest)
 		}
 		if err == nil {
-			after, err = x.follow(inner, after, newest, yield)
+			after, err = x.follow(inner, after, newest, dials, yield)
 		}
 		switch {
 		case errors.Is(err, errStopped):
@@ -78,31 +77,42 @@ func (x *Index) keep(ctx context.Context, first bool) (uint64, error) {
 		}
 		defer x.leave()
 	}
-	m, err := x.run(ctx, "watch", &request{watchScript, "*", x.args(0, strconv.FormatInt(keepFor.Milliseconds(), 10))})
-	if errors.Is(err, kvferry.ErrUnknownOutcome) { // it changes no records
-		err = fmt.Errorf("index/redis: watch: %w", ErrUnavailable)
-	}
+	return x.newest(ctx, "watch", strconv.FormatInt(keepFor.Milliseconds(), 10))
+}
+
+// newest returns the number of the newest change, and drops what was kept if the
+// server is not the one that kept it. What is kept from now on is kept for so many
+// milliseconds behind the last watcher; "": as before.
+func (x *Index) newest(ctx context.Context, op, keep string) (uint64, error) {
+	m, err := x.run(ctx, op, &request{watchScript, "*", x.args(0, keep)})
 	if err != nil {
 		return 0, err
 	}
-	text, err := m.ToString()
+	l, err := list(&m, 2)
 	if err != nil {
-		return 0, corrupt("watch", "number of the newest change")
+		return 0, err
 	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, corrupt("watch", "number of the newest change")
+	text, err1 := l[0].ToString()
+	dead, err2 := texts(&l[1])
+	n, err3 := strconv.ParseUint(text, 10, 64)
+	if errors.Join(err1, err2, err3) != nil {
+		return 0, corrupt(op, "number of the newest change")
 	}
+	x.noticed(dead) // whose removal is a change, too
 	return n, nil
 }
 
 // follow yields changes behind after until there are none for a while, and
-// returns the number of the last. newest were there before.
-func (x *Index) follow(ctx context.Context, after, newest uint64, yield func(*index.Change, error) bool) (uint64, error) {
+// returns the number of the last. newest were there before, on connections that
+// were made up to then: behind another one there may be another history.
+func (x *Index) follow(ctx context.Context, after, newest, dials uint64, yield func(*index.Change, error) bool) (uint64, error) {
 	for {
 		entries, err := x.entries(ctx, after)
 		if err != nil {
 			return after, err
+		}
+		if x.dials.Load() != dials {
+			return after, nil
 		}
 		if len(entries) == 0 {
 			if after < newest {
