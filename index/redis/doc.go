@@ -60,7 +60,7 @@
 //
 // Every step is a Lua script, which Redis runs alone. On a single server that is
 // a whole call, in all scopes (up to 8192 records or 4096 removals; clearing more
-// than some thousand blocks is several steps, for which watchers get ErrExpired).
+// than some thousand records is several steps, for which watchers get ErrExpired).
 // What leads to a record is written before it and removed after it, within a
 // script, too, since one that fails in its midst is not rolled back: so the sets
 // may name what is not there, never the other way round.

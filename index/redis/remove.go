@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -14,11 +15,11 @@ import (
 const (
 	// maxRemovals bounds one run of the script.
 	maxRemovals = 4096
-	// step is how many blocks one run of a script clears, or prefixes it sweeps,
-	// while all others wait: some 20 ms.
+	// step is how many blocks one run of a script clears while all others wait:
+	// some 20 ms.
 	step = 2048
-	// atOnce is up to how many prefixes are swept in one run, so that an index
-	// that is not large changes at once.
+	// atOnce is up to how many records are swept in one run, so that an index that
+	// is not large changes at once; and in one step of a larger.
 	atOnce = 4096
 )
 
@@ -138,7 +139,7 @@ func (x *Index) ClearWorker(ctx context.Context, worker string) (int, error) {
 	return n, err
 }
 
-// Clear implements index.Writer. An index with more than 4096 prefixes is cleared
+// Clear implements index.Writer. An index with more than 4096 records is cleared
 // in several steps, as a worker is by ClearWorker.
 func (x *Index) Clear(ctx context.Context) error {
 	n, err := x.sweep(ctx, "clear", "")
@@ -198,19 +199,35 @@ func (x *Index) sweepScope(ctx context.Context, op, before string, id *scopeID) 
 	if err != nil {
 		return 0, err
 	}
-	total := 0
+	total, cursor := 0, "0"
 	for len(prefixes) > 0 {
 		n := portion(len(prefixes), step, sizeOf(prefixes))
-		m, err := x.run(ctx, op, &request{sweepScript, id.digest, append(x.args(3+n, before, "", id.digest), prefixes[:n]...)})
+		args := append(x.args(4+n, before, strconv.Itoa(atOnce), id.digest, cursor), prefixes[:n]...)
+		m, err := x.run(ctx, op, &request{sweepScript, id.digest, args})
 		if err != nil {
 			return total, err
 		}
-		removed, err := number(&m)
+		removed, through, next, err := swept(&m)
 		total += removed
 		if err != nil {
 			return total, err
 		}
-		prefixes = prefixes[n:]
+		prefixes, cursor = prefixes[min(through, n):], next
 	}
 	return total, nil
+}
+
+// swept reads what one step of a sweep did.
+func swept(m *rueidis.RedisMessage) (removed, through int, cursor string, err error) {
+	l, err := list(m, 3)
+	if err != nil {
+		return 0, 0, "", err
+	}
+	removed, err1 := number(&l[0])
+	through, err2 := number(&l[1])
+	cursor, err3 := l[2].ToString()
+	if errors.Join(err1, err2, err3) != nil || through < 0 {
+		return 0, 0, "", corrupt("read", "step of a sweep")
+	}
+	return removed, through, cursor, nil
 }
