@@ -14,11 +14,10 @@ import (
 // prefixes and blocks these are behind.
 func TestBoundedSweeps(t *testing.T) {
 	t.Parallel()
-	const n = 20000
+	const n = 6000
 	for name, shape := range map[string]func(i int, r *index.Record){
 		"one prefix":  func(_ int, r *index.Record) { r.Prefix = index.Root },
-		"few blocks":  func(i int, r *index.Record) { r.Hash, r.Prefix, r.Worker = fmt.Sprint(i%50), index.Root, fmt.Sprint(i) },
-		"no prefixes": func(i int, r *index.Record) { r.Prefix = []string{"", index.Root}[i%2] },
+		"few blocks":  func(i int, r *index.Record) { r.Hash, r.Prefix, r.Worker = fmt.Sprint(i%300), index.Root, fmt.Sprint(i/300) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +40,7 @@ func TestBoundedSweeps(t *testing.T) {
 				require.NoError(t, x.Put(t.Context(), rs))
 				before := s.scripts()
 				require.NoError(t, sweep(x))
-				require.GreaterOrEqual(t, s.scripts()-before, n/8192, "expire, clear: %d", way)
+				require.GreaterOrEqual(t, s.scripts()-before, 3, "expire, clear: %d", way)
 			}
 			require.Equal(t, []int{0, 0, 0, 0, 0, 0}, reads(t, x, &rs[0]))
 			require.NoError(t, x.Put(t.Context(), rs[:1]))
