@@ -160,9 +160,11 @@ func TestClientFails(t *testing.T) {
 	require.ErrorIs(t, c.Put(ctx, nil), kvferry.ErrUnsupported)
 	_, err = c.ByHash(ctx, "h", nil)
 	require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	var watched error
 	for _, err := range c.Watch(ctx, 1) {
-		require.ErrorIs(t, err, kvferry.ErrExpired)
+		watched = err
 	}
+	require.ErrorIs(t, watched, kvferry.ErrExpired)
 	require.NoError(t, s.x.Close())
 	_, err = c.Scan(ctx, &index.Scope{}, "", nil)
 	require.ErrorIs(t, err, kvferry.ErrClosed)
