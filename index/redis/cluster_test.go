@@ -96,8 +96,16 @@ func TestClusterLeases(t *testing.T) {
 	renewals(t, prefixed(c.nodes[0], base))
 
 	x := c.nodes[0].open(t, base)
+	var watched error
 	for _, err := range x.Watch(t.Context(), 0) {
-		require.ErrorIs(t, err, kvferry.ErrUnsupported)
+		watched = err
+	}
+	require.ErrorIs(t, watched, kvferry.ErrUnsupported)
+	for _, node := range c.nodes { // one that evicts is enough
+		node.must("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		_, err := redis.Open(t.Context(), base)
+		require.ErrorIs(t, err, kvferry.ErrInvalid)
+		node.must("CONFIG", "SET", "maxmemory-policy", "noeviction")
 	}
 	c.late(t, x)
 	require.NoError(t, x.Clear(t.Context()))

@@ -111,9 +111,15 @@ func TestFlush(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "everysec")
 	x := s.open(t, s.options(index.Options{}))
+	require.True(t, x.Info().Persistent)
 	require.ErrorIs(t, x.Flush(t.Context()), kvferry.ErrUnsupported)
 	s.must("CONFIG", "SET", "appendfsync", "always")
 	require.NoError(t, x.Flush(t.Context()))
+
+	forgets := startServer(t)
+	x = forgets.open(t, forgets.options(index.Options{}))
+	require.NoError(t, x.Flush(t.Context()), "there is nothing to wait for")
+	require.False(t, x.Info().Persistent)
 }
 
 // grows waits until more is acknowledged.

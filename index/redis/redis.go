@@ -25,6 +25,7 @@ type Index struct {
 	o       Options
 	client  rueidis.Client
 	single  bool // one server: all keys are in reach of every script
+	logged  bool // every server kept a log when it was asked
 	history string
 
 	calls   chan struct{} // has one for each call that waits for the server
@@ -188,6 +189,7 @@ func (x *Index) begin(ctx context.Context) error {
 func (x *Index) checkServer(ctx context.Context) error {
 	m, err := x.send(ctx, "open", func() rueidis.Completed { return x.client.B().Info().Build() })
 	if errors.Is(err, ErrDenied) {
+		x.logged = true
 		_, err = x.send(ctx, "open", func() rueidis.Completed { return x.client.B().Get().Key(x.base("*") + "v").Build() })
 		return err
 	}
@@ -198,7 +200,23 @@ func (x *Index) checkServer(ctx context.Context) error {
 	if err != nil {
 		return corrupt("open", "INFO")
 	}
-	return checkInfo(text)
+	texts := []string{text}
+	if !x.single {
+		for _, node := range x.client.Nodes() {
+			// One that is away now is not waited for: another takes its place.
+			if text, err := node.Do(ctx, node.B().Info().Build()).ToString(); err == nil {
+				texts = append(texts, text)
+			}
+		}
+	}
+	x.logged = true
+	for _, text := range texts {
+		if err := checkInfo(text); err != nil {
+			return err
+		}
+		x.logged = x.logged && strings.Contains(text, "aof_enabled:1")
+	}
+	return nil
 }
 
 // oldest is the oldest major version of servers that know all that scripts need.
@@ -219,9 +237,10 @@ func checkInfo(text string) error {
 	return nil
 }
 
-// Info implements index.Keeper.
+// Info implements index.Keeper. It is persistent if the server keeps a log
+// (appendonly), for all that Index can know: snapshots lose what is behind them.
 func (x *Index) Info() index.Info {
-	return index.Info{Name: "redis", Persistent: true, Shared: true, Rules: x.o.Rules}
+	return index.Info{Name: "redis", Persistent: x.logged, Shared: true, Rules: x.o.Rules}
 }
 
 // enter begins a call: it waits for one of the places that bound how many are
