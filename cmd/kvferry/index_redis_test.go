@@ -17,7 +17,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
-	"github.com/kvferry/kvferry/index/indextest"
+	"github.com/kvferry/kvferry/index/memory"
 	"github.com/kvferry/kvferry/index/redis"
 )
 
@@ -82,7 +82,7 @@ func TestRedisOptions(t *testing.T) {
 }
 
 // poisoned is an index that failed to write.
-type poisoned struct{ *indextest.Model }
+type poisoned struct{ *memory.Index }
 
 func (poisoned) Flush(context.Context) error { return fmt.Errorf("flush: %w", kvferry.ErrPoisoned) }
 
@@ -90,8 +90,11 @@ func (poisoned) Flush(context.Context) error { return fmt.Errorf("flush: %w", kv
 func TestPoisonedIndexIsNotServed(t *testing.T) {
 	t.Parallel()
 	x := &indexing{app: &app{log: slog.New(slog.NewTextHandler(io.Discard, nil))}}
+	i, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, i.Close()) })
 	for _, expire := range []time.Duration{0, time.Hour} {
-		err := x.keep(t.Context(), poisoned{indextest.NewModel(index.Options{})}, &indexServing{flushEvery: time.Millisecond, expireAfter: expire})
+		err := x.keep(t.Context(), poisoned{i}, &indexServing{flushEvery: time.Millisecond, expireAfter: expire})
 		require.ErrorIs(t, err, kvferry.ErrPoisoned)
 	}
 }
