@@ -31,6 +31,7 @@
 //	                          cluster these are P{SCOPE}n, y, z
 //	P{*}q             string  the number of the newest change
 //	P{*}x             stream  the newest changes, while somebody watches (one server only)
+//	P{*}c             string  the bytes of these changes, at most 128 MiB (one server only)
 //	P{*}r             string  the run_id of the server that counts changes (one server only)
 //	P{*}v             string  "1 " and the rules: who has others may not open it
 //	P{*}e             hash    cluster only: the life that each worker is in, from 1

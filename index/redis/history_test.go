@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +112,30 @@ func TestWatchLease(t *testing.T) {
 		require.NoError(t, got.err)
 		require.Equal(t, kind, got.change.Kind)
 	}
+}
+
+// TestHistoryBytes: what is kept for watchers is bounded by its bytes, too.
+func TestHistoryBytes(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	x := s.open(t, s.options(index.Options{}))
+	rs := make([]index.Record, 64)
+	for i := range rs {
+		rs[i] = record(i)
+		rs[i].Hash += strings.Repeat("h", 60_000)
+	}
+	watching(t, x, 0)
+	require.Eventually(t, func() bool { n, err := s.do("EXISTS", "kvferry:{*}x").AsInt64(); return err == nil && n == 1 }, patience, tick)
+	for range 40 { // 150 MiB
+		require.NoError(t, x.Put(t.Context(), rs))
+	}
+	used, err := s.do("MEMORY", "USAGE", "kvferry:{*}x", "SAMPLES", "0").AsInt64()
+	require.NoError(t, err)
+	require.Less(t, used, int64(160<<20))
+	kept, err := s.do("XLEN", "kvferry:{*}x").AsInt64()
+	require.NoError(t, err)
+	require.Greater(t, kept, int64(20))
+	require.Less(t, kept, int64(40))
+	require.ErrorIs(t, (<-watching(t, x, 1)).err, kvferry.ErrExpired)
+	require.NoError(t, (<-watching(t, x, 39)).err)
 }

@@ -16,8 +16,10 @@ func TestBoundedSweeps(t *testing.T) {
 	t.Parallel()
 	const n = 6000
 	for name, shape := range map[string]func(i int, r *index.Record){
-		"one prefix":  func(_ int, r *index.Record) { r.Prefix = index.Root },
-		"few blocks":  func(i int, r *index.Record) { r.Hash, r.Prefix, r.Worker = fmt.Sprint(i%900), index.Root, fmt.Sprint(i/900) },
+		"one prefix": func(_ int, r *index.Record) { r.Prefix = index.Root },
+		"few blocks": func(i int, r *index.Record) {
+			r.Hash, r.Prefix, r.Worker = fmt.Sprint(i%900), index.Root, fmt.Sprint(i/900)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,7 +28,8 @@ const (
 // orders the changes of several servers, so there it is ErrUnsupported. A call
 // that took several steps ends it with ErrExpired, and so does a server that began
 // again or took over, which may lack changes that were seen. While somebody watches, the
-// server holds the records of the last Options.History changes once more.
+// server holds the records of the last Options.History changes once more, of fewer
+// where these have more than 128 MiB.
 func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
 	return func(yield func(*index.Change, error) bool) {
 		if err := x.watch(ctx, after, yield); err != nil {

@@ -42,7 +42,14 @@ local function changed(kind, what)
   if not single then return end
   local q = call('INCR', G .. 'q')
   if call('EXISTS', G .. 'x') == 1 then
-    call('XADD', G .. 'x', 'MAXLEN', history, whole(q) .. '-0', kind, cmsgpack.pack(what))
+    local packed = cmsgpack.pack(what)
+    call('XADD', G .. 'x', whole(q) .. '-0', kind, packed)
+    local n, size = call('XLEN', G .. 'x'), call('INCRBY', G .. 'c', #packed)
+    while n > tonumber(history) or (n > 1 and size > 134217728) do -- 128 MiB
+      local old = call('XRANGE', G .. 'x', '-', '+', 'COUNT', 1)[1]
+      call('XDEL', G .. 'x', old[1])
+      n, size = n - 1, call('DECRBY', G .. 'c', #old[2][2])
+    end
   end
 end
 
@@ -55,7 +62,11 @@ local function gap()
     local left = call('PTTL', G .. 'x')
     call('UNLINK', G .. 'x')
     call('XADD', G .. 'x', whole(q) .. '-1', 'gap', '')
-    if left > 0 then call('PEXPIRE', G .. 'x', left) end
+    call('SET', G .. 'c', '0')
+    if left > 0 then
+      call('PEXPIRE', G .. 'x', left)
+      call('PEXPIRE', G .. 'c', left)
+    end
   end
 end
 

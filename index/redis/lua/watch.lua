@@ -17,7 +17,11 @@ if run and run ~= old then
 end
 local q = call('GET', G .. 'q') or '0'
 if ARGV[4] ~= '' then
-  if call('EXISTS', G .. 'x') == 0 then call('XADD', G .. 'x', q .. '-1', 'gap', '') end
+  if call('EXISTS', G .. 'x') == 0 then
+    call('XADD', G .. 'x', q .. '-1', 'gap', '')
+    call('SET', G .. 'c', '0')
+  end
   call('PEXPIRE', G .. 'x', ARGV[4])
+  call('PEXPIRE', G .. 'c', ARGV[4])
 end
 return {q, dead()}
