@@ -116,7 +116,7 @@ func (x *Index) Workers(ctx context.Context) ([]index.Worker, error) {
 
 // Metrics implements index.Keeper. The counts of events are of this Index alone,
 // the resident records of all that share them; in a cluster it asks for the
-// counters of every scope, and Seq is the sum of theirs.
+// counters of every scope.
 func (x *Index) Metrics(ctx context.Context) (index.Metrics, error) {
 	if err := x.enter(ctx); err != nil {
 		return index.Metrics{}, err
