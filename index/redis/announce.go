@@ -22,31 +22,82 @@ func (x *Index) leaseMillis() string {
 // One whose lease ran out begins anew: what it had is gone, whatever the
 // incarnation.
 func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64) error {
-	if incarnation == 0 || len(worker) > index.MaxFieldBytes {
-		return fmt.Errorf("index/redis: announce incarnation %d of a worker with %d bytes of name: %w", incarnation, len(worker), kvferry.ErrInvalid)
-	}
-	if err := x.enter(ctx); err != nil {
-		return err
-	}
-	defer x.leave()
-	number := strconv.FormatUint(incarnation, 10)
-	err := x.announce(ctx, worker, number)
-	if err == nil {
-		x.leases.hold(worker, number)
-	}
+	_, err := x.announced(ctx, worker, announcement{number: strconv.FormatUint(incarnation, 10)})
 	return err
 }
 
-func (x *Index) announce(ctx context.Context, worker, number string) error {
+// Join implements index.Joiner.
+func (x *Index) Join(ctx context.Context, worker string, was, incarnation uint64) (uint64, error) {
+	holds, err := x.announced(ctx, worker, announcement{strconv.FormatUint(incarnation, 10), strconv.FormatUint(was, 10)})
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(holds, 10, 64)
+	if err != nil {
+		return 0, corrupt("join", "incarnation of a worker")
+	}
+	return n, nil
+}
+
+// announcement is what is announced: an incarnation, and the one that ended if the
+// worker is joined; else was is "".
+type announcement struct{ number, was string }
+
+func (x *Index) announced(ctx context.Context, worker string, a announcement) (string, error) {
+	if a.number == "0" || len(worker) > index.MaxFieldBytes {
+		return "", fmt.Errorf("index/redis: announce incarnation %s of a worker with %d bytes of name: %w", a.number, len(worker), kvferry.ErrInvalid)
+	}
+	if err := x.enter(ctx); err != nil {
+		return "", err
+	}
+	defer x.leave()
+	holds, err := x.announce(ctx, worker, a)
+	if err == nil {
+		x.leases.hold(worker, holds)
+	}
+	return holds, err
+}
+
+// announce returns the incarnation that holds.
+func (x *Index) announce(ctx context.Context, worker string, a announcement) (holds string, err error) {
 	var n int
-	var err error
 	if x.single {
-		n, err = x.repeat(ctx, "announce", &request{announceScript, "*", x.args(0, worker, number, x.leaseMillis(), strconv.Itoa(step))})
+		n, holds, err = x.announceSingle(ctx, worker, a)
 	} else {
-		n, err = x.announceCluster(ctx, worker, number)
+		n, holds, err = x.announceCluster(ctx, worker, a)
 	}
 	x.count.cleared.Add(uint64(n))
-	return err
+	return holds, err
+}
+
+func (x *Index) announceSingle(ctx context.Context, worker string, a announcement) (int, string, error) {
+	args := x.args(5, worker, a.number, x.leaseMillis(), strconv.Itoa(step))
+	if a.was != "" {
+		args = append(args, a.was)
+	}
+	for total := 0; ; {
+		m, err := x.run(ctx, "announce", &request{announceScript, "*", args})
+		if err != nil {
+			return total, "", err
+		}
+		n, ended, err := steps(&m)
+		total += n
+		if err != nil || !ended {
+			if err != nil {
+				return total, "", err
+			}
+			continue
+		}
+		l, err := list(&m, 3)
+		if err != nil {
+			return total, "", err
+		}
+		holds, err := l[2].ToString()
+		if err != nil {
+			return total, "", corrupt("announce", "incarnation of a worker")
+		}
+		return total, holds, nil
+	}
 }
 
 // noticed hands workers whose lease ran out to the goroutine that cleans up

@@ -94,6 +94,7 @@ func TestClusterLeases(t *testing.T) {
 	base := c.options(index.Options{})
 	leases(t, prefixed(c.nodes[0], base))
 	renewals(t, prefixed(c.nodes[0], base))
+	joins(t, prefixed(c.nodes[0], base))
 
 	x := c.nodes[0].open(t, base)
 	var watched error

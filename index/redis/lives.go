@@ -55,30 +55,34 @@ func (x *Index) life(ctx context.Context, op, worker string) (lifeOf, error) {
 
 // announceCluster removes what has to go scope by scope, and then begins another
 // life, so that somebody who does the same late cannot remove what is put in it.
-func (x *Index) announceCluster(ctx context.Context, worker, incarnation string) (int, error) {
+func (x *Index) announceCluster(ctx context.Context, worker string, a announcement) (int, string, error) {
 	total := 0
 	for range attempts {
 		l, err := x.life(ctx, "announce", worker)
 		if err != nil {
-			return total, err
+			return total, "", err
 		}
-		next, anew := l.life, l.dead || l.incarnation != "" && l.incarnation != incarnation
-		if anew {
+		next, number := l.life, a.number
+		joins := a.was != "" && !l.dead && l.incarnation != "" && l.incarnation != a.was
+		switch {
+		case joins:
+			number = l.incarnation
+		case l.dead || l.incarnation != "" && l.incarnation != number:
 			n, err := x.clearCluster(ctx, "announce", worker, l.life, !l.dead)
 			total += n
 			if err != nil {
-				return total, err
+				return total, "", err
 			}
 			if next, err = following(l.life); err != nil {
-				return total, err
+				return total, "", err
 			}
 		}
-		done, err := x.live(ctx, "announce", worker, &l, next, incarnation)
+		done, err := x.live(ctx, "announce", worker, &l, next, number, joins)
 		if err != nil || done {
-			return total, err
+			return total, number, err
 		}
 	}
-	return total, fmt.Errorf("index/redis: announce %q: others announce it at the same time: %w", worker, ErrUnavailable)
+	return total, "", fmt.Errorf("index/redis: announce %q: others announce it at the same time: %w", worker, ErrUnavailable)
 }
 
 // following returns the number of the next life.
@@ -91,12 +95,15 @@ func following(life string) (string, error) {
 }
 
 // live ends the life that was seen, unless somebody else did.
-func (x *Index) live(ctx context.Context, op, worker string, seen *lifeOf, life, incarnation string) (bool, error) {
-	dead := "0"
+func (x *Index) live(ctx context.Context, op, worker string, seen *lifeOf, life, incarnation string, joins bool) (bool, error) {
+	dead, longer := "0", "0"
 	if seen.dead {
 		dead = "1"
 	}
-	m, err := x.run(ctx, op, &request{liveScript, "*", x.args(0, worker, seen.life, life, incarnation, x.leaseMillis(), dead)})
+	if joins {
+		longer = "1"
+	}
+	m, err := x.run(ctx, op, &request{liveScript, "*", x.args(0, worker, seen.life, life, incarnation, x.leaseMillis(), dead, longer)})
 	if err != nil {
 		return false, err
 	}
@@ -117,6 +124,6 @@ func (x *Index) reapCluster(ctx context.Context, worker string) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	_, err = x.live(ctx, "reap", worker, &l, next, "")
+	_, err = x.live(ctx, "reap", worker, &l, next, "", false)
 	return n, err
 }

@@ -104,6 +104,14 @@ func (x *Index) putSome(ctx context.Context, rs []index.Record) error {
 	return fmt.Errorf("index/redis: put: leases run out faster than they can be cleaned up after: %w", kvferry.ErrExpired)
 }
 
+// mustLive tells whether a lease of the worker has to be there.
+func (x *Index) mustLive(worker string) string {
+	if x.renews() && x.leases.holds(worker) {
+		return "1"
+	}
+	return "0"
+}
+
 // putArgs makes the arguments of the script: runs of records with one scope and
 // worker, in the order of the records. lives are those of the workers.
 func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
@@ -119,8 +127,8 @@ func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
 	for i := 0; i < len(rs); {
 		id, first := x.scope(&rs[i].Scope), &rs[i]
 		life := lives[first.Worker]
-		if life == "" {
-			life = "1"
+		if x.single {
+			life = x.mustLive(first.Worker)
 		}
 		at := len(args)
 		args = append(args, id.digest, id.stored, first.Worker, life, "", "", "")

@@ -17,7 +17,10 @@ import (
 	"github.com/kvferry/kvferry/index"
 )
 
-var _ index.Index = (*Index)(nil)
+var (
+	_ index.Index  = (*Index)(nil)
+	_ index.Joiner = (*Index)(nil)
+)
 
 // Index is a residency index in Redis. It is safe for concurrent use; several of
 // them, in any processes, share what lies below one Prefix.
@@ -38,6 +41,7 @@ type Index struct {
 	known   knownCache // in a cluster: which scopes and workers the server knows
 	dead    chan string
 	leases  leases // of workers that were announced here
+	lapses  lapses // of them that ran out
 	written atomic.Uint64
 	dials   atomic.Uint64 // connections that were made
 	count   counters
@@ -58,6 +62,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	x := &Index{
 		o: o, history: strconv.Itoa(o.History),
 		calls: make(chan struct{}, o.InFlight), dead: make(chan string, 16),
+		lapses: lapses{some: make(chan struct{}, 1)},
 	}
 	x.done, x.end = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)

@@ -3,10 +3,13 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 )
 
@@ -90,6 +93,55 @@ func (l *leases) released(rs []index.Record) []string {
 	return ws
 }
 
+// Leave implements index.Joiner.
+func (x *Index) Leave(worker string) { x.leases.release(worker) }
+
+// lapses are workers whose leases ran out, and whose owner was not told yet: no
+// more than have leases here.
+type lapses struct {
+	mu      sync.Mutex
+	workers map[string]struct{}
+	some    chan struct{} // has one when there are some
+}
+
+func (l *lapses) add(worker string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.workers == nil {
+		l.workers = map[string]struct{}{}
+	}
+	l.workers[worker] = struct{}{}
+	select {
+	case l.some <- struct{}{}:
+	default:
+	}
+}
+
+// take returns those that there are, in order.
+func (l *lapses) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ws := slices.Sorted(maps.Keys(l.workers))
+	clear(l.workers)
+	return ws
+}
+
+// Lapsed implements index.Joiner.
+func (x *Index) Lapsed(ctx context.Context) ([]string, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("index/redis: lapsed: %w", ctx.Err())
+		case <-x.done.Done():
+			return nil, fmt.Errorf("index/redis: lapsed: %w", kvferry.ErrClosed)
+		case <-x.lapses.some:
+		}
+		if ws := x.lapses.take(); len(ws) > 0 {
+			return ws, nil
+		}
+	}
+}
+
 // renews says whether this Index renews leases.
 func (x *Index) renews() bool { return x.o.Renew && x.o.Lease > 0 }
 
@@ -142,7 +194,11 @@ func (x *Index) renewSome(ctx context.Context, workers []string) error {
 	}
 	var errs []error
 	for _, w := range lapsed {
-		errs = append(errs, x.announce(ctx, w, x.leases.number(w)))
+		_, err := x.announce(ctx, w, announcement{number: x.leases.number(w)})
+		if err == nil && x.leases.holds(w) {
+			x.lapses.add(w)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -1,9 +1,14 @@
--- announce, on a single server: worker, incarnation, lease in ms (0: none), limit.
--- Returns the number of records removed and 1 at the end.
-local w, inc, lease, limit = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+-- announce, on a single server: worker, incarnation, lease in ms (0: none), limit;
+-- of one that joins, the incarnation that has ended, or 0. Returns the number of
+-- records removed, 1 at the end, and the incarnation that holds.
+local w, inc, lease, limit, was = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local known = call('HGET', G .. 'i', w)
 local deadline = call('ZSCORE', G .. 'l', w)
 local t, n, ended, gone = now(), 0, true, false
+if was and known and known ~= was and (not deadline or tonumber(deadline) > t) then
+  if lease > 0 then prolong(w, deadline, t + lease) end
+  return {0, 1, known}
+end
 if deadline and tonumber(deadline) <= t then
   n, ended = clear(w, call('SMEMBERS', G .. 'w' .. w), false, limit)
   known = false
@@ -14,7 +19,7 @@ end
 settle()
 if not ended then
   gap()
-  return {n, 0}
+  return {n, 0, ''}
 end
 if n > 0 and not gone then changed('clear_worker', {w}) end
 call('HSET', G .. 'i', w, inc)
@@ -24,4 +29,4 @@ else
   call('ZREM', G .. 'l', w)
 end
 if known ~= inc then changed('announce', {w, inc, gone and '1' or ''}) end
-return {n, 1}
+return {n, 1, inc}

@@ -20,6 +20,11 @@ local function dead()
   return call('ZRANGEBYSCORE', G .. 'l', '-inf', now())
 end
 
+-- prolong gives a worker a lease up to a time, unless it has a longer one.
+local function prolong(w, deadline, to)
+  if not deadline or tonumber(deadline) < to then call('ZADD', G .. 'l', to, w) end
+end
+
 local function whole(x) return string.format('%.0f', x) end
 
 -- count changes what is counted of a worker: records, and their bytes as the sums

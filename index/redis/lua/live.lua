@@ -1,7 +1,7 @@
 -- live, in a cluster: worker, the life that was seen, the life to come,
 -- incarnation ("": the worker is forgotten), lease in ms (0: none), and whether a
--- lease that ran out is expected to have. Returns 1, or 0 if somebody else was
--- first.
+-- lease that ran out is expected to have, and whether a longer lease stays. Returns
+-- 1, or 0 if somebody else was first.
 local w, seen, life, inc, lease = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local deadline, t = call('ZSCORE', G .. 'l', w), now()
 if (call('HGET', G .. 'e', w) or '1') ~= seen then return 0 end
@@ -14,5 +14,11 @@ if inc == '' then
   return 1
 end
 call('HSET', G .. 'i', w, inc)
-if lease > 0 then call('ZADD', G .. 'l', t + lease, w) else call('ZREM', G .. 'l', w) end
+if ARGV[10] == '1' then
+  if lease > 0 then prolong(w, deadline, t + lease) end
+elseif lease > 0 then
+  call('ZADD', G .. 'l', t + lease, w)
+else
+  call('ZREM', G .. 'l', w)
+end
 return 1

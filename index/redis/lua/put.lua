@@ -1,5 +1,6 @@
 -- put: runs of records of one scope and worker, each
---   scope digest, scope, worker, its life, count, low sum, high sum of the bytes,
+--   scope digest, scope, worker, its life (on a single server 0, or 1 if the client
+--   holds a lease of it, and it has to be there), count, low sum, high sum of the bytes,
 --   and of each record hash, prefix, head, value.
 local function walk(run)
   local i = 4
@@ -12,10 +13,11 @@ end
 
 local away, found = {}, {}
 for _, w in ipairs(dead()) do away[w] = true end
-if next(away) then
-  walk(function(i) if away[ARGV[i + 2]] then found[#found + 1] = ARGV[i + 2] end end)
-  if #found > 0 then return found end
-end
+walk(function(i)
+  local w = ARGV[i + 2]
+  if away[w] or (single and ARGV[i + 3] == '1' and not call('ZSCORE', G .. 'l', w)) then found[#found + 1] = w end
+end)
+if #found > 0 then return found end
 
 local failed
 walk(function(i, n)

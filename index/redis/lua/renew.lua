@@ -4,7 +4,7 @@ local t, lease, lapsed = now(), tonumber(ARGV[4]), {}
 for i = 5, #ARGV do
   local deadline = call('ZSCORE', G .. 'l', ARGV[i])
   if deadline and tonumber(deadline) > t then
-    call('ZADD', G .. 'l', t + lease, ARGV[i])
+    prolong(ARGV[i], deadline, t + lease)
   else
     lapsed[#lapsed + 1] = ARGV[i]
   end
