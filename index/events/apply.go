@@ -52,7 +52,9 @@ func (in *Ingester) fact(stored bool) fact {
 
 // behind begins a chain behind the block of a key.
 func (in *Ingester) behind(w *worker, f *fact, k *key) {
-	f.begin = w.ledger.intern(k, f.group)
+	ks := [1]key{*k}
+	w.ledger.meet(ks[:], f.group, true)
+	f.begin = w.ledger.intern(&ks[0], f.group)
 	f.chain = chain{parent: f.begin, prefix: in.arena.text(k), known: true}
 	if f.begin == 0 {
 		return
@@ -77,6 +79,7 @@ func (in *Ingester) apply(ctx context.Context, w *worker, f *fact) error {
 	if err := w.sawGroup(f.group); err != nil {
 		return err
 	}
+	w.ledger.meet(in.keys, f.group, f.stored)
 	for i := range in.keys {
 		if len(in.puts) >= flushRecords || len(in.removals) >= flushRecords {
 			if err := in.Flush(ctx); err != nil {
@@ -228,6 +231,9 @@ func (in *Ingester) remove(ctx context.Context, w *worker, f *fact, k *key) erro
 	}
 	ids := make([]uint32, 0, 4)
 	for _, g := range groups {
+		if !f.oneGroup {
+			k.sum = w.ledger.sum(k, g)
+		}
 		id := w.ledger.find(k, g)
 		// A put that is held back must not come behind this removal. Whether there
 		// is one of a block that could not be remembered is not known.

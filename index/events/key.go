@@ -27,6 +27,7 @@ type key struct {
 	kind   keyKind
 	length uint8
 	scope  uint16 // the number that the worker gave it
+	sum    uint32 // by the ledger that met it
 	text   string // of keyLong
 }
 

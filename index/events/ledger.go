@@ -50,6 +50,7 @@ type ledger struct {
 	seed   maphash.Seed
 	salt   uint64
 	long   map[uint32]string // texts that do not fit, by id
+	seen   uint64            // keeps the compiler from leaving out what meet reads
 }
 
 const chunkEntries = 1 << 12
@@ -78,16 +79,30 @@ func (l *ledger) sum(k *key, group uint32) uint32 {
 	return uint32(v >> 32)
 }
 
-// find returns the id of a block; 0 if there is none.
+// meet prepares keys for find and intern: their sums are computed, and where the
+// table is looked at first is read for all of them at once, so that the misses of
+// the cache overlap. room says that the keys may be added.
+func (l *ledger) meet(ks []key, group uint32, room bool) {
+	for room && (l.used+len(ks))*4 >= len(l.table)*3 {
+		l.grow()
+	}
+	mask, seen := uint32(len(l.table)-1), uint64(0)
+	for i := range ks {
+		ks[i].sum = l.sum(&ks[i], group)
+		seen += l.table[ks[i].sum&mask]
+	}
+	l.seen = seen
+}
+
+// find returns the id of a block that was met; 0 if there is none.
 func (l *ledger) find(k *key, group uint32) uint32 {
-	sum := l.sum(k, group)
 	mask := uint32(len(l.table) - 1)
-	for i := sum & mask; ; i = (i + 1) & mask {
+	for i := k.sum & mask; ; i = (i + 1) & mask {
 		slot := l.table[i]
 		if slot == 0 {
 			return 0
 		}
-		if uint32(slot>>32) == sum && l.is(uint32(slot), k, group) {
+		if uint32(slot>>32) == k.sum && l.is(uint32(slot), k, group) {
 			return uint32(slot)
 		}
 	}
@@ -98,8 +113,8 @@ func (l *ledger) is(id uint32, k *key, group uint32) bool {
 	return e.hash == k.b && e.group == group && e.scope == k.scope && e.kind == k.kind && e.length == k.length
 }
 
-// intern returns the id of a block, which it adds if need be; 0 if that would be
-// one too many.
+// intern returns the id of a block that was met, which it adds if need be; 0 if
+// that would be one too many.
 func (l *ledger) intern(k *key, group uint32) uint32 {
 	if id := l.find(k, group); id != 0 {
 		return id
@@ -107,15 +122,14 @@ func (l *ledger) intern(k *key, group uint32) uint32 {
 	if l.full() {
 		return 0
 	}
-	if l.used*4 >= len(l.table)*3 {
-		l.grow()
-	}
 	id := l.alloc()
-	*l.at(id) = entry{hash: k.b, group: group, scope: k.scope, kind: k.kind, length: k.length}
+	e := l.at(id)
+	e.hash, e.group, e.scope, e.kind, e.length = k.b, group, k.scope, k.kind, k.length
+	e.parent = parentUnknown
 	if k.kind == keyLong {
 		l.long[id] = k.text
 	}
-	l.link(uint64(l.sum(k, group))<<32 | uint64(id))
+	l.link(uint64(k.sum)<<32 | uint64(id))
 	l.used++
 	l.live++
 	return id

@@ -23,7 +23,7 @@ func (l *ledger) check(t *testing.T) {
 		}
 		live++
 		k := l.key(id)
-		require.Equal(t, id, l.find(&k, e.group))
+		require.Equal(t, id, l.findKey(&k, e.group))
 		require.True(t, e.tiers != 0 || e.refs != 0, "entry %d is of no use", id)
 		if e.parent >= firstID {
 			require.NotZero(t, l.at(e.parent).kind, "entry %d is behind one that is free", id)
@@ -42,6 +42,20 @@ func (l *ledger) check(t *testing.T) {
 	require.Equal(t, int(l.next)-firstID, live+free)
 }
 
+// findKey finds a key that it meets before.
+func (l *ledger) findKey(k *key, group uint32) uint32 {
+	ks := []key{*k}
+	l.meet(ks, group, false)
+	return l.find(&ks[0], group)
+}
+
+// internKey interns a key that it meets before.
+func (l *ledger) internKey(k *key, group uint32) uint32 {
+	ks := []key{*k}
+	l.meet(ks, group, true)
+	return l.intern(&ks[0], group)
+}
+
 func keyOf(s string) *key {
 	var k key
 	k.setText(s)
@@ -58,19 +72,19 @@ func TestLedgerRandom(t *testing.T) {
 			group := uint32(r.IntN(2))
 			switch r.IntN(3) {
 			case 0, 1:
-				id := l.intern(k, group)
+				id := l.internKey(k, group)
 				if id == 0 {
 					require.True(t, l.full())
 					continue
 				}
 				l.at(id).tiers |= mask(index.Tier(1 + r.IntN(2)))
-				parent := l.find(keyOf(fmt.Sprint(r.IntN(60))), group)
+				parent := l.findKey(keyOf(fmt.Sprint(r.IntN(60))), group)
 				if r.IntN(3) == 0 {
 					parent = uint32(r.IntN(2))
 				}
 				l.setParent(id, parent)
 			case 2:
-				if id := l.find(k, group); id != 0 {
+				if id := l.findKey(k, group); id != 0 {
 					l.at(id).tiers &^= mask(index.Tier(1 + r.IntN(2)))
 					l.drop(id)
 				}
@@ -89,7 +103,7 @@ func TestLedgerRandom(t *testing.T) {
 func TestLedgerRing(t *testing.T) {
 	t.Parallel()
 	l := newLedger(10)
-	a, b := l.intern(keyOf("1"), 0), l.intern(keyOf("2"), 0)
+	a, b := l.internKey(keyOf("1"), 0), l.internKey(keyOf("2"), 0)
 	l.at(a).tiers, l.at(b).tiers = 1, 1
 	l.setParent(a, b)
 	l.setParent(b, a)

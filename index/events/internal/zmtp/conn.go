@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/kvferry/kvferry"
@@ -182,7 +183,7 @@ func (c *Conn) body(n int) error {
 	for n > 0 {
 		step := min(n, max(len(c.buf), readerBytes))
 		at := len(c.buf)
-		c.buf = append(c.buf, make([]byte, step)...)
+		c.buf = slices.Grow(c.buf, step)[:at+step]
 		if _, err := io.ReadFull(c.r, c.buf[at:]); err != nil {
 			return unexpected(err)
 		}
