@@ -14,16 +14,19 @@ const (
 	// which is not true of a log that was only handed to the system.
 	format = pebble.FormatColumnarBlocks
 
-	maxOpenFiles    = 256      // tables that are open at the same time
-	bloomBitsPerKey = 10       // one in a hundred absent keys is looked for
-	maxTableBytes   = 16 << 20 // of the first level, doubled from level to level
-	maxBaseBytes    = 64 << 20 // of the first level before it is merged into the next
-	neverStop       = 1 << 20  // tables at which Pebble's writers wait, see pressure
+	maxOpenFiles    = 256       // tables that are open at the same time
+	bloomBitsPerKey = 10        // one in a hundred absent keys is looked for
+	indexBytes      = 256 << 10 // of a block of a table's index, of which most have one
+	maxTableBytes   = 16 << 20  // of the first level, doubled from level to level
+	maxBaseBytes    = 64 << 20  // of the first level before it is merged into the next
+	neverStop       = 1 << 20   // tables at which Pebble's writers wait, see pressure
 )
 
 // openPebble opens the database in dir, whose lock is held.
 func openPebble(dir string, o *Options, fs *watchedFS, lock *pebble.Lock, load *pressure) (*pebble.DB, error) {
-	cache := pebble.NewCache(o.CacheBytes)
+	// Pebble takes what its tables in memory hold off the cache's bytes, and with as
+	// many as may wait there would be no cache left when it is needed most.
+	cache := pebble.NewCache(o.CacheBytes + maxTables*int64(o.MemTableBytes))
 	defer cache.Unref()
 	p := &pebble.Options{
 		Cache: cache, FS: fs, Lock: lock, FormatMajorVersion: format, Logger: quiet{fs}, MaxOpenFiles: maxOpenFiles,
@@ -36,6 +39,7 @@ func openPebble(dir string, o *Options, fs *watchedFS, lock *pebble.Lock, load *
 	for i := range p.Levels {
 		l := &p.Levels[i]
 		l.FilterPolicy, l.FilterType = bloom.FilterPolicy(bloomBitsPerKey), pebble.TableFilter
+		l.IndexBlockSize = indexBytes
 		l.Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
 	p.TargetFileSizes[0] = maxTableBytes

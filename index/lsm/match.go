@@ -80,7 +80,7 @@ func (m *matching) run(ctx context.Context) error {
 // prefix goes on with it.
 func (m *matching) position(i int, parent, hash string) (on bool, err error) {
 	m.key = wire.AppendChild(m.key[:0], &m.scope, parent, hash)
-	for ok := m.it.SeekGE(m.key); ok && bytes.HasPrefix(m.it.Key(), m.key); ok = m.it.Next() {
+	for ok := m.it.SeekGE(m.key); ok && bytes.HasPrefix(m.it.Key(), m.key); ok = m.it.NextPrefix() {
 		worker, group, tier, err := wire.ParseHolder(m.it.Key()[len(m.key):])
 		if err != nil {
 			return false, err

@@ -39,5 +39,26 @@ func (x *Index) finish() error {
 	}
 	defer x.unlock()
 	seq := x.feed.Seq()
-	return errors.Join(x.number(seq, seq), x.fs.failed())
+	err := errors.Join(x.number(seq, seq), x.fs.failed())
+	if err == nil && x.db.Metrics().WAL.Size > uint64(x.o.MemTableBytes/logShare) {
+		err = x.toTables()
+	}
+	return err
+}
+
+// logShare is the part of a table in memory beyond which the log is not left to be
+// read by the next Open, which takes longer than to write the table.
+const logShare = 32
+
+// toTables has all written into tables that the log has so far.
+func (x *Index) toTables() error {
+	done, err := x.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+	case <-x.fs.broken: // Pebble tries again for ever
+	}
+	return x.fs.failed()
 }

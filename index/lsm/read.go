@@ -42,7 +42,9 @@ func (x *Index) walk(ctx context.Context, it *pebble.Iterator, visit func(key, v
 // walk asks now and then whether it may go on.
 func walk(it *pebble.Iterator, mayGoOn func() error, visit func(key, value []byte) error) (err error) {
 	steps := 0
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
+	// NextPrefix, as a key is all of its prefix: it leaves the many states of a record
+	// that was put again and again by a seek, where Next visits each of them.
+	for ok := it.First(); ok && err == nil; ok = it.NextPrefix() {
 		if steps++; steps%stepsPerLook == 0 {
 			err = mayGoOn()
 		}

@@ -1,6 +1,7 @@
 package lsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type tx struct {
 	changed map[string]*worker
 	wiped   map[string]struct{} // workers whose volatile records it removes
 	parts   int                 // batches that are handed over
+	revived bool                // stale records are live again
 }
 
 // begin waits until nobody else writes.
@@ -88,9 +90,24 @@ func (t *tx) commit(op string, c *index.Change) error {
 		return x.failure(op, t.cancel(err))
 	}
 	x.workers.set(t.changed)
-	x.feed.Add(c)
+	t.tell(c)
 	t.release()
 	return x.settle(op, t.b, nil, x.o.Sync, seq)
+}
+
+// tell numbers a change, for watchers with the records that are live again.
+func (t *tx) tell(c *index.Change) {
+	if t.revived {
+		if t.x.feed.AddUnwatched() {
+			return
+		}
+		var err error
+		if c.Records, err = t.x.volatileOf(context.Background(), c.Worker); err != nil {
+			t.x.fs.fail(fmt.Errorf("reading what is live again: %w", err)) // no watcher may miss it
+			return
+		}
+	}
+	t.x.feed.Add(c)
 }
 
 // rows writes what changed besides the records.
@@ -171,20 +188,22 @@ func (t *tx) first(r *index.Record) bool {
 	return true
 }
 
-// put adds a record, of whose identity there is one in the write.
+// put adds a record, of whose identity there is one in the write. What is there
+// already, as it is, is not written again.
 func (t *tx) put(r *index.Record) error {
 	x := t.x
 	k, w := x.o.Rules.Key(r.Key), t.worker(r.Worker)
 	primary := wire.AppendPrimary(x.scratch[:0], &k, r.Worker, r.Tier)
-	was, there, err := t.bytesOf(primary, r)
-	if err != nil {
-		return err
-	}
 	n := len(primary)
 	buf := wire.AppendValue(primary, r, x.o.Rules)
+	was, same, err := t.was(buf[:n], r, buf[n:])
+	x.scratch = buf
+	if err != nil || same {
+		return err
+	}
 	err = t.b.Set(buf[:n], buf[n:], nil)
-	if there {
-		w.of(r.Tier).take(was)
+	if was.blocks > 0 {
+		w.of(r.Tier).take(was.bytes)
 	} else if err == nil {
 		buf = wire.AppendByHash(buf[:0], &k, r.Worker, r.Tier)
 		err = t.b.Set(buf, nil, nil)
@@ -200,18 +219,26 @@ func (t *tx) put(r *index.Record) error {
 
 // bytesOf returns the Bytes of the record that a new one replaces.
 func (t *tx) bytesOf(primary []byte, r *index.Record) (bytes uint64, there bool, err error) {
+	was, _, err := t.was(primary, r, nil)
+	return was.bytes, was.blocks > 0, err
+}
+
+// was returns what there is under the primary key of r, one record or none, and
+// whether it has a value.
+func (t *tx) was(primary []byte, r *index.Record, value []byte) (l load, same bool, err error) {
 	if _, wiped := t.wiped[r.Worker]; wiped && r.Tier.Volatile() {
-		return 0, false, nil
+		return load{}, false, nil
 	}
-	value, closer, err := t.x.db.Get(primary)
+	is, closer, err := t.x.db.Get(primary)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return 0, false, nil
+		return load{}, false, nil
 	}
 	if err != nil {
-		return 0, false, err
+		return load{}, false, err
 	}
-	bytes, err = wire.ValueBytes(value)
-	return bytes, true, errors.Join(err, closer.Close())
+	l.blocks, same = 1, bytes.Equal(is, value)
+	l.bytes, err = wire.ValueBytes(is)
+	return l, same, errors.Join(err, closer.Close())
 }
 
 // drop removes the entries of a record, whose Key is as the rules have it.

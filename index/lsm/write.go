@@ -261,7 +261,7 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		c.Gone = true
 		n, err = t.wipe(worker)
 	case w.unconfirmed:
-		c.Records, err = x.volatileOf(ctx, worker)
+		t.revived = true
 	}
 	if err != nil {
 		return x.failure("announce", t.cancel(err))
