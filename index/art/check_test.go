@@ -59,6 +59,7 @@ func (x *state) check() error {
 	if sum != x.count || oldest < x.oldest {
 		err = errors.Join(err, fmt.Errorf("counted %+v, oldest %d; kept %+v, %d", sum, oldest, x.count, x.oldest))
 	}
+	err = errors.Join(err, x.checkHints(blocks))
 	for id, s := range x.scopes.all {
 		if s != nil && (s.blocks != scopes[uint32(id)] || x.scopes.ids[s.Scope] != uint32(id)) {
 			err = errors.Join(err, fmt.Errorf("scope %d has %d blocks, not %d", id, scopes[uint32(id)], s.blocks))
@@ -70,6 +71,37 @@ func (x *state) check() error {
 		}
 	}
 	return err
+}
+
+// checkHints: each is in its bucket, and leads to the only block of a scope and
+// prefix.
+func (x *state) checkHints(blocks int) error {
+	h := &x.hints
+	if h.blocks != uint64(blocks) || uint64(h.buckets)*blocksEach < h.blocks {
+		return fmt.Errorf("%d buckets for %d blocks, of which there are %d", h.buckets, h.blocks, blocks)
+	}
+	alike := map[string]int{} // blocks by scope and prefix
+	all := map[ref]bool{}
+	x.blocks.walk(x.blocks.root, func(b ref) bool {
+		alike[string(x.keyOf(b)[:x.block(b).hashAt])]++
+		all[b] = true
+		return true
+	})
+	for i := range h.buckets {
+		for _, e := range h.at(i) {
+			tag, b := uint32(e>>32), ref(e)
+			switch {
+			case e == 0:
+			case !all[b]:
+				return fmt.Errorf("a hint at %x, which is no block", b)
+			case x.tagOf(b) != tag || h.bucketOf(tag) != h.at(i):
+				return fmt.Errorf("a hint at %x in bucket %d of %d", b, i, h.buckets)
+			case alike[string(x.keyOf(b)[:x.block(b).hashAt])] != 1:
+				return fmt.Errorf("a hint at one of several, %q", x.keyOf(b))
+			}
+		}
+	}
+	return nil
 }
 
 func (x *state) checkList(id uint32, w *worker, want map[ref]bool, records uint64) error {

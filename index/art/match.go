@@ -25,8 +25,10 @@ type matching struct {
 	sid    uint32
 	key    []byte
 	run    run
-	stale  bool // there are stale records
-	orphan bool // there are blocks whose parent is not known
+	looks  [ahead]look
+	touch  uint32 // of what was read early
+	stale  bool   // there are stale records
+	orphan bool   // there are blocks whose parent is not known
 }
 
 // run is that blocks side by side have the same holders, as most have: their reach
@@ -49,19 +51,39 @@ func (x *state) match(q *index.Query, dst []index.Match) []index.Match {
 	defer m.done()
 	m.state, m.q, m.sid = x, q, sid
 	m.prepare()
-	parent := index.Root
-	for i, hash := range q.Hashes {
-		held := m.at(parent, hash, int32(i))
-		if m.orphan && parent != "" {
-			held = m.at("", hash, int32(i)) || held
-		}
-		if !held {
+	for from, n := 0, 1; from < len(q.Hashes); from += n {
+		n = min(4*n, ahead, len(q.Hashes)-from) // few hold no more than the beginning
+		m.ahead(from, n)
+		if !m.positions(from, n) {
 			break
 		}
-		parent = hash
 	}
 	m.settle()
 	return m.result(dst)
+}
+
+// positions extends the reach of workers over n positions, and tells whether any
+// goes beyond them.
+func (m *matching) positions(from, n int) bool {
+	for i := from; i < from+n; i++ {
+		parent, hash := m.parent(i), m.q.Hashes[i]
+		held := m.at(&m.looks[i-from], parent, hash, int32(i))
+		if m.orphan && parent != "" {
+			held = m.below("", hash, int32(i)) || held
+		}
+		if !held {
+			return false
+		}
+	}
+	return true
+}
+
+// parent returns the hash before a position.
+func (m *matching) parent(i int) string {
+	if i == 0 {
+		return index.Root
+	}
+	return m.q.Hashes[i-1]
 }
 
 // done makes m ready for another use.
@@ -95,13 +117,27 @@ func (m *matching) prepare() {
 
 // at extends the reach of those that hold a block at position i, and tells
 // whether any reach now goes beyond it.
-func (m *matching) at(parent, hash string, i int32) (held bool) {
-	m.key = appendField(appendField(appendScope(m.key[:0], m.sid), parent), hash)
+func (m *matching) at(l *look, parent, hash string, i int32) (held bool) {
+	if l.b != 0 && m.has(l.b, m.sid, parent) && strings.IndexByte(hash, 0) < 0 {
+		f := m.hashField(l.b)
+		return string(f[:len(f)-2]) == hash && m.block(l.b, i) // parent has no other
+	}
+	return m.below(parent, hash, i)
+}
+
+// below is at where no hint leads to the block.
+func (m *matching) below(parent, hash string, i int32) (held bool) {
+	m.key = appendField(appendScope(m.key[:0], m.sid), parent)
+	prefix := len(m.key)
+	m.key = appendField(m.key, hash)
 	sub := m.blocks.below(m.key)
 	if sub == 0 || !bytes.HasPrefix(m.keyOf(m.blocks.least(sub)), m.key) {
 		return false
 	}
 	if sub&leafBit != 0 {
+		if m.blocks.below(m.key[:prefix]) == sub {
+			m.offer(m.hints.tag(m.sid, parent), m.sid, parent, sub)
+		}
 		return m.block(sub, i)
 	}
 	m.blocks.walk(sub, func(b ref) bool {
@@ -129,7 +165,7 @@ func (m *matching) block(b ref, i int32) (held bool) {
 		return held
 	}
 	s := m.summaries(m.state.block(b))
-	if m.run.to == i && slices.Equal(m.run.holders, s) {
+	if m.run.to == i && same(m.run.holders, s) {
 		m.run.to++ // those that it reached before
 		return true
 	}

@@ -68,7 +68,10 @@ func (x *state) locate(k *index.Key, dst []index.Record) []index.Record {
 	}
 	var room [scratchBytes]byte
 	key, _ := appendKey(room[:0], sid, k, tokensIn(x.rules, k.Tokens))
-	b := x.blocks.find(key)
+	b := x.only(x.hints.tag(sid, k.Prefix), sid, k.Prefix)
+	if b == 0 {
+		b = x.blocks.find(key)
+	}
 	if b == 0 || !bytes.Equal(x.keyOf(b), key) {
 		return dst
 	}
@@ -89,13 +92,19 @@ func (x *state) scan(s *index.Scope, prefix string, dst []index.Record) []index.
 	if !ok {
 		return dst
 	}
+	from, tag := len(dst), x.hints.tag(sid, prefix)
+	if b := x.only(tag, sid, prefix); b != 0 {
+		return x.inOrder(x.emit(dst, b, known{prefix: prefix}), from)
+	}
 	var room [scratchBytes]byte
 	low := appendField(appendScope(room[:0], sid), prefix)
 	sub := x.blocks.below(low)
 	if sub == 0 || !bytes.HasPrefix(x.keyOf(x.blocks.least(sub)), low) {
 		return dst
 	}
-	from := len(dst)
+	if sub&leafBit != 0 {
+		x.offer(tag, sid, prefix, sub)
+	}
 	x.blocks.walk(sub, func(b ref) bool {
 		dst = x.emit(dst, b, known{prefix: prefix})
 		return true

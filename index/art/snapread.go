@@ -127,7 +127,20 @@ func (x *state) load(name string, b []byte, generation uint64) (h snapHead, err 
 			return h, damage(name, at[i], "names that do not hold")
 		}
 	}
+	x.hints.reserve(x.blocksIn(h.chunks))
 	return h, nil
+}
+
+// blocksIn returns how many blocks the scopes have, as many as go into so many
+// chunks.
+func (x *state) blocksIn(chunks uint64) (n uint64) {
+	most := chunks * chunkBytes / uint64(blockBytes)
+	for _, s := range x.scopes.all {
+		if s != nil {
+			n = min(n+s.blocks, most)
+		}
+	}
+	return n
 }
 
 func otherRules(name string, r index.Rules) error {

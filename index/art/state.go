@@ -2,6 +2,8 @@ package art
 
 import (
 	"bytes"
+	"errors"
+	"hash/maphash"
 	"math"
 	"strings"
 	"unsafe"
@@ -17,6 +19,7 @@ type state struct {
 
 	blocks tree // by scope, prefix, hash and tail
 	hashes tree // by hash, scope, prefix and tail
+	hints  hints
 
 	scopes  names[index.Scope, scope]
 	workers names[string, worker]
@@ -36,7 +39,7 @@ type counts struct {
 }
 
 func newState(rules index.Rules) *state {
-	x := &state{rules: rules, oldest: math.MaxUint64}
+	x := &state{rules: rules, oldest: math.MaxUint64, hints: hints{seed: maphash.MakeSeed()}}
 	x.scopes.ids, x.workers.ids = map[index.Scope]uint32{}, map[string]uint32{}
 	x.blocks = tree{arena: &x.arena, key: x.keyOf}
 	x.hashes = tree{arena: &x.arena, key: func(r ref) []byte {
@@ -70,13 +73,18 @@ func (x *state) worker(name string) uint32 {
 func (x *state) put(sid, wid uint32, r *index.Record) {
 	key, hashAt := appendKey(x.key[:0], sid, &r.Key, tokensIn(x.rules, r.Tokens))
 	x.key = key
-	b := x.blocks.find(key)
+	tag := x.hints.tag(sid, r.Prefix)
+	b := x.hints.find(tag)
+	if b == 0 || !bytes.Equal(x.keyOf(b), key) {
+		b = x.blocks.find(key)
+	}
 	if b == 0 || !bytes.Equal(x.keyOf(b), key) {
 		b = x.newBlock(key, hashAt)
-		x.blocks.insert(key, b)
+		shared := x.blocks.insert(key, b)
 		x.turned = turned(x.turned[:0], key, hashAt)
 		x.hashes.insert(x.turned, b)
 		x.scopes.at(sid).blocks++
+		x.hinted(tag, sid, r.Prefix, b, shared)
 	}
 	i, ok := x.seek(x.holders(x.block(b)), wid, r.Tier)
 	w := x.workers.at(wid)
@@ -222,7 +230,8 @@ func (x *state) take(b ref, from, to int, which func(h *holder) bool) (n int) {
 	if n > 0 && x.block(b).n == 0 {
 		x.dropBlock(b)
 		if x.blocks.root == 0 {
-			x.reset() // all room is for objects of any class again
+			x.arena.reset() // all room is for objects of any class again
+			x.hints.reset()
 		}
 	}
 	return n
@@ -231,6 +240,7 @@ func (x *state) take(b ref, from, to int, which func(h *holder) bool) (n int) {
 func (x *state) dropBlock(b ref) {
 	key := x.keyOf(b)
 	x.scopes.at(scopeID(key)).blocks--
+	x.unhinted(b)
 	x.turned = x.turnedOf(x.turned[:0], b)
 	x.blocks.remove(key, b)
 	x.hashes.remove(x.turned, b)
@@ -240,7 +250,8 @@ func (x *state) dropBlock(b ref) {
 // clear removes all records, and returns how many there were.
 func (x *state) clear() int {
 	n := x.count.blocks
-	x.reset()
+	x.arena.reset()
+	x.hints.reset()
 	x.blocks.root, x.hashes.root = 0, 0
 	x.count, x.oldest = counts{}, math.MaxUint64
 	for _, w := range x.workers.all {
@@ -283,3 +294,6 @@ func (x *state) known() (n int) {
 	}
 	return n
 }
+
+// drop gives all memory back.
+func (x *state) drop() error { return errors.Join(x.arena.drop(), x.hints.drop()) }

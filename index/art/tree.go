@@ -112,11 +112,12 @@ func (t *tree) set(s seat, r ref) {
 	*child(t.head(s.node), s.b) = r
 }
 
-// insert adds a block whose key is in no other.
-func (t *tree) insert(key []byte, leaf ref) {
+// insert adds a block whose key is in no other. It returns how many bytes of the
+// key another one begins with, at most.
+func (t *tree) insert(key []byte, leaf ref) (shared int) {
 	if t.root == 0 {
 		t.root = leaf
-		return
+		return 0
 	}
 	s, r, depth := seat{}, t.root, 0
 	for {
@@ -124,7 +125,7 @@ func (t *tree) insert(key []byte, leaf ref) {
 			other := t.key(r)
 			n := common(key[depth:], other[depth:])
 			t.fork(s, key[depth:], n, r, other[depth+n], leaf)
-			return
+			return depth + n
 		}
 		h := t.head(r)
 		if h.plen != 0 {
@@ -132,7 +133,7 @@ func (t *tree) insert(key []byte, leaf ref) {
 				b := path[n]
 				t.shorten(r, path[n+1:])
 				t.fork(s, key[depth:], n, r, b, leaf)
-				return
+				return depth + n
 			}
 			depth += int(h.plen)
 		}
@@ -141,7 +142,7 @@ func (t *tree) insert(key []byte, leaf ref) {
 			if now := t.add(r, key[depth], leaf); now != r {
 				t.set(s, now)
 			}
-			return
+			return depth
 		}
 		s = seat{r, key[depth]}
 		r = *c
