@@ -14,7 +14,7 @@ const maxArena = 4 << 10
 func (a *arena) text(meta uint64, c cell, at uint32) string {
 	need := metaWords(meta) * 16 // while it is written: a hex word is 16 bytes
 	if meta>>kindShift == decText {
-		need = 20
+		need = maxDec
 	}
 	if cap(a.buf)-len(a.buf) < need {
 		a.size = min(max(2*a.size, need), maxArena)

@@ -66,6 +66,23 @@ func prompts(n int) []index.Record {
 	return rs
 }
 
+// numbers are records as "kvferry bench index" makes them: hashes are decimal
+// numbers, prompts of 200 blocks, 64 workers.
+func numbers(n int) []index.Record {
+	r := rand.New(rand.NewPCG(3, 4))
+	rs := make([]index.Record, n)
+	for i := range rs {
+		q := &rs[i]
+		*q = index.Record{Worker: "worker-" + strconv.Itoa(i/200%64), Tier: index.HBM, Bytes: 4 << 20, LastAccess: uint64(i)}
+		q.Scope, q.Tokens, q.Index = benchScope(), 64, uint32(i%200)
+		if q.Prefix = index.Root; i%200 > 0 {
+			q.Prefix = rs[i-1].Hash
+		}
+		q.Hash = strconv.FormatUint(r.Uint64(), 10)
+	}
+	return rs
+}
+
 func newIndex(tb testing.TB) *Index {
 	x, err := New(Options{})
 	require.NoError(tb, err)
@@ -87,7 +104,7 @@ func BenchmarkPut(b *testing.B) {
 	for _, w := range []struct {
 		name string
 		rs   []index.Record
-	}{{"harness", defaults()}, {"1000000", prompts(1_000_000)}} {
+	}{{"harness", defaults()}, {"1000000", prompts(1_000_000)}, {"numbers", numbers(1_000_000)}} {
 		for _, batch := range []int{1, 20, 1000} {
 			b.Run(fmt.Sprintf("records=%s/batch=%d", w.name, batch), func(b *testing.B) {
 				b.ReportAllocs()
@@ -177,7 +194,7 @@ func BenchmarkMatch(b *testing.B) {
 
 func benchMatch(b *testing.B, others, workers int, parallel bool) {
 	const blocks = 2000
-	x := filled(b, prompts(others))
+	x := filled(b, numbers(others))
 	q := index.Query{Scope: benchScope(), Hashes: chain(blocks, 1)}
 	for w := range workers {
 		r := index.Record{Worker: "w" + strconv.Itoa(w), Tier: index.HBM}

@@ -47,6 +47,7 @@ type matcher struct {
 	known   [ahead + 1]bool
 	words   int // of workers
 	tiers   int // the set of tiers that somebody has all blocks so far in
+	at      int // the only word with such workers, or -1
 	alive   []alive
 	now     []alive // of the block that is looked at
 	only    []uint64
@@ -222,19 +223,25 @@ func (m *matcher) block(at, i int) bool {
 			v = m.gather(i)
 		}
 	}
-	left := uint64(0)
-	m.tiers = 0
+	m.tiers, m.at = 0, -1
+	words := 0
 	for w := range m.alive {
-		left |= m.step(w, at)
+		if m.step(w, at) != 0 {
+			m.at = w
+			words++
+		}
 	}
-	return left != 0
+	if words > 1 {
+		m.at = -1
+	}
+	return words > 0
 }
 
-// goOn is the usual case of a long match, where block i changes nothing: few
-// workers have all blocks so far, in one tier, they have this one in that tier,
+// goOn is the usual case of a long match, where block i changes nothing: workers
+// of one word have all blocks so far, in one tier, they have this one in that tier,
 // and there is one node of its hash. Otherwise it reports false.
 func (m *matcher) goOn(i int) bool {
-	if m.words != 1 || m.hits[i] == 0 || m.each {
+	if m.at < 0 || m.hits[i] == 0 || m.each {
 		return false
 	}
 	t, parent, c := &m.texts[i], &m.texts[i-1], m.cells[i]
@@ -247,8 +254,9 @@ func (m *matcher) goOn(i int) bool {
 		atomic.LoadUint64(&node[nodeHash])>>32 != 0 || !m.known[i-1] {
 		return false
 	}
-	tier, a := atomic.LoadUint64(&node[nodeRecs])&(1<<32-1), &m.alive[0]
-	if tier >= index.Tiers || a[tier] != a[0] || a[0]&^atomic.LoadUint64(&node[nodeBits]) != 0 || m.tiers != 1<<tier {
+	tag, a := atomic.LoadUint64(&node[nodeRecs])&(1<<32-1), &m.alive[m.at]
+	tier := tag & 7
+	if tag>>3 != uint64(m.at) || tier >= index.Tiers || a[tier] != a[0] || a[0]&^atomic.LoadUint64(&node[nodeBits]) != 0 || m.tiers != 1<<tier {
 		return false
 	}
 	node = node[nodeText:]

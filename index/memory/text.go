@@ -21,8 +21,10 @@ const (
 	kindShift = 14
 	lenMask   = 1<<9 - 1
 
-	low8  = 0x0101010101010101
-	nibs8 = 0x0f0f0f0f0f0f0f0f
+	low8   = 0x0101010101010101
+	nibs8  = 0x0f0f0f0f0f0f0f0f
+	zeros8 = 0x30 * low8
+	maxDec = 20 // digits of a number below 2^64
 )
 
 // text is a string as words. Equal strings have equal texts.
@@ -57,7 +59,7 @@ func (t *text) set(s string) bool {
 	if len(b) > maxRaw {
 		return false
 	}
-	if len(b) > 0 && len(b) <= 20 && t.setDec(b) {
+	if len(b) > 0 && len(b) <= maxDec && t.setDec(b) {
 		return true
 	}
 	t.meta, t.n = rawText<<kindShift|uint64(len(b)), (len(b)+7)/8
@@ -130,21 +132,54 @@ func digits(v uint64) uint64 {
 	return v + 0x30*low8 + 0x27*letter
 }
 
+// setDec takes eight digits at a time, from the last.
 func (t *text) setDec(b []byte) bool {
 	if b[0] == '0' && len(b) > 1 {
 		return false
 	}
-	v := uint64(0)
-	for _, c := range b {
-		hi, lo := bits.Mul64(v, 10)
-		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
-		if c < '0' || c > '9' || hi|carry != 0 {
-			return false
+	t.meta, t.n = decText<<kindShift|uint64(len(b)), 1
+	if len(b) < 8 {
+		v := uint64(0)
+		for _, c := range b {
+			if c < '0' || c > '9' {
+				return false
+			}
+			v = v*10 + uint64(c-'0')
 		}
-		v = sum
+		t.w[0] = v
+		return true
 	}
-	t.meta, t.n, t.w[0] = decText<<kindShift|uint64(len(b)), 1, v
-	return true
+	v, bad := uint64(0), uint64(0)
+	if head := uint(len(b)) % 8 * 8; head > 0 {
+		v, bad = eight(binary.LittleEndian.Uint64(b)<<(64-head) | zeros8>>head)
+	}
+	if len(b) >= 16 {
+		w, u := eight(binary.LittleEndian.Uint64(b[len(b)-16:]))
+		v, bad = v*1e8+w, bad|u
+	}
+	w, u := eight(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	hi, lo := bits.Mul64(v, 1e8)
+	sum, carry := bits.Add64(lo, w, 0)
+	t.w[0] = sum
+	return bad|u|hi|carry == 0
+}
+
+// eight returns the number that eight decimal digits mean; bad is not 0 if they
+// are none.
+func eight(x uint64) (v, bad uint64) {
+	bad = ((x + 0x46*low8) | (x - zeros8)) & (0x80 * low8)
+	v = x - zeros8
+	v = v*10 + v>>8
+	return (v&0xff000000ff*(100+1000000<<32) + v>>16&0xff000000ff*(1+10000<<32)) >> 32, bad
+}
+
+// digits8 is the inverse of eight.
+func digits8(v uint64) uint64 {
+	v = v/10000 | v%10000<<32
+	q := v * 10486 >> 20 & (0x7f | 0x7f<<32)
+	v = q | (v-100*q)<<16
+	q = v * 103 >> 10 & 0x000f000f000f000f
+	return (q | (v-10*q)<<8) + zeros8
 }
 
 // seeds make hashes differ from index to index, so that nobody can choose
@@ -187,7 +222,7 @@ func (s *seeds) with(h, a, b uint64) uint64 {
 func appendWords(dst []byte, meta uint64, c cell, at uint32) []byte {
 	n, words := int(meta&lenMask), metaWords(meta)
 	if meta>>kindShift == decText {
-		return appendDec(dst, c.get(at))
+		return appendDec(dst, c.get(at), min(n, maxDec))
 	}
 	from := len(dst)
 	for i := range words {
@@ -201,14 +236,11 @@ func appendWords(dst []byte, meta uint64, c cell, at uint32) []byte {
 	return dst[:min(len(dst), from+n)]
 }
 
-func appendDec(dst []byte, v uint64) []byte {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + v%10)
-		if v /= 10; v == 0 {
-			return append(dst, b[i:]...)
-		}
-	}
+// appendDec appends the last n digits of a number.
+func appendDec(dst []byte, v uint64, n int) []byte {
+	var b [24]byte
+	binary.LittleEndian.PutUint64(b[0:], digits8(v/1e16))
+	binary.LittleEndian.PutUint64(b[8:], digits8(v/1e8%1e8))
+	binary.LittleEndian.PutUint64(b[16:], digits8(v%1e8))
+	return append(dst, b[max(0, len(b)-n):]...)
 }

@@ -87,6 +87,42 @@ func TestPacked(t *testing.T) {
 	}
 }
 
+// TestDecimal: numbers as strconv writes them are numbers, and nothing else is,
+// however long and wherever it differs.
+func TestDecimal(t *testing.T) {
+	t.Parallel()
+	check := func(s string) {
+		v, err := strconv.ParseUint(s, 10, 64)
+		var x text
+		x.set(s)
+		number := err == nil && strconv.FormatUint(v, 10) == s && !(len(s) == 16)
+		require.Equal(t, number, x.meta>>kindShift == decText, s)
+		if number {
+			require.Equal(t, v, x.w[0], s)
+			roundTrip(t, s)
+		}
+	}
+	for n := 1; n <= 21; n++ {
+		for _, digit := range []string{"0", "1", "4", "9"} {
+			s := strings.Repeat(digit, n)
+			check(s)
+			for at := range n {
+				for _, c := range []byte("0189/:aA+- \x00\x7f\x80\xb9\xff") {
+					b := []byte(s)
+					b[at] = c
+					check(string(b))
+				}
+			}
+		}
+	}
+	for v := ^uint64(0); v > 0; v -= v/5 + 1 {
+		check(strconv.FormatUint(v, 10))
+	}
+	for _, s := range []string{"18446744073709551615", "18446744073709551616", "18446744079999999999", "20000000000000000000", "99999999999999999999"} {
+		check(s)
+	}
+}
+
 func FuzzText(f *testing.F) {
 	for _, s := range lookAlikes() {
 		f.Add(s, s+"0")
