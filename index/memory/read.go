@@ -129,7 +129,8 @@ func (x *Index) scan(s *index.Scope, prefix string, dst []index.Record) []index.
 		f.view.begin(&sc.version, &sc.mu)
 		f.scan(x.firstOfParent(sc, hash, it.id, &parent), it, prefix)
 		if f.view.end() && it.alive() {
-			return f.done()
+			sortChildren(f.list[f.from:])
+			return f.list
 		}
 	}
 }
