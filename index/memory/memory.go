@@ -31,6 +31,7 @@ type Index struct {
 	workers dict[string]
 	longs   longs
 	reads   readCounts
+	blocks  blocks
 
 	shards [shards]shard
 	scans  [shards]scanShard
@@ -57,7 +58,8 @@ func New(o Options) (*Index, error) {
 	x.workers.init()
 	x.longs.init()
 	for i := range x.shards {
-		x.shards[i].init()
+		x.shards[i].init(&x.blocks)
+		x.scans[i].parents.mem = &x.blocks
 	}
 	x.reset()
 	return x, nil
@@ -65,6 +67,7 @@ func New(o Options) (*Index, error) {
 
 // reset lets go of all records; whoever calls it has all locks.
 func (x *Index) reset() {
+	x.blocks.reset()
 	for i := range x.shards {
 		x.shards[i].reset()
 		x.scans[i].parents.reset()

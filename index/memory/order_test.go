@@ -30,7 +30,7 @@ func TestSortChildren(t *testing.T) {
 			want := slices.Clone(rs)
 			index.Sort(want)
 			sortChildren(rs)
-			require.Equal(t, len(want), len(rs))
+			require.Len(t, rs, len(want))
 			for i := range rs {
 				require.Zero(t, index.Compare(&want[i], &rs[i]), "%s %d", form, i)
 			}

@@ -30,6 +30,15 @@ func (f *found) done() []index.Record {
 	return f.list
 }
 
+// children is done for records of one scope and prefix.
+func (f *found) children() []index.Record {
+	if f.x.rules == index.AsHolt { // whose scopes may be written in two ways
+		return f.done()
+	}
+	sortChildren(f.list[f.from:])
+	return f.list
+}
+
 // Locate implements index.Reader.
 func (x *Index) Locate(ctx context.Context, k *index.Key, dst []index.Record) ([]index.Record, error) {
 	if err := x.enter(ctx); err != nil {
@@ -129,8 +138,7 @@ func (x *Index) scan(s *index.Scope, prefix string, dst []index.Record) []index.
 		f.view.begin(&sc.version, &sc.mu)
 		f.scan(x.firstOfParent(sc, hash, it.id, &parent), it, prefix)
 		if f.view.end() && it.alive() {
-			sortChildren(f.list[f.from:])
-			return f.list
+			return f.children()
 		}
 	}
 }

@@ -60,7 +60,11 @@ type scanShard struct {
 	_       [64]byte
 }
 
-func (sh *shard) init() {
+func (sh *shard) init(mem *blocks) {
+	sh.nodes.mem, sh.recs.mem = mem, mem
+	for _, t := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
+		t.mem = mem
+	}
 	sh.nodes.shift, sh.nodes.limit = 1, 1<<offsetBits
 	sh.recs.shift, sh.recs.limit = 3, 1<<28
 }

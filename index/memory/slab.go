@@ -57,6 +57,7 @@ type slab struct {
 	seen uint32
 	free [classes]uint32
 	dir  atomic.Pointer[[]*chunk]
+	mem  *blocks
 }
 
 // classes is one more than the units of the longest cell.
@@ -114,7 +115,7 @@ func (s *slab) grow() {
 	old := *s.dir.Load()
 	dir := make([]*chunk, len(old)+1)
 	copy(dir, old)
-	dir[len(old)] = new(chunk)
+	dir[len(old)] = (*chunk)(s.mem.words(chunkWords))
 	s.dir.Store(&dir)
 }
 

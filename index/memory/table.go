@@ -9,6 +9,7 @@ import "sync/atomic"
 type table struct {
 	slots atomic.Pointer[[]uint64]
 	n     int
+	mem   *blocks
 }
 
 var noSlots = make([]uint64, 1)
@@ -77,7 +78,7 @@ func settle(slots []uint64, s uint64) {
 // resize moves all slots into others. Readers go on with the old ones and see
 // by the version that they changed.
 func (t *table) resize(n int) {
-	slots := make([]uint64, n)
+	slots := t.mem.words(n)
 	for _, s := range *t.slots.Load() {
 		if s != 0 {
 			i := home(uint32(s>>32), n)

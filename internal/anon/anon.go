@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/kvferry/kvferry"
 )
@@ -29,6 +30,18 @@ func Map(bytes int) ([]byte, error) {
 	}
 	adviseHuge(mem)
 	return mem, nil
+}
+
+// Huge asks the system to back memory that Map did not return, as that of the Go
+// heap, with huge pages where whole ones lie in it. Only what nobody touched yet
+// changes at once.
+func Huge(words []uint64) {
+	page := os.Getpagesize()
+	mem := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words)) //nolint:gosec // the same memory as bytes
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(words)))) & (page - 1)         //nolint:gosec // an address is only a number here
+	if whole := (len(mem) - skip) &^ (page - 1); skip < len(mem) && whole > 0 {
+		adviseHuge(mem[skip : skip+whole])
+	}
 }
 
 // Unmap gives back what Map returned, whole. Nobody may touch it any more.

@@ -60,6 +60,23 @@ func TestHeap(t *testing.T) {
 	}
 }
 
+// TestHuge: memory stays what it is, wherever it begins and ends.
+func TestHuge(t *testing.T) {
+	t.Parallel()
+	words := make([]uint64, 1<<20+3)
+	for i := range words {
+		words[i] = uint64(i)
+	}
+	for _, part := range [][]uint64{nil, words[:0], words[:1], words[3:511], words[1:514], words[5:], words} {
+		Huge(part)
+	}
+	for i := range words {
+		if words[i] != uint64(i) {
+			t.Fatal(i)
+		}
+	}
+}
+
 // TestUnmapOfOthers: memory that was not mapped is an error, not a crash.
 func TestUnmapOfOthers(t *testing.T) {
 	t.Parallel()
