@@ -73,6 +73,13 @@ func configs() map[string]indextest.Config {
 				o.Options = r
 				return open(t, was.disk, o)
 			},
+			Again: func(t testing.TB, x index.Index, r index.Options) error {
+				was := x.(*opened)
+				o := was.options
+				o.Options = r
+				_, err := try(t, was.disk, o)
+				return err
+			},
 		}
 	}
 	return map[string]indextest.Config{
@@ -104,6 +111,10 @@ func mapped(o art.Options) indextest.Config {
 		Reopen: func(t testing.TB, x index.Index, r index.Options) index.Index {
 			require.NoError(t, x.Close())
 			return open(t, x.(*onDisk).dir, r)
+		},
+		Again: func(t testing.TB, x index.Index, r index.Options) error {
+			_, err := art.Open(t.Context(), x.(*onDisk).dir, art.Options{Options: r})
+			return err
 		},
 	}
 }

@@ -212,7 +212,7 @@ func TestOneAtATime(t *testing.T) {
 	d := vfs.NewDisk()
 	x := open(t, d, art.Options{})
 	_, err := try(t, d, art.Options{})
-	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	require.ErrorIs(t, err, kvferry.ErrReadOnly)
 	require.NoError(t, x.Close())
 	require.NoError(t, x.Close())
 	x = open(t, d, art.Options{})

@@ -19,7 +19,7 @@
 // Beside the trees, and not stored, are hints: from a scope and a prefix to the
 // block, where it has one alone. Scan, Locate, Match and Put of such a one need no
 // way down the tree, and Match looks up many blocks of a prompt at a time. See
-// hint.go; they take 16 to 32 bytes a block.
+// hint.go; they take 16 bytes a block.
 //
 // Strings in keys are escaped (00 becomes 00 FF, the end is 00 00) and not
 // preceded by their length: then the tree's order is the contract's, and results

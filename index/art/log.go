@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/kvferry/kvferry"
@@ -42,9 +44,12 @@ type log struct {
 	end  int64
 	told int64 // the marks say that it is durable up to here
 
-	mu     sync.Mutex // held during a sync
-	synced int64      // durable up to here
-	broken error      // of a sync: the next would succeed and mean nothing
+	written atomic.Int64 // end, for those who have no turn
+
+	mu      sync.Mutex
+	synced  int64         // durable up to here
+	broken  error         // of a sync: the next would succeed and mean nothing
+	syncing chan struct{} // closed when the sync that is under way has ended; nil: none is
 }
 
 // createLog makes the log of a generation, durably. If it fails with an error
@@ -95,6 +100,7 @@ func (l *log) append(frames []byte) (harmless bool, err error) {
 		return undo == nil && full(err), errors.Join(err, undo)
 	}
 	l.end += int64(len(frames))
+	l.written.Store(l.end)
 	return true, nil
 }
 
@@ -136,19 +142,59 @@ func (l *log) close() error {
 }
 
 // sync makes the log durable up to an offset. Those that come while another one
-// does it share the next.
+// does it share the next, wherever theirs are.
 func (l *log) sync(upto int64) error {
+	for {
+		l.mu.Lock()
+		if l.synced >= upto || l.broken != nil {
+			err := l.broken
+			l.mu.Unlock()
+			return err
+		}
+		under := l.syncing
+		if under == nil {
+			l.syncing = make(chan struct{})
+			l.mu.Unlock()
+			l.syncAll(upto)
+			continue
+		}
+		l.mu.Unlock()
+		<-under
+	}
+}
+
+// syncAll makes durable what was written, up to an offset at least. The caller has
+// said that it is under way.
+func (l *log) syncAll(upto int64) {
+	all := l.gather(upto)
+	err := l.f.Sync()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.synced >= upto || l.broken != nil {
-		return l.broken
-	}
-	if err := l.f.Sync(); err != nil {
+	if err != nil {
 		l.broken = err
-		return err
+	} else {
+		l.synced = all
 	}
-	l.synced = upto
-	return nil
+	close(l.syncing)
+	l.syncing = nil
+}
+
+// gatherRounds bounds how often a sync lets others write before it.
+const gatherRounds = 64
+
+// gather lets others that are ready write before a sync, which then is theirs too:
+// those that the last one let go on are about to. It returns where the log ends.
+func (l *log) gather(upto int64) int64 {
+	all := max(upto, l.written.Load())
+	for range gatherRounds {
+		runtime.Gosched()
+		now := l.written.Load()
+		if now <= all {
+			break
+		}
+		all = now
+	}
+	return all
 }
 
 // durable returns up to where the log is.

@@ -27,7 +27,7 @@ type Recovery struct {
 
 // Open opens the index in the directory dir, which is made if it is missing. One
 // Index has a directory at a time: while another one has it open, that is
-// ErrInvalid. Damage that could hide a change that was durable is ErrCorrupt,
+// ErrReadOnly. Damage that could hide a change that was durable is ErrCorrupt,
 // with the file and the offset.
 func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	o.EnsureDefaults()
@@ -81,7 +81,7 @@ func (x *Index) open(ctx context.Context) error {
 	x.lock = lock
 	if ok, err := lock.TryLock(); err != nil || !ok {
 		if err == nil {
-			err = fmt.Errorf("another index has it open, close that one first: %w", kvferry.ErrInvalid)
+			err = fmt.Errorf("another index has it open, close that one first: %w", kvferry.ErrReadOnly)
 		}
 		return err
 	}
