@@ -13,6 +13,7 @@ type watchedFile struct {
 
 	fs       *watchedFS
 	log, dir bool
+	vital    bool      // see watchedFS.opened
 	manifest *manifest // nil: it is none
 	// behind: a synchronisation of the log was asked for and left undone.
 	behind atomic.Bool
@@ -20,7 +21,7 @@ type watchedFile struct {
 
 // did notes the outcome of a write, and returns it unless it is kept from Pebble.
 func (f *watchedFile) did(err error) error {
-	if f.fs.did(err) != nil && (f.dir || f.log && f.fs.opened.Load()) {
+	if f.fs.did(err) != nil && (f.dir || f.vital && f.fs.opened.Load()) {
 		return nil
 	}
 	return err

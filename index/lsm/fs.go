@@ -32,8 +32,9 @@ type watchedFS struct {
 	stopped chan struct{}
 	once    sync.Once
 	// opened: Pebble panics, with locks held, when its log cannot be written, or a
-	// directory not be synchronised. It is told that all is well, of the log from
-	// the end of the opening on, and the index that it is not.
+	// directory not be synchronised, and when its list of tables cannot be it goes on
+	// with numbers of tables that do not fit together. It is told that all is well, of
+	// the log and the list from its opening on, and the index that it is not.
 	opened atomic.Bool
 }
 
@@ -92,7 +93,7 @@ func (w *watchedFS) file(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := &watchedFile{File: f, fs: w, log: isLog(name), dir: name == ""}
+	file := &watchedFile{File: f, fs: w, log: isLog(name), dir: name == "", vital: w.isVital(name)}
 	if number, ok := manifestNumber(w.PathBase(name)); ok {
 		file.manifest = &manifest{number: number}
 	}
@@ -100,7 +101,18 @@ func (w *watchedFS) file(name string, f vfs.File, err error) (vfs.File, error) {
 }
 
 // pretend reports whether a failure to write a file is kept from Pebble.
-func (w *watchedFS) pretend(name string) bool { return isLog(name) && w.opened.Load() }
+func (w *watchedFS) pretend(name string) bool { return w.isVital(name) && w.opened.Load() }
+
+// isVital reports whether a file is a log, a list of tables, or the name of the
+// newest list.
+func (w *watchedFS) isVital(name string) bool {
+	base := w.PathBase(name)
+	return isLog(name) || strings.HasPrefix(base, manifestPrefix) || strings.HasPrefix(base, markerPrefix)
+}
+
+// markerPrefix begins the names of empty files that have a name of another at the
+// end of theirs.
+const markerPrefix = "marker."
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 

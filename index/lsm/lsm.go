@@ -61,7 +61,6 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 	if err != nil {
 		return nil, x.failure("opening "+dir, errors.Join(err, x.end()))
 	}
-	x.fs.opened.Store(true)
 	x.writer <- struct{}{}
 	return x, nil
 }
@@ -86,6 +85,7 @@ func (x *Index) takeOver(ctx context.Context, dir string) (err error) {
 	if x.db, err = openPebble(dir, &x.o, x.fs, x.lockFile, x.pressure); err != nil {
 		return err
 	}
+	x.fs.opened.Store(true)
 	seq, limit, err := x.loadRows(ctx)
 	if err != nil {
 		return err
