@@ -16,6 +16,15 @@ import (
 //
 // A write is seen by every reader that begins after it returned. It is durable,
 // where the index is, when a Flush that began after it returned nil.
+//
+// One that is persistent and not shared, see Info, is open once at a time: to open
+// it again while another has it, in this process or another, is ErrReadOnly, and
+// changes nothing for the other.
+//
+// Each change has a number, one more than the change before. An index that is not
+// shared gives none twice: where it was not closed it goes on with one beyond all
+// that it may have given, which may be 2^32 further on. To Watch behind a number of
+// before is ErrExpired then.
 type Index interface {
 	Writer
 	Reader
@@ -99,8 +108,9 @@ type Worker struct {
 type Watcher interface {
 	// Watch yields the changes behind a sequence number, in order, and waits for
 	// more until ctx ends, whose error is the last. The Change is the caller's
-	// during one step. Changes that the index has no more are ErrExpired: a
-	// snapshot tells where to go on. Index.Metrics has the newest number.
+	// during one step. Changes that the index has no more are ErrExpired,
+	// and so are those behind a number that was not given yet: a snapshot tells where
+	// to go on. Index.Metrics has the newest number.
 	Watch(ctx context.Context, after uint64) iter.Seq2[*Change, error]
 }
 

@@ -73,6 +73,10 @@ func config() indextest.Config {
 		Crash: func(t testing.TB, x index.Index, o index.Options) index.Index {
 			return h.open(t, h.disk(x).Snapshot(), o)
 		},
+		Again: func(t testing.TB, x index.Index, o index.Options) error {
+			_, err := fsdir.Open(t.Context(), "", fsdir.Options{Options: o, FS: h.disk(x).Process()})
+			return err
+		},
 	}
 }
 

@@ -19,6 +19,9 @@ type Config struct {
 	// Crash ends x as a killed process or machine does, with no Flush, and opens
 	// what it left. nil: not tested.
 	Crash func(t testing.TB, x index.Index, o index.Options) index.Index
+	// Again opens what x has open once more, which fails, and returns the error.
+	// Required of an index that is persistent and not shared.
+	Again func(t testing.TB, x index.Index, o index.Options) error
 	// OwnHistory: how many changes are kept for watchers is not what Options say.
 	OwnHistory bool
 	// Slow: each call goes to another process. Tests with many calls make fewer.
@@ -49,7 +52,7 @@ func Run(t *testing.T, c Config) {
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, x := range g.tests {
-				if x.reopens && c.Reopen == nil || x.crashes && c.Crash == nil || g.name == "watch" && c.NoWatch {
+				if x.reopens && c.Reopen == nil || x.crashes && c.Crash == nil || x.again && c.Again == nil || g.name == "watch" && c.NoWatch {
 					continue
 				}
 				t.Run(x.name, func(t *testing.T) {
@@ -70,6 +73,7 @@ type test struct {
 	name    string
 	reopens bool // only for persistent indexes
 	crashes bool // only for those that are crashed
+	again   bool // only for those that are open once at a time
 	options index.Options
 	run     func(s *subject)
 }

@@ -18,6 +18,7 @@ var keeperTests = []test{
 	{name: "as the original on disk", options: index.Options{Rules: index.AsHolt}, run: testAsHolt},
 	{name: "opened again", reopens: true, run: testReopen},
 	{name: "many times opened again", reopens: true, run: testReopenOften},
+	{name: "open once at a time", again: true, run: testAgain},
 }
 
 func testMetrics(s *subject) {
@@ -81,6 +82,7 @@ func testInfo(s *subject) {
 	require.Equal(s, index.AsHolt, info.Rules)
 	if info.Persistent && !info.Shared { // else who closes it ends nothing
 		require.NotNil(s, s.config.Reopen, "what is persistent can be opened again")
+		require.NotNil(s, s.config.Again, "and has one owner")
 	}
 }
 
@@ -232,4 +234,18 @@ func testReopenOften(s *subject) {
 		s.reopen()
 		s.holds(rs...)
 	}
+}
+
+// testAgain: who has an index open goes on, whoever else tries to.
+func testAgain(s *subject) {
+	a, b := block(index.Root, "b0", "w", index.LocalSSD), block("b0", "b1", "w", index.LocalSSD)
+	s.put(a)
+	for range 2 {
+		require.ErrorIs(s, s.config.Again(s.T, s.Index, s.options), kvferry.ErrReadOnly)
+	}
+	s.put(b)
+	s.holds(a, b)
+	require.NoError(s, s.Flush(s.Context()))
+	s.reopen()
+	s.holds(a, b)
 }

@@ -68,6 +68,19 @@ func (m *Model) Reopen() {
 	}
 }
 
+// clone returns another one in the same state, without what is kept for watchers.
+func (m *Model) clone() *Model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := NewModel(m.options)
+	c.records, c.seq, c.counts = maps.Clone(m.records), m.seq, m.counts
+	for name, w := range m.workers {
+		known := *w
+		c.workers[name] = &known
+	}
+	return c
+}
+
 func (m *Model) identity(r *index.Record) identity {
 	return identity{m.options.Rules.Key(r.Key), r.Worker, r.Tier}
 }

@@ -142,7 +142,7 @@ func (m *Model) next(ctx context.Context, after uint64) (*index.Change, <-chan s
 	case after < first:
 		return nil, nil, fmt.Errorf("model: change %d is not kept any more: %w", after+1, kvferry.ErrExpired)
 	case after > m.seq:
-		return nil, nil, fmt.Errorf("model: change %d lies ahead: %w", after, kvferry.ErrInvalid)
+		return nil, nil, fmt.Errorf("model: change %d lies ahead: %w", after, kvferry.ErrExpired)
 	}
 	c := m.changes[after-first]
 	return &c, nil, nil

@@ -3,6 +3,7 @@ package indextest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ var watchTests = []test{
 	{name: "changes replayed on a snapshot", run: testFollow},
 	{name: "announcements replayed", reopens: true, run: testFollowStale},
 	{name: "each kind of change", run: testChanges},
+	{name: "a number ahead", run: testAhead},
 	{name: "too late", options: index.Options{History: 8}, run: testExpired},
 	{name: "a slow watcher holds nobody up", options: index.Options{History: 8}, run: testSlowWatcher},
 	{name: "a watcher that has had enough", run: testWatchBreak},
@@ -320,6 +322,19 @@ func testExpired(s *subject) {
 		seq, err := s.late(newest - back)
 		require.NoError(s, err, "%d changes back of the 8 that are kept", back)
 		require.Equal(s, newest-back+1, seq)
+	}
+}
+
+// testAhead: a number that was not given yet is of another life of the index.
+func testAhead(s *subject) {
+	for range 2 {
+		s.put(block(index.Root, "b", "w", index.HBM))
+		newest := s.metrics().Seq
+		for _, after := range []uint64{newest + 1, newest + 1<<20, math.MaxUint64} {
+			_, err := s.late(after)
+			require.ErrorIs(s, err, kvferry.ErrExpired, "behind %d of %d", after, newest)
+		}
+		s.follow() // the second time changes are kept
 	}
 }
 

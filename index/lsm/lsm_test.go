@@ -58,6 +58,10 @@ func config() indextest.Config {
 			left := vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, 2))}
 			return h.open(t, h.fs(x).CrashClone(left), o)
 		},
+		Again: func(t testing.TB, x index.Index, o index.Options) error {
+			_, err := lsm.Open(t.Context(), "index", small(h.fs(x), o))
+			return err
+		},
 	}
 }
 
