@@ -2,8 +2,10 @@ package redis
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -51,23 +53,43 @@ func (x *Index) parsePut(args []string) ([]index.Record, error) {
 		n, err2 := strconv.ParseUint(args[4], 10, 31)
 		worker := args[2]
 		args = args[7:]
-		if err != nil || err2 != nil || n > uint64(len(args)/4) {
+		if err != nil || err2 != nil || n > uint64(len(args)/3) {
 			return nil, corrupt("watch", "run of records")
 		}
-		for range n {
+		before := ""
+		for i := range n {
 			var r index.Record
-			names := map[string]string(nil)
-			if len(args[1]) > inlineMax && len(args[2]) == headBytes+1+refBytes {
-				names = map[string]string{args[2][headBytes+1:]: args[1]}
+			if args[1] == hashBefore && i > 0 {
+				args[1] = before
 			}
-			if err := x.parseRecord(&id.Scope, args[0], args[2]+worker, args[3], names, &r); err != nil {
+			before = args[0]
+			if err := x.parsePutRecord(&id.Scope, worker, args, &r); err != nil {
 				return nil, err
 			}
 			rs = append(rs, r)
-			args = args[4:]
+			args = args[3:]
 		}
 	}
 	return rs, nil
+}
+
+// parsePutRecord reads the three arguments of one record.
+func (x *Index) parsePutRecord(s *index.Scope, worker string, args []string, r *index.Record) error {
+	hash, err1 := name(args[0])
+	prefix, err2 := name(args[1])
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	key, rest, ok := strings.Cut(args[2], hashBefore)
+	value, end, ok2 := strings.Cut(rest, hashBefore)
+	if !ok || !ok2 || key == "" || key[0] != tagRecord || value == "" || value[0] != tagValue || end != "" {
+		return corrupt("watch", "record")
+	}
+	err := x.parseRecord(s, hash, prefix, key[1:], value[1:], r)
+	if err == nil && r.Worker != worker {
+		err = corrupt("watch", "worker of a record")
+	}
+	return err
 }
 
 // parseRemove reads the arguments of remove.lua.
@@ -81,7 +103,10 @@ func parseRemove(args []string) ([]index.Removal, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := index.Removal{Scope: id.Scope, AnyAdapter: args[0] == "", Worker: args[3], Hash: args[4]}
+		r := index.Removal{Scope: id.Scope, AnyAdapter: args[0] == "", Worker: args[3]}
+		if r.Hash, err = name(args[4]); err != nil {
+			return nil, err
+		}
 		switch tier := args[5]; {
 		case len(tier) == 1 && index.Tier(tier[0]).Valid():
 			r.Tier = index.Tier(tier[0])

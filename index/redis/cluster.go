@@ -211,7 +211,7 @@ func (x *Index) byHashCluster(ctx context.Context, hash string, dst []index.Reco
 	}
 	requests := make([]request, len(ids))
 	for i, id := range ids {
-		requests[i] = request{blocksScript, id.digest, x.args(0, id.digest, hash)}
+		requests[i] = request{readScript, id.digest, x.args(0, id.digest, escaped(hash))}
 	}
 	replies, err := x.runAll(ctx, "by hash", requests)
 	if err != nil {
@@ -225,11 +225,11 @@ func (x *Index) byHashCluster(ctx context.Context, hash string, dst []index.Reco
 		if len(a.parts) != 1 {
 			return dst, corrupt("by hash", "reply of a script")
 		}
-		fields, err := packed(&a.parts[0], nil)
+		block, err := text(&a.parts[0])
 		if err != nil {
 			return dst, err
 		}
-		if dst, err = x.block(&id.Scope, hash, fields, dst, func(r *index.Record) bool { return a.lives(r.Worker) }); err != nil {
+		if dst, err = x.block(&id.Scope, hash, block, dst, func(r *index.Record) bool { return a.lives(r.Worker) }); err != nil {
 			return dst, err
 		}
 	}

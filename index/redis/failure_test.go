@@ -310,7 +310,7 @@ func TestGarbage(t *testing.T) {
 	s := startServer(t)
 	ctx := t.Context()
 	for i, spoil := range []struct{ kind, what string }{
-		{"b", "type"}, {"b", "field"}, {"b", "value"}, {"b", "parent"}, {"p", "type"}, {"s", "scope"}, {"s", "type"}, {"n", "count"}, {"n", "type"}, {"l", "type"}, {"q", "count"},
+		{"b", "type"}, {"b", "record"}, {"b", "value"}, {"b", "parent"}, {"b", "garbage"}, {"m", "type"}, {"s", "scope"}, {"s", "type"}, {"n", "count"}, {"n", "type"}, {"l", "type"}, {"q", "count"},
 	} {
 		o := s.options(index.Options{})
 		o.Prefix = fmt.Sprint("garbage", i, ":")
@@ -369,14 +369,12 @@ func (s *server) spoil(key, what string) {
 			return
 		}
 		s.must("HSET", key, "w", "garbage")
-	case "field":
-		s.must("HSET", key, "\x02short", strings.Repeat("x", 25))
-	case "parent":
-		for _, f := range fields() {
-			if f[0] == 'p' {
-				s.must("HDEL", key, f)
-			}
-		}
+	case "record": // without a parent
+		s.must("HSET", key, record(1).Hash, "\xffRx\xffVx\xff")
+	case "parent": // without a record
+		s.must("HSET", key, record(1).Hash, "\xffPx\xff")
+	case "value": // of another length
+		s.must("HSET", key, record(1).Hash, "\xffP"+record(1).Prefix+"\xffR\x02"+strings.Repeat("\x00", 12)+"w\xffVx\xff")
 	default:
 		for _, f := range fields() {
 			s.must("HSET", key, f, "garbage")

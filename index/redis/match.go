@@ -22,12 +22,7 @@ type matching struct {
 	id      *scopeID
 	only    map[string]struct{} // nil: all workers
 	holders map[string]*index.Match
-	ref     []byte   // how fields name the parent of a position
-	names   []string // of the fields of a block
 }
-
-// unknownParent is how fields name the parent "".
-const unknownParent = string(refInline) + "\x00"
 
 // Match implements index.Reader. Up to 512 blocks are looked up at once, further
 // ones in steps behind, as long as a worker has all before.
@@ -75,7 +70,7 @@ func (m *matching) read(ctx context.Context, at, end int) (bool, error) {
 			break
 		}
 	}
-	a, err := m.ask(ctx, "match", &request{matchScript, m.id.digest, append(m.args(1+len(hashes), m.id.digest), hashes...)})
+	a, err := m.ask(ctx, "match", &request{matchScript, m.id.digest, append(m.args(1+len(hashes), m.id.digest), escapedAll(hashes)...)})
 	if err != nil {
 		return false, err
 	}
@@ -96,44 +91,45 @@ func (m *matching) position(i int, a *asked, block *rueidis.RedisMessage) (bool,
 	if i > 0 {
 		parent = m.q.Hashes[i-1]
 	}
-	m.ref = appendRef(m.ref[:0], parent)
-	var err error
-	if m.names, err = packed(block, m.names[:0]); err != nil {
+	parent = escaped(parent)
+	b, err := text(block)
+	if err != nil {
 		return false, err
 	}
 	held := false
-	for _, name := range m.names {
-		if name != "" && name[0] == refName {
+	es := entriesOf(b)
+	for es.next() {
+		if es.parent != parent && es.parent != "" {
 			continue
 		}
-		f, err := parseField(name)
+		h, worker, err := parseKey(es.key)
 		if err != nil {
 			return false, err
 		}
-		if f.group == m.q.Group && (f.ref == string(m.ref) || f.ref == unknownParent) {
-			held = m.found(i, &f, a) || held
+		if h.group == m.q.Group {
+			held = m.found(i, h.tier, worker, a) || held
 		}
 	}
-	return held, nil
+	return held, es.err
 }
 
 // found notes that a worker has position i in a tier, and reports whether it has
 // all before.
-func (m *matching) found(i int, f *field, a *asked) bool {
-	h := m.holders[f.worker]
+func (m *matching) found(i int, tier index.Tier, worker string, a *asked) bool {
+	h := m.holders[worker]
 	if h == nil {
-		if _, ok := m.only[f.worker]; i > 0 || m.only != nil && !ok || !a.lives(f.worker) {
+		if _, ok := m.only[worker]; i > 0 || m.only != nil && !ok || !a.lives(worker) {
 			return false
 		}
-		h = &index.Match{Worker: strings.Clone(f.worker)}
+		h = &index.Match{Worker: strings.Clone(worker)}
 		m.holders[h.Worker] = h
 	}
 	if h.Blocks < i {
 		return false
 	}
 	h.Blocks = i + 1
-	if h.InTier[f.tier] == i {
-		h.InTier[f.tier] = i + 1
+	if h.InTier[tier] == i {
+		h.InTier[tier] = i + 1
 	}
 	return true
 }

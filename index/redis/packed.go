@@ -1,9 +1,7 @@
 package redis
 
-import "github.com/redis/rueidis"
-
-// unpack reads a MessagePack array of strings, which is how scripts hand over the
-// fields of a block and keep changes, and appends them to dst. They are parts of s.
+// unpack reads a MessagePack array of strings, which is how scripts keep
+// changes, and appends them to dst. They are parts of s.
 func unpack(s string, dst []string) ([]string, error) {
 	n, s, ok := count(s, 0x90, 16, 0, 0xdc, 0xdd)
 	if !ok || n > uint64(len(s)) { // a string has at least one byte
@@ -24,15 +22,6 @@ func unpack(s string, dst []string) ([]string, error) {
 		return dst, corrupt("read", "packed list")
 	}
 	return dst, nil
-}
-
-// packed reads a packed list from a reply.
-func packed(m *rueidis.RedisMessage, dst []string) ([]string, error) {
-	s, err := m.ToString()
-	if err != nil {
-		return dst, corrupt("read", "packed list of a reply")
-	}
-	return unpack(s, dst)
 }
 
 // count reads a length: in the tag itself if it is below limit, or in one, two or

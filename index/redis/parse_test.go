@@ -28,12 +28,10 @@ func sample() index.Record {
 // TestLayout holds the bytes that the package comment draws.
 func TestLayout(t *testing.T) {
 	x, r := ruled(index.Recommended), sample()
-	require.Equal(t, "\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x00d\x46\x93\xd2\x9c\x04\x1c\x95\xe5\xb7\xeb\x06\x7b\xd5\x86\xdb\x92"[:14],
-		string(x.appendHead(nil, &r))[:14])
-	require.Len(t, x.appendHead(nil, &r), headBytes+1+refBytes)
-	require.Equal(t, "\x00\x00\x00\x10\x80\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x02\x03", string(appendValue(nil, &r)))
-	r.Prefix = index.Root
-	require.Equal(t, "\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x10i\x04root", string(ruled(index.AsMemory).appendHead(nil, &r)))
+	require.Equal(t, "R\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x00w\x00\xfe\x02\xff", string(x.appendKey(nil, &r)))
+	require.Equal(t, "V\x00\x00\x00\x10\x80\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x02\x03\xff", string(appendValue(nil, &r)))
+	r.Worker = ""
+	require.Equal(t, "R\x05\x00\x00\x00\x03\x00\x00\x00\x07\x00\x00\x00\x10\xff", string(ruled(index.AsMemory).appendKey(nil, &r)))
 
 	id := newScopeID(r.Scope)
 	require.Equal(t, "\x00\x00\x00\x01m\x00\x00\x00\x02t\x00\x00\x00\x00\x02}{\x01\x00\x00\x00\x01a", id.stored[digestLen:])
@@ -45,21 +43,21 @@ func TestLayout(t *testing.T) {
 	require.NotEqual(t, id.digest, newScopeID(none).digest)
 }
 
+// stored is a block with one record.
+func (x *Index) stored(r *index.Record) string {
+	b := append([]byte{mark, tagChild, 'c', mark, tagParent}, escaped(r.Prefix)...)
+	return string(appendValue(x.appendKey(append(b, mark), r), r))
+}
+
 // TestRoundTrip: what is stored of a record gives it back, under all rules.
 func TestRoundTrip(t *testing.T) {
 	for _, rules := range []index.Rules{index.Recommended, index.AsMemory, index.AsHolt} {
-		for _, prefix := range []string{"", index.Root, strings.Repeat("x", inlineMax), strings.Repeat("x", inlineMax+1)} {
+		for _, prefix := range []string{"", index.Root, "\xff", "\xfe\x01\xff\x00", strings.Repeat("x", 100)} {
 			for _, adapter := range []index.Adapter{{}, index.Named(""), index.Named("a")} {
 				x, r := ruled(rules), sample()
-				r.Prefix, r.Adapter = prefix, adapter
+				r.Prefix, r.Adapter, r.Bytes, r.Group = prefix, adapter, 1<<64-1, 1<<32-1
 				id := x.scope(&r.Scope)
-				name := string(x.appendHead(nil, &r)) + r.Worker
-				fields := []string{name, string(appendValue(nil, &r))}
-				if len(prefix) > inlineMax {
-					ref := appendRef(nil, prefix)
-					fields = append(fields, string(refName)+string(ref[1:]), prefix)
-				}
-				got, err := x.block(&id.Scope, r.Hash, fields, nil, func(*index.Record) bool { return true })
+				got, err := x.block(&id.Scope, r.Hash, x.stored(&r), nil, func(*index.Record) bool { return true })
 				require.NoError(t, err)
 				require.Equal(t, []index.Record{r}, got)
 			}
@@ -67,31 +65,47 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// FuzzBlock: any fields of a block give records that are stored as just these
-// fields, or ErrCorrupt.
+func TestEscape(t *testing.T) {
+	for _, s := range []string{"", "a", "\xff", "\xfe", "\xfe\x01", "\xff\xfe\x02x", strings.Repeat("\xff", 100)} {
+		e := escaped(s)
+		require.NotContains(t, e, "\xff")
+		got, err := unescape(e)
+		require.NoError(t, err)
+		require.Equal(t, s, got)
+	}
+	for _, bad := range []string{"\xff", "\xfe", "a\xfe\x03", "\xfe\xfe"} {
+		_, err := unescape(bad)
+		require.ErrorIs(t, err, kvferry.ErrCorrupt)
+	}
+	require.Equal(t, []string{"a", "\xfe\x02", "b", "\xfe\x01"}, escapedAll([]string{"a", "\xff", "b", "\xfe"}))
+}
+
+// FuzzBlock: any bytes of a block give records that are stored as just these, or
+// ErrCorrupt.
 func FuzzBlock(f *testing.F) {
 	r := sample()
-	ref := appendRef(nil, r.Prefix)
-	f.Add(string(ruled(index.Recommended).appendHead(nil, &r))+r.Worker, string(appendValue(nil, &r)), string(refName)+string(ref[1:]), r.Prefix, byte(0))
+	f.Add(ruled(index.Recommended).stored(&r), byte(0))
 	r.Prefix = "root"
-	f.Add(string(ruled(index.AsMemory).appendHead(nil, &r))+r.Worker, string(appendValue(nil, &r)), "p", "", byte(1))
-	f.Fuzz(func(t *testing.T, name, value, parent, prefix string, rules byte) {
+	f.Add(ruled(index.AsMemory).stored(&r), byte(1))
+	f.Add("\xffS\xff", byte(2))
+	f.Add("", byte(0))
+	f.Fuzz(func(t *testing.T, block string, rules byte) {
 		x := ruled(index.Rules(rules % 3))
 		s := sample().Scope
-		fields := []string{name, value}
-		if parent != "" && parent[0] == refName {
-			fields = append(fields, parent, prefix)
-		}
-		rs, err := x.block(&s, "h", fields, nil, func(*index.Record) bool { return true })
+		rs, err := x.block(&s, "h", block, nil, func(*index.Record) bool { return true })
 		if err != nil {
 			require.ErrorIs(t, err, kvferry.ErrCorrupt)
 			return
 		}
+		again := "\xff"
 		for i := range rs {
 			require.NoError(t, rs[i].Check())
-			require.Equal(t, name, string(x.appendHead(nil, &rs[i]))+rs[i].Worker)
-			require.Equal(t, value, string(appendValue(nil, &rs[i])))
+			if i == 0 || rs[i].Prefix != rs[i-1].Prefix {
+				again += "P" + escaped(rs[i].Prefix) + "\xff"
+			}
+			again += string(appendValue(x.appendKey(nil, &rs[i]), &rs[i]))
 		}
+		require.True(t, len(rs) == 0 || strings.HasSuffix(block, again) || strings.Count(block, "\xffP") > 1, "%q: %q", block, again)
 	})
 }
 
@@ -126,7 +140,7 @@ func FuzzChange(f *testing.F) {
 	}
 	id := x.scope(&r.Scope)
 	f.Add("put", pack(x.putArgs([]index.Record{r, r}, nil)))
-	f.Add("remove", pack(removalArgs(x.args(0), &index.Removal{Scope: r.Scope, Worker: "w", Hash: "h", Tier: index.HBM, OneGroup: true}, "", id)))
+	f.Add("remove", pack(removalArgs(x.args(0), &index.Removal{Scope: r.Scope, Worker: "w", Hash: "h\xff", Tier: index.HBM, OneGroup: true}, "", id)))
 	f.Add("announce", "\x93\xa1w\xd9\x011\xa0")
 	f.Add("clear_worker", "\x91\xa1w")
 	f.Add("expire", "\x91\xa8\x00\x00\x00\x00\x00\x00\x00\x01")

@@ -62,9 +62,9 @@ func portion(n, most int, size func(i int) int) int {
 func putSize(rs []index.Record) func(i int) int {
 	return func(i int) int {
 		r := &rs[i]
-		n := 2*headBytes + valueBytes + len(r.Hash) + len(r.Prefix)
+		n := 2*headBytes + valueBytes + len(r.Hash) + len(r.Prefix) + len(r.Worker)
 		if i == 0 || r.Worker != rs[i-1].Worker || r.Scope != rs[i-1].Scope {
-			n += len(r.Worker) + scopeSize(&r.Scope)
+			n += scopeSize(&r.Scope)
 		}
 		return n
 	}
@@ -115,15 +115,14 @@ func (x *Index) mustLive(worker string) string {
 // putArgs makes the arguments of the script: runs of records with one scope and
 // worker, in the order of the records. lives are those of the workers.
 func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
-	const head = headBytes + 2 + inlineMax
-	arena, ends := make([]byte, 0, (head+valueBytes)*len(rs)), make([]int, len(rs))
+	const size = 2 + headBytes + 2 + valueBytes
+	arena, ends := make([]byte, 0, (size+16)*len(rs)), make([]int, len(rs))
 	for i := range rs {
-		arena = x.appendHead(arena, &rs[i])
+		arena = appendValue(x.appendKey(arena, &rs[i]), &rs[i])
 		ends[i] = len(arena)
-		arena = appendValue(arena, &rs[i])
 	}
 	all, from := string(arena), 0
-	args := x.args(4*len(rs) + 7)
+	args := x.args(3*len(rs) + 7)
 	for i := 0; i < len(rs); {
 		id, first := x.scope(&rs[i].Scope), &rs[i]
 		life := lives[first.Worker]
@@ -134,11 +133,21 @@ func (x *Index) putArgs(rs []index.Record, lives map[string]string) []string {
 		args = append(args, id.digest, id.stored, first.Worker, life, "", "", "")
 		n, lo, hi := 0, uint64(0), uint64(0)
 		for ; i < len(rs) && (n == 0 || rs[i].Worker == first.Worker && rs[i].Scope == first.Scope); i++ {
-			args = append(args, rs[i].Hash, rs[i].Prefix, all[from:ends[i]], all[ends[i]:ends[i]+valueBytes])
-			from = ends[i] + valueBytes
+			args = append(args, escaped(rs[i].Hash), prefixArg(rs, i, n == 0), all[from:ends[i]])
+			from = ends[i]
 			lo, hi, n = lo+rs[i].Bytes&0xffffffff, hi+rs[i].Bytes>>32, n+1
 		}
 		args[at+4], args[at+5], args[at+6] = strconv.Itoa(n), strconv.FormatUint(lo, 10), strconv.FormatUint(hi, 10)
 	}
 	return args
+}
+
+// hashBefore stands for a prefix that is the hash of the record before.
+const hashBefore = "\xff"
+
+func prefixArg(rs []index.Record, i int, first bool) string {
+	if !first && rs[i].Prefix == rs[i-1].Hash {
+		return hashBefore
+	}
+	return escaped(rs[i].Prefix)
 }

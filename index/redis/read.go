@@ -70,9 +70,9 @@ func (x *Index) Locate(ctx context.Context, k *index.Key, dst []index.Record) ([
 		return dst, nil
 	}
 	id := x.scope(&k.Scope)
-	read := x.fields
+	read := x.readBlock
 	if x.o.AllowStaleReads {
-		read = x.cachedFields
+		read = x.cachedBlock
 	}
 	block, a, err := read(ctx, id, k.Hash)
 	if err != nil {
@@ -85,16 +85,16 @@ func (x *Index) Locate(ctx context.Context, k *index.Key, dst []index.Record) ([
 	return ordered(out, len(dst), err)
 }
 
-// fields returns the fields of a block.
-func (x *Index) fields(ctx context.Context, id *scopeID, hash string) ([]string, asked, error) {
-	a, err := x.ask(ctx, "locate", &request{blocksScript, id.digest, x.args(0, id.digest, hash)})
+// readBlock returns a block, or "".
+func (x *Index) readBlock(ctx context.Context, id *scopeID, hash string) (string, asked, error) {
+	a, err := x.ask(ctx, "locate", &request{readScript, id.digest, x.args(0, id.digest, escaped(hash))})
 	if err == nil && len(a.parts) != 1 {
 		err = corrupt("locate", "reply of a script")
 	}
 	if err != nil {
-		return nil, a, err
+		return "", a, err
 	}
-	block, err := packed(&a.parts[0], nil)
+	block, err := text(&a.parts[0])
 	return block, a, err
 }
 
@@ -119,7 +119,7 @@ func (x *Index) Scan(ctx context.Context, s *index.Scope, prefix string, dst []i
 }
 
 func scanRequest(x *Index, id *scopeID, prefix string) *request {
-	return &request{scanScript, id.digest, x.args(0, id.digest, prefix, strconv.Itoa(scanAtOnce))}
+	return &request{scanScript, id.digest, x.args(0, id.digest, escaped(prefix), strconv.Itoa(scanAtOnce))}
 }
 
 // scanned reads the answer of the script, and what that left for later.
@@ -142,7 +142,7 @@ func (x *Index) scanned(ctx context.Context, id *scopeID, prefix string, a *aske
 	}
 	for len(rest) > 0 {
 		n := portion(len(rest), scanAtOnce, sizeOf(rest))
-		b, err := x.ask(ctx, "scan", &request{blocksScript, id.digest, append(x.args(1+n, id.digest), rest[:n]...)})
+		b, err := x.ask(ctx, "scan", &request{readScript, id.digest, append(x.args(1+n, id.digest), rest[:n]...)})
 		if err == nil && len(b.parts) != n {
 			err = corrupt("scan", "reply of a script")
 		}
@@ -159,14 +159,18 @@ func (x *Index) scanned(ctx context.Context, id *scopeID, prefix string, a *aske
 
 // child appends the records of a block with that parent.
 func (x *Index) child(a *asked, id *scopeID, prefix, hash string, m *rueidis.RedisMessage, dst []index.Record) ([]index.Record, error) {
-	fields, err := packed(m, nil)
+	block, err := text(m)
 	if err != nil {
 		return dst, err
 	}
-	return x.block(&id.Scope, hash, fields, dst, func(r *index.Record) bool { return r.Prefix == prefix && a.lives(r.Worker) })
+	if hash, err = name(hash); err != nil {
+		return dst, err
+	}
+	return x.block(&id.Scope, hash, block, dst, func(r *index.Record) bool { return r.Prefix == prefix && a.lives(r.Worker) })
 }
 
-// ByHash implements index.Reader. In a cluster it looks into every scope.
+// ByHash implements index.Reader. It looks into every scope: on a single server into
+// some thousand at once, in a cluster into each by itself.
 func (x *Index) ByHash(ctx context.Context, hash string, dst []index.Record) ([]index.Record, error) {
 	if err := x.enter(ctx); err != nil {
 		return dst, err
@@ -184,31 +188,43 @@ func (x *Index) ByHash(ctx context.Context, hash string, dst []index.Record) ([]
 }
 
 func (x *Index) byHash(ctx context.Context, hash string, dst []index.Record) ([]index.Record, error) {
-	a, err := x.ask(ctx, "by hash", &request{byHashScript, "*", x.args(0, hash)})
+	for cursor := "0"; ; {
+		a, err := x.ask(ctx, "by hash", &request{byHashScript, "*", x.args(0, escaped(hash), cursor)})
+		if err != nil {
+			return dst, err
+		}
+		if len(a.parts)%2 != 1 {
+			return dst, corrupt("by hash", "reply of a script")
+		}
+		if cursor, err = a.parts[0].ToString(); err != nil {
+			return dst, corrupt("by hash", "cursor")
+		}
+		for i := 1; i < len(a.parts); i += 2 {
+			if dst, err = x.inScope(&a, i, hash, dst); err != nil {
+				return dst, err
+			}
+		}
+		if cursor == "0" {
+			return dst, nil
+		}
+	}
+}
+
+// inScope appends the records of a block behind its scope.
+func (x *Index) inScope(a *asked, i int, hash string, dst []index.Record) ([]index.Record, error) {
+	stored, err := a.parts[i].ToString()
+	if err != nil {
+		return dst, corrupt("by hash", "scope")
+	}
+	id, err := scopeOf(stored, "")
 	if err != nil {
 		return dst, err
 	}
-	if len(a.parts)%2 != 0 {
-		return dst, corrupt("by hash", "reply of a script")
+	block, err := text(&a.parts[i+1])
+	if err != nil {
+		return dst, err
 	}
-	for i := 0; i < len(a.parts); i += 2 {
-		stored, err := a.parts[i].ToString()
-		if err != nil {
-			return dst, corrupt("by hash", "scope")
-		}
-		id, err := scopeOf(stored, "")
-		if err != nil {
-			return dst, err
-		}
-		fields, err := packed(&a.parts[i+1], nil)
-		if err != nil {
-			return dst, err
-		}
-		if dst, err = x.block(&id.Scope, hash, fields, dst, func(r *index.Record) bool { return a.lives(r.Worker) }); err != nil {
-			return dst, err
-		}
-	}
-	return dst, nil
+	return x.block(&id.Scope, hash, block, dst, func(r *index.Record) bool { return a.lives(r.Worker) })
 }
 
 // ordered sorts what was appended. On an error nothing was.

@@ -3,115 +3,87 @@ package redis
 import (
 	"encoding/binary"
 	"fmt"
-	"unsafe"
+	"strings"
 
 	"github.com/redis/rueidis"
-	"github.com/zeebo/blake3"
 
 	"github.com/kvferry/kvferry/index"
 )
 
 const (
 	headBytes  = 13 // tier, group, index, tokens of the identity
-	refBytes   = 16 // of the digest of a parent with a long name
-	inlineMax  = 24 // length of the longest parent that stands in a field itself
 	valueBytes = 25 // tokens, bytes, last access, refs, flags
 
-	refInline = 'i' // a length in one byte and the parent's hash
-	refDigest = 'd' // the digest of the parent's hash, which is the value of another field:
-	refName   = 'p' // this and the digest
+	// An entry of a block begins with one of these.
+	tagChild  = 'C' // the hash of a block whose parent this one is
+	tagSpill  = 'S' // there are too many of them: they are a set of their own
+	tagParent = 'P' // the parent of the records that follow
+	tagRecord = 'R' // head and worker
+	tagValue  = 'V' // of the record before
 
 	flagPinned  = 1
 	flagAdapter = 2 // the record was put with an adapter, if only one without a name
 )
 
-// appendRef appends how a field names the parent.
-func appendRef(dst []byte, prefix string) []byte {
-	if len(prefix) <= inlineMax {
-		return append(append(dst, refInline, byte(len(prefix))), prefix...)
-	}
-	sum := blake3.Sum256(unsafe.Slice(unsafe.StringData(prefix), len(prefix))) // only read
-	return append(append(dst, refDigest), sum[:refBytes]...)
-}
-
-// appendHead appends what begins the name of a record's field; the worker ends it.
-func (x *Index) appendHead(dst []byte, r *index.Record) []byte {
-	dst = append(dst, byte(r.Tier))
-	dst = binary.BigEndian.AppendUint32(dst, r.Group)
-	dst = binary.BigEndian.AppendUint32(dst, r.Index)
+// appendKey appends the entry that says which record of the block this is.
+func (x *Index) appendKey(dst []byte, r *index.Record) []byte {
 	tokens := uint32(0)
 	if x.o.Rules == index.AsMemory {
 		tokens = r.Tokens
 	}
-	return appendRef(binary.BigEndian.AppendUint32(dst, tokens), r.Prefix)
+	var head [headBytes]byte
+	head[0] = byte(r.Tier)
+	binary.BigEndian.PutUint32(head[1:], r.Group)
+	binary.BigEndian.PutUint32(head[5:], r.Index)
+	binary.BigEndian.PutUint32(head[9:], tokens)
+	return append(appendEscaped(appendEscaped(append(dst, tagRecord), head[:]), r.Worker), mark)
 }
 
+// appendValue appends the entry that says what the record is.
 func appendValue(dst []byte, r *index.Record) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, r.Tokens)
-	dst = binary.BigEndian.AppendUint64(dst, r.Bytes)
-	dst = binary.BigEndian.AppendUint64(dst, r.LastAccess)
-	dst = binary.BigEndian.AppendUint32(dst, r.Refs)
-	flags := byte(0)
+	var v [valueBytes]byte
+	binary.BigEndian.PutUint32(v[:], r.Tokens)
+	binary.BigEndian.PutUint64(v[4:], r.Bytes)
+	binary.BigEndian.PutUint64(v[12:], r.LastAccess)
+	binary.BigEndian.PutUint32(v[20:], r.Refs)
 	if r.Pinned {
-		flags |= flagPinned
+		v[24] |= flagPinned
 	}
 	if _, ok := r.Adapter.Name(); ok {
-		flags |= flagAdapter
+		v[24] |= flagAdapter
 	}
-	return append(dst, flags)
+	return append(appendEscaped(append(dst, tagValue), v[:]), mark)
 }
 
-// field is a field's name, read.
-type field struct {
+// head is what a record's key has before the worker, read.
+type head struct {
 	tier                 index.Tier
 	group, index, tokens uint32
-	ref, worker          string
 }
 
-func parseField(s string) (field, error) {
-	if len(s) < headBytes+2 {
-		return field{}, corrupt("read", fmt.Sprintf("field of %d bytes", len(s)))
+// parseKey reads an entry without its tag.
+func parseKey(s string) (h head, worker string, err error) {
+	if s, err = unescape(s); err != nil {
+		return h, "", err
 	}
-	f := field{tier: index.Tier(s[0]), group: word(s[1:]), index: word(s[5:]), tokens: word(s[9:])}
-	rest, n := s[headBytes:], 1+refBytes
-	if rest[0] == refInline {
-		n = 2 + int(rest[1])
+	if len(s) < headBytes || len(s) > headBytes+index.MaxFieldBytes || !index.Tier(s[0]).Valid() {
+		return h, "", corrupt("read", fmt.Sprintf("record of %d bytes", len(s)))
 	}
-	if !f.tier.Valid() || rest[0] != refInline && rest[0] != refDigest || n > 2+inlineMax || n > len(rest) {
-		return field{}, corrupt("read", "name of a field")
-	}
-	f.ref, f.worker = rest[:n], rest[n:]
-	if len(f.worker) > index.MaxFieldBytes {
-		return field{}, corrupt("read", "name of a field")
-	}
-	return f, nil
-}
-
-// parent returns the prefix that a field names; names are those of a block.
-func (f *field) parent(names map[string]string) (string, error) {
-	if f.ref[0] == refInline {
-		return f.ref[2:], nil
-	}
-	p, ok := names[f.ref[1:]]
-	if !ok || len(p) > index.MaxFieldBytes || string(appendRef(nil, p)) != f.ref {
-		return "", corrupt("read", "name of a parent")
-	}
-	return p, nil
+	return head{tier: index.Tier(s[0]), group: word(s[1:]), index: word(s[5:]), tokens: word(s[9:])}, s[headBytes:], nil
 }
 
 func word(s string) uint32 {
 	return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])
 }
 
-// parseRecord reads a record from its field and value; scope and hash say where
-// they lay, names what parents' digests stand for.
-func (x *Index) parseRecord(s *index.Scope, hash, name, value string, names map[string]string, r *index.Record) error {
-	f, err := parseField(name)
+// parseRecord reads a record from its entries without tags; scope, hash and prefix
+// say where they lay.
+func (x *Index) parseRecord(s *index.Scope, hash, prefix, key, value string, r *index.Record) error {
+	h, worker, err := parseKey(key)
 	if err != nil {
 		return err
 	}
-	prefix, err := f.parent(names)
-	if err != nil {
+	if value, err = unescape(value); err != nil {
 		return err
 	}
 	if len(value) != valueBytes || value[24] > flagPinned|flagAdapter {
@@ -119,14 +91,14 @@ func (x *Index) parseRecord(s *index.Scope, hash, name, value string, names map[
 	}
 	*r = index.Record{
 		Key: index.Key{
-			Scope: *s, Prefix: prefix, Hash: hash, Index: f.index, Group: f.group, Tokens: word(value),
+			Scope: *s, Prefix: prefix, Hash: hash, Index: h.index, Group: h.group, Tokens: word(value),
 		},
-		Worker: f.worker, Tier: f.tier,
+		Worker: worker, Tier: h.tier,
 		Bytes:      uint64(word(value[4:]))<<32 | uint64(word(value[8:])),
 		LastAccess: uint64(word(value[12:]))<<32 | uint64(word(value[16:])),
 		Refs:       word(value[20:]), Pinned: value[24]&flagPinned != 0,
 	}
-	if x.o.Rules == index.AsMemory && f.tokens != r.Tokens || x.o.Rules != index.AsMemory && f.tokens != 0 {
+	if x.o.Rules == index.AsMemory && h.tokens != r.Tokens || x.o.Rules != index.AsMemory && h.tokens != 0 {
 		return corrupt("read", "tokens of a record")
 	}
 	if _, ok := s.Adapter.Name(); ok != (value[24]&flagAdapter != 0) {
@@ -139,34 +111,94 @@ func (x *Index) parseRecord(s *index.Scope, hash, name, value string, names map[
 	return nil
 }
 
-// block appends the records of a block's fields that take lets through. fields are
-// names and values in turn.
-func (x *Index) block(s *index.Scope, hash string, fields []string, dst []index.Record, take func(r *index.Record) bool) ([]index.Record, error) {
-	if len(fields)%2 != 0 {
-		return dst, corrupt("read", "fields of a block")
-	}
-	var names map[string]string
-	for i := 0; i < len(fields); i += 2 {
-		if name := fields[i]; name != "" && name[0] == refName {
-			if names == nil {
-				names = map[string]string{}
+// block appends the records of a block that take lets through.
+func (x *Index) block(s *index.Scope, hash, block string, dst []index.Record, take func(r *index.Record) bool) ([]index.Record, error) {
+	prefix, read := "", ""
+	es := entriesOf(block)
+	for es.next() {
+		if es.parent != read || prefix == "" {
+			var err error
+			if prefix, err = name(es.parent); err != nil {
+				return dst, err
 			}
-			names[name[1:]] = fields[i+1]
-		}
-	}
-	for i := 0; i < len(fields); i += 2 {
-		if fields[i] != "" && fields[i][0] == refName {
-			continue
+			read = es.parent
 		}
 		var r index.Record
-		if err := x.parseRecord(s, hash, fields[i], fields[i+1], names, &r); err != nil {
+		if err := x.parseRecord(s, hash, prefix, es.key, es.value, &r); err != nil {
 			return dst, err
 		}
 		if take(&r) {
 			dst = append(dst, r)
 		}
 	}
-	return dst, nil
+	return dst, es.err
+}
+
+// name reads the hash of a block as it is stored.
+func name(s string) (string, error) {
+	s, err := unescape(s)
+	if err == nil && len(s) > index.MaxFieldBytes {
+		err = corrupt("read", "hash of a block")
+	}
+	return s, err
+}
+
+// entries walks through the records of a block.
+type entries struct {
+	rest               string
+	parent, key, value string // as they are stored, without tags
+	grouped            bool   // a parent was seen
+	bare               bool   // it has no record yet
+	err                error
+}
+
+// entriesOf begins; a block that is not there is "".
+func entriesOf(block string) entries {
+	e := entries{}
+	switch {
+	case block == "":
+	case block[0] != mark || block[len(block)-1] != mark || len(block) < 2:
+		e.err = corrupt("read", "block")
+	default:
+		e.rest = block[1:]
+	}
+	return e
+}
+
+// next goes on to the next record.
+func (e *entries) next() bool {
+	for e.err == nil && e.rest != "" {
+		entry := e.cut()
+		switch {
+		case entry == "":
+			e.err = corrupt("read", "entry of a block")
+		case (entry[0] == tagChild || entry == string(tagSpill)) && !e.grouped:
+		case entry[0] == tagParent && !e.bare:
+			e.parent, e.grouped, e.bare = entry[1:], true, true
+		case entry[0] == tagRecord && e.grouped && e.rest != "":
+			value := e.cut()
+			if value == "" || value[0] != tagValue {
+				e.err = corrupt("read", "entry of a block")
+				return false
+			}
+			e.key, e.value, e.bare = entry[1:], value[1:], false
+			return true
+		default:
+			e.err = corrupt("read", "entry of a block")
+		}
+	}
+	if e.err == nil && e.bare {
+		e.err = corrupt("read", "block with a parent and no record")
+	}
+	return false
+}
+
+// cut takes the next entry; the last byte of what is left is a mark.
+func (e *entries) cut() string {
+	i := strings.IndexByte(e.rest, mark)
+	entry := e.rest[:i]
+	e.rest = e.rest[i+1:]
+	return entry
 }
 
 // list returns the elements of a reply, of which there have to be so many or more.
@@ -184,4 +216,13 @@ func texts(m *rueidis.RedisMessage) ([]string, error) {
 		return nil, corrupt("read", "list of a reply")
 	}
 	return l, nil
+}
+
+// text reads a block from a reply.
+func text(m *rueidis.RedisMessage) (string, error) {
+	s, err := m.ToString()
+	if err != nil {
+		return "", corrupt("read", "block of a reply")
+	}
+	return s, nil
 }

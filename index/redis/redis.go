@@ -153,7 +153,7 @@ func (c *countingConn) Write(p []byte) (int, error) {
 }
 
 // layout is the version of the keys.
-const layout = "1"
+const layout = "2"
 
 // begin looks whether the index there is one that this Index can share.
 func (x *Index) begin(ctx context.Context) error {

@@ -32,7 +32,7 @@ func removalArgs(args []string, r *index.Removal, digest string, id *scopeID) []
 	if r.OneGroup {
 		group = string(binary.BigEndian.AppendUint32(nil, r.Group))
 	}
-	return append(args, digest, id.group, id.stored, r.Worker, r.Hash, tier, group)
+	return append(args, digest, id.group, id.stored, r.Worker, escaped(r.Hash), tier, group)
 }
 
 // Remove implements index.Writer. On a single server up to 4096 removals are one
@@ -195,39 +195,30 @@ func (x *Index) sweepScope(ctx context.Context, op, before string, id *scopeID) 
 			return n, err
 		}
 	}
-	prefixes, err := x.prefixes(ctx, op, id)
-	if err != nil {
-		return 0, err
-	}
-	total, cursor := 0, "0"
-	for len(prefixes) > 0 {
-		n := portion(len(prefixes), step, sizeOf(prefixes))
-		args := append(x.args(4+n, before, strconv.Itoa(atOnce), id.digest, cursor), prefixes[:n]...)
-		m, err := x.run(ctx, op, &request{sweepScript, id.digest, args})
+	for total, cursor := 0, "0"; ; {
+		m, err := x.run(ctx, op, &request{sweepScript, id.digest, x.args(0, before, strconv.Itoa(atOnce), id.digest, cursor)})
 		if err != nil {
 			return total, err
 		}
-		removed, through, next, err := swept(&m)
+		removed, next, err := swept(&m)
 		total += removed
-		if err != nil {
+		if err != nil || next == "0" {
 			return total, err
 		}
-		prefixes, cursor = prefixes[min(through, n):], next
+		cursor = next
 	}
-	return total, nil
 }
 
 // swept reads what one step of a sweep did.
-func swept(m *rueidis.RedisMessage) (removed, through int, cursor string, err error) {
-	l, err := list(m, 3)
+func swept(m *rueidis.RedisMessage) (removed int, cursor string, err error) {
+	l, err := list(m, 2)
 	if err != nil {
-		return 0, 0, "", err
+		return 0, "", err
 	}
 	removed, err1 := number(&l[0])
-	through, err2 := number(&l[1])
-	cursor, err3 := l[2].ToString()
-	if errors.Join(err1, err2, err3) != nil || through < 0 {
-		return 0, 0, "", corrupt("read", "step of a sweep")
+	cursor, err2 := l[1].ToString()
+	if errors.Join(err1, err2) != nil {
+		return 0, "", corrupt("read", "step of a sweep")
 	}
-	return removed, through, cursor, nil
+	return removed, cursor, nil
 }

@@ -11,6 +11,8 @@ import (
 var (
 	//go:embed lua/common.lua
 	commonLua string
+	//go:embed lua/blocks.lua
+	blocksLua string
 	//go:embed lua/take.lua
 	takeLua string
 	//go:embed lua/put.lua
@@ -29,8 +31,10 @@ var (
 	renewLua string
 	//go:embed lua/scan.lua
 	scanLua string
-	//go:embed lua/blocks.lua
-	blocksLua string
+	//go:embed lua/read.lua
+	readLua string
+	//go:embed lua/prefixes.lua
+	prefixesLua string
 	//go:embed lua/by_hash.lua
 	byHashLua string
 	//go:embed lua/match.lua
@@ -68,12 +72,12 @@ func newScript(write bool, parts ...string) *script {
 }
 
 var (
-	putScript         = newScript(true, commonLua, putLua)
-	removeScript      = newScript(true, commonLua, takeLua, removeLua)
-	clearWorkerScript = newScript(true, commonLua, takeLua, clearWorkerLua)
-	sweepScript       = newScript(true, commonLua, takeLua, sweepLua)
-	announceScript    = newScript(true, allowOOM+commonLua, takeLua, announceLua)
-	reapScript        = newScript(true, allowOOM+commonLua, takeLua, reapLua)
+	putScript         = newScript(true, commonLua, blocksLua, putLua)
+	removeScript      = newScript(true, allowOOM+commonLua, blocksLua, takeLua, removeLua)
+	clearWorkerScript = newScript(true, allowOOM+commonLua, blocksLua, takeLua, clearWorkerLua)
+	sweepScript       = newScript(true, allowOOM+commonLua, blocksLua, takeLua, sweepLua)
+	announceScript    = newScript(true, allowOOM+commonLua, blocksLua, takeLua, announceLua)
+	reapScript        = newScript(true, allowOOM+commonLua, blocksLua, takeLua, reapLua)
 	renewScript       = newScript(true, allowOOM+commonLua, renewLua)
 	liveScript        = newScript(true, allowOOM+commonLua, liveLua)
 	scopesScript      = newScript(true, commonLua, scopesLua)
@@ -82,11 +86,12 @@ var (
 	// It writes, but twice is as good as once: it is sent again like a read.
 	watchScript = newScript(false, allowOOM+commonLua, watchLua)
 
-	scanScript    = newScript(false, commonLua, scanLua)
-	blocksScript  = newScript(false, commonLua, blocksLua)
-	byHashScript  = newScript(false, commonLua, byHashLua)
-	matchScript   = newScript(false, commonLua, matchLua)
-	statsScript   = newScript(false, commonLua, statsLua)
-	workersScript = newScript(false, commonLua, workersLua)
-	lifeScript    = newScript(false, commonLua, lifeLua)
+	scanScript     = newScript(false, commonLua, blocksLua, scanLua)
+	readScript     = newScript(false, commonLua, blocksLua, readLua)
+	matchScript    = newScript(false, commonLua, blocksLua, matchLua)
+	prefixesScript = newScript(false, commonLua, blocksLua, prefixesLua)
+	byHashScript   = newScript(false, commonLua, byHashLua)
+	statsScript    = newScript(false, commonLua, statsLua)
+	workersScript  = newScript(false, commonLua, workersLua)
+	lifeScript     = newScript(false, commonLua, lifeLua)
 )

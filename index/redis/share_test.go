@@ -175,7 +175,7 @@ func TestRulesAreShared(t *testing.T) {
 	s.open(t, s.options(index.Options{}))
 	_, err := redis.Open(t.Context(), s.options(index.Options{Rules: index.AsHolt}))
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
-	s.must("SET", "kvferry:{*}v", "2 recommended")
+	s.must("SET", "kvferry:{*}v", "9 recommended")
 	_, err = redis.Open(t.Context(), s.options(index.Options{}))
 	require.ErrorIs(t, err, kvferry.ErrUnsupported)
 	s.must("SET", "kvferry:{*}v", "")

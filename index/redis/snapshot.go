@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/redis/rueidis"
@@ -155,19 +156,30 @@ func (x *Index) allScopes(ctx context.Context, op string) ([]*scopeID, error) {
 // prefixes returns the prefixes that have records in a scope, in order.
 func (x *Index) prefixes(ctx context.Context, op string, id *scopeID) ([]string, error) {
 	var out []string
-	for cursor, first := uint64(0), true; cursor != 0 || first; first = false {
-		m, err := x.send(ctx, op, func() rueidis.Completed {
-			return x.client.B().Sscan().Key(x.base(id.digest) + "k").Cursor(cursor).Count(scanAtOnce).Build()
-		})
+	for cursor := "0"; ; {
+		m, err := x.run(ctx, op, &request{prefixesScript, id.digest, x.args(0, id.digest, cursor)})
 		if err != nil {
 			return nil, err
 		}
-		entry, err := m.AsScanEntry()
+		l, err := list(&m, 2)
 		if err != nil {
+			return nil, err
+		}
+		found, err1 := texts(&l[1])
+		next, err2 := l[0].ToString()
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, corrupt(op, "prefixes")
 		}
-		cursor = entry.Cursor
-		out = append(out, entry.Elements...)
+		for _, p := range found {
+			if p, err = name(p); err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+		if next == "0" {
+			break
+		}
+		cursor = next
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil

@@ -141,7 +141,7 @@ func lost(after uint64) error {
 	return fmt.Errorf("index/redis: watch: change %d is not kept any more: %w", after+1, kvferry.ErrExpired)
 }
 
-func mark(seq uint64) string { return strconv.FormatUint(seq, 10) + "-1" }
+func idOf(seq uint64) string { return strconv.FormatUint(seq, 10) + "-1" }
 
 // entries waits for changes behind a number.
 func (x *Index) entries(ctx context.Context, after uint64) ([]rueidis.XRangeEntry, error) {
@@ -149,7 +149,7 @@ func (x *Index) entries(ctx context.Context, after uint64) ([]rueidis.XRangeEntr
 	c, cancel := context.WithTimeout(ctx, x.o.Timeout+watchFor)
 	defer cancel()
 	m, err := x.try(c, "watch", false, nil, func(bool) rueidis.Completed {
-		return x.client.B().Xread().Count(watchAtOnce).Block(watchFor.Milliseconds()).Streams().Key(key).Id(mark(after)).Build().UnblockOnCancel()
+		return x.client.B().Xread().Count(watchAtOnce).Block(watchFor.Milliseconds()).Streams().Key(key).Id(idOf(after)).Build().UnblockOnCancel()
 	})
 	if err != nil || m.IsNil() {
 		return nil, err

@@ -1,11 +1,12 @@
--- by_hash, on a single server: a hash. Returns the workers whose lease ran out,
--- then scope and fields of each block.
-local out = {dead()}
-for _, d in ipairs(call('HKEYS', G .. 'h' .. ARGV[4])) do
-  local scope = call('HGET', G .. 's', d)
-  if scope then
-    out[#out + 1] = scope
-    out[#out + 1] = cmsgpack.pack(call('HGETALL', base(d) .. 'b' .. ARGV[4]))
+-- by_hash, on a single server: a hash, a cursor. Returns the workers whose lease ran
+-- out, the next cursor, then scope and block of each.
+local found = call('HSCAN', G .. 's', ARGV[5], 'COUNT', 4096)
+local out = {dead(), found[1]}
+for i = 1, #found[2], 2 do
+  local v = call('HGET', base(found[2][i]) .. 'b', ARGV[4])
+  if v then
+    out[#out + 1] = found[2][i + 1]
+    out[#out + 1] = v
   end
 end
 return out

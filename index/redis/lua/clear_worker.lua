@@ -8,11 +8,12 @@ if single then
 elseif ARGV[7] ~= '' and tonumber(call('HGET', base(ARGV[6]) .. 'e', w) or 0) > tonumber(ARGV[7]) then
   return {0, 1}
 end
-local n, ended = clear(w, scopes, volatile, limit)
-settle()
-if not ended then
-  gap()
-  return {n, 0}
-end
-if n > 0 then changed('clear_worker', {w}) end
-return {n, 1}
+local n, through = clear(w, scopes, volatile, limit)
+settle(function()
+  if not through then
+    gap()
+  elseif n > 0 then
+    changed('clear_worker', {w})
+  end
+end)
+return {n, through and 1 or 0}

@@ -83,22 +83,3 @@ local function each(command, key, list)
 end
 
 local function bad(what) error({err = 'KVCORRUPT ' .. what}) end
-
--- parse returns worker, tier and parent of a field of a block: i and the prefix,
--- or d and its digest.
-local function parse(f)
-  local tag, n = string.byte(f, 14), 16
-  if tag == 105 then n = (string.byte(f, 15) or 255) + 1 end
-  if #f < 14 + n or (tag ~= 105 and tag ~= 100) then bad('field of ' .. #f .. ' bytes') end
-  return string.sub(f, 15 + n), string.byte(f, 1), string.sub(f, 14, 14 + n)
-end
-
-local function halves(v)
-  if #v ~= 25 then bad('value of ' .. #v .. ' bytes') end
-  return struct.unpack('>I4I4', v, 5)
-end
-
--- class returns the letter of the set of a worker's blocks: m for volatile tiers.
-local function class(tier)
-  return (tier == 1 or tier == 2 or tier == 5) and 'm' or 'o'
-end

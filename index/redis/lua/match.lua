@@ -1,9 +1,10 @@
--- match: scope digest, hashes. Returns the workers whose lease ran out and the
--- names of the fields of every block up to the first that nobody has.
-local b, out = base(ARGV[4]), {dead()}
-for i = 5, #ARGV do
-  local fields = call('HKEYS', b .. 'b' .. ARGV[i])
-  if #fields == 0 then break end
-  out[i - 3] = cmsgpack.pack(fields)
+-- match: scope digest, hashes. Returns the workers whose lease ran out and every
+-- block up to the first that nobody has.
+local out = {dead()}
+if #ARGV > 4 then
+  for i, v in ipairs(call('HMGET', base(ARGV[4]) .. 'b', unpack(ARGV, 5))) do
+    if not v or not find(v, TP, 1, true) then break end
+    out[i + 1] = v
+  end
 end
 return out

@@ -1,85 +1,128 @@
 -- put: runs of records of one scope and worker, each
 --   scope digest, scope, worker, its life (on a single server 0, or 1 if the client
---   holds a lease of it, and it has to be there), count, low sum, high sum of the bytes,
---   and of each record hash, prefix, head, value.
+--   holds a lease of it, and it has to be there), count, low sum, high sum of the
+--   bytes, and of each record hash, prefix (255: the hash before), key and value.
+-- All is read before anything is written, and what can fail is written first: so a
+-- put that fails is not seen.
 local function walk(run)
   local i = 4
   while ARGV[i] do
     local n = tonumber(ARGV[i + 4])
     run(i, n)
-    i = i + 7 + 4 * n
+    i = i + 7 + 3 * n
   end
 end
 
 local away, found = {}, {}
 for _, w in ipairs(dead()) do away[w] = true end
-walk(function(i)
-  local w = ARGV[i + 2]
+walk(function(i, n)
+  local w, hashes = ARGV[i + 2], {}
   if away[w] or (single and ARGV[i + 3] == '1' and not call('ZSCORE', G .. 'l', w)) then found[#found + 1] = w end
+  for j = 1, n do hashes[j] = ARGV[i + 4 + 3 * j] end
+  fetch(ARGV[i], hashes)
 end)
 if #found > 0 then return found end
 
-local failed
+-- replace puts a record behind the name of its parent, which ends at e. It returns
+-- true if there was none, else the bytes of the old.
+local function replace(have, touched, hash, e, record)
+  local v = have[hash]
+  local key = sub(record, 1, find(record, T, 1, true))
+  local p, q = find(v, T .. key, e, true)
+  if p then
+    local other = find(v, TP, e, true)
+    if other and other < p then p = nil end
+  end
+  if not p then
+    have[hash] = sub(v, 1, e) .. record .. sub(v, e + 1)
+    touched[hash] = true
+    return true
+  end
+  local r = find(v, T, q + 1, true) or bad('record without a value')
+  local old, value = sub(v, q + 1, r), sub(record, #key + 1)
+  if old ~= value then
+    have[hash] = sub(v, 1, q) .. value .. sub(v, r + 1)
+    touched[hash] = true
+  end
+  return false, halves(sub(old, 1, -2))
+end
+
+local runs, links = {}, {} -- links: by scope, parents and their children in turns
 walk(function(i, n)
-  if failed then return end
-  local d, scope, w, life = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  local lo, hi = tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
-  local b = base(d)
-  local fresh, prefixes, sets, j, last = 0, {}, {m = {}, o = {}}, i + 7, i + 3 + 4 * n
-  local bb, bp, gh = b .. 'b', b .. 'p', G .. 'h'
-
-  local function all()
-    if single then
-      call('HSETNX', G .. 's', d, scope)
-      call('SADD', G .. 'a' .. string.sub(scope, 1, 32), d)
-      call('SADD', G .. 'w' .. w, d)
-    elseif life > tonumber(call('HGET', b .. 'e', w) or 0) then
-      call('HSET', b .. 'e', w, life)
+  local d, lo, hi, fresh = ARGV[i], tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), 0
+  local have, touched, link, hash = scopeOf(d), dirty[d], links[d] or {}, nil
+  local sets, k = {m = {}, o = {}}, #link
+  links[d] = link
+  for j = i + 7, i + 4 + 3 * n, 3 do
+    local prefix, record = ARGV[j + 1], ARGV[j + 2]
+    if prefix == T then prefix = hash end
+    hash = ARGV[j]
+    local v, new, h, l = have[hash], true, nil, nil
+    local _, e
+    if v then _, e = find(v, TP .. prefix .. T, 1, true) end
+    if e then
+      new, h, l = replace(have, touched, hash, e, record)
+    else
+      have[hash] = (v or T) .. 'P' .. prefix .. T .. record
+      touched[hash] = true
+      link[k + 1], link[k + 2], k = prefix, hash, k + 2
     end
-    while j <= last do
-      local hash, prefix, head, value = ARGV[j], ARGV[j + 1], ARGV[j + 2], ARGV[j + 3]
-      local field = head .. w
-      local old = call('HGET', bb .. hash, field)
-      if old then
-        if old ~= value then
-          local h, l = halves(old)
-          call('HSET', bb .. hash, field, value)
-          lo, hi = lo - l, hi - h
-        else
-          local h, l = halves(old)
-          lo, hi = lo - l, hi - h
+    if new then
+      fresh = fresh + 1
+      local s = sets[class(byte(record, 2))]
+      s[#s + 1] = hash
+    else
+      lo, hi = lo - l, hi - h
+    end
+  end
+  runs[#runs + 1] = {i, fresh, lo, hi, sets}
+end)
+
+-- Blocks get to know their children, or a set does, if there are many.
+for d, link in pairs(links) do
+  local parents, sets = {}, {}
+  for k = 1, #link, 2 do parents[(k + 1) / 2] = link[k] end
+  local have, touched = fetch(d, parents), dirty[d]
+  for k = 1, #link, 2 do
+    local prefix, hash = link[k], link[k + 1]
+    local v = have[prefix] or T
+    if byte(v, 2) == 83 then -- S
+      add(sets, prefix, hash)
+    else
+      v = T .. 'C' .. hash .. v
+      if #v > spillAt then
+        local p = find(v, TP, 1, true) or #v
+        if p > spillAt then
+          for c in string.gmatch(sub(v, 1, p), '\255C([^\255]*)') do add(sets, prefix, c) end
+          v = T .. 'S' .. sub(v, p)
         end
-      else
-        -- What leads to a record comes before it: a reader never misses one.
-        call('HSET', bp .. prefix, hash, '')
-        if single then call('HSET', gh .. hash, d, '') end
-        if string.byte(head, 14) == 100 then
-          call('HSET', bb .. hash, 'p' .. string.sub(head, 15), prefix, field, value)
-        else
-          call('HSET', bb .. hash, field, value)
-        end
-        fresh = fresh + 1
-        prefixes[fresh] = prefix
-        local s = sets[class(string.byte(head, 1))]
-        s[#s + 1] = hash
       end
-      j = j + 4
+      have[prefix] = v
+      touched[prefix] = true
     end
   end
+  for prefix, l in pairs(sets) do each('SADD', base(d) .. 'c' .. prefix, l) end
+end
 
-  local ok, err = pcall(all)
-  if not ok then
-    failed = type(err) == 'table' and err or {err = tostring(err)}
-    while j <= last do -- what was not put does not count
-      local h, l = halves(ARGV[j + 3])
-      lo, hi, j = lo - l, hi - h, j + 4
+local told = {}
+for _, r in ipairs(runs) do
+  local i, fresh, sets = r[1], r[2], r[5]
+  local d, scope, w, life = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local b = base(d)
+  if not single then
+    if tonumber(life) > tonumber(call('HGET', b .. 'e', w) or 0) then call('HSET', b .. 'e', w, life) end
+  elseif fresh > 0 then
+    if not told[d] then
+      told[d] = true
+      call('HSETNX', G .. 's', d, scope)
+      call('SADD', G .. 'a' .. sub(scope, 1, 32), d)
     end
+    call('SADD', G .. 'w' .. w, d)
   end
-  each('SADD', b .. 'k', prefixes)
   each('SADD', b .. 'm' .. w, sets.m)
   each('SADD', b .. 'o' .. w, sets.o)
-  count(d, w, fresh, lo, hi)
-end)
-if failed then return redis.error_reply(failed.err) end
+end
+for _, r in ipairs(runs) do count(ARGV[r[1]], ARGV[r[1] + 2], r[2], r[3], r[4]) end
 changed('put', ARGV)
+store()
 return {}

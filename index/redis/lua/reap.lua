@@ -4,13 +4,15 @@
 local w, limit = ARGV[4], tonumber(ARGV[5])
 local deadline = call('ZSCORE', G .. 'l', w)
 if not deadline or tonumber(deadline) > now() then return {0, 1} end
-local n, ended = clear(w, call('SMEMBERS', G .. 'w' .. w), false, limit)
-settle()
-if not ended then
-  gap()
-  return {n, 0}
-end
+local n, through = clear(w, call('SMEMBERS', G .. 'w' .. w), false, limit)
+settle(function()
+  if not through then
+    gap()
+  elseif n > 0 then
+    changed('clear_worker', {w})
+  end
+end)
+if not through then return {n, 0} end
 call('ZREM', G .. 'l', w)
 call('HDEL', G .. 'i', w)
-if n > 0 then changed('clear_worker', {w}) end
 return {n, 1}

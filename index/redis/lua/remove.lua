@@ -1,16 +1,25 @@
 -- remove: of each removal
 --   scope digest ("": all that differ in the adapter), digest without adapter,
 --   scope, worker, hash, tier as a byte or "", group as four bytes or "".
-local n = 0
+local n, wanted, groups, list = 0, {}, {}, {}
 for i = 4, #ARGV, 7 do
-  local w, hash, tier, group = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-  local function want(f, _, worker)
-    return worker == w and (tier == '' or string.sub(f, 1, 1) == tier) and (group == '' or string.sub(f, 2, 5) == group)
+  local scopes, group = {ARGV[i]}, ARGV[i + 1]
+  if ARGV[i] == '' then
+    groups[group] = groups[group] or call('SMEMBERS', G .. 'a' .. group)
+    scopes = groups[group]
   end
-  local scopes = {ARGV[i]}
-  if ARGV[i] == '' then scopes = call('SMEMBERS', G .. 'a' .. ARGV[i + 1]) end
-  for _, d in ipairs(scopes) do n = n + take(d, hash, want) end
+  for _, d in ipairs(scopes) do
+    add(wanted, d, ARGV[i + 4])
+    list[#list + 1] = {d, i}
+  end
 end
-settle()
-if n > 0 then changed('remove', ARGV) end
+for d, hashes in pairs(wanted) do fetch(d, hashes) end
+for _, x in ipairs(list) do
+  local i = x[2]
+  local w, tier, group = ARGV[i + 3], ARGV[i + 5], ARGV[i + 6]
+  n = n + take(x[1], ARGV[i + 4], function(k, _, worker)
+    return worker == w and (tier == '' or sub(k, 2, 2) == tier) and (group == '' or sub(k, 3, 6) == group)
+  end)
+end
+if n > 0 then settle(function() changed('remove', ARGV) end) end
 return n

@@ -1,5 +1,6 @@
--- lost collects what the records that take removed counted, by scope and worker.
-local lost = {}
+-- What take removed: counts of each scope and worker, links from parents, and sets
+-- of workers' blocks.
+local lost, unlinked, left = {}, {}, {}
 
 local function lose(d, w, v)
   local s = lost[d] or {}
@@ -10,78 +11,121 @@ local function lose(d, w, v)
   c[1], c[2], c[3] = c[1] - 1, c[2] - lo, c[3] - hi
 end
 
--- chosen returns which records of a block are wanted away: their fields, their
--- parts, and what stays.
-local function chosen(all, want)
-  local fields, parts, stays, names, any = {}, {}, {}, {}, false
-  for i = 1, #all, 2 do
-    local f, v = all[i], all[i + 1]
-    if string.byte(f, 1) == 112 then
-      names['d' .. string.sub(f, 2)] = v
-    else
-      local w, t, ref = parse(f)
-      if want(f, v, w, t) then
-        halves(v)
-        fields[#fields + 1] = f
-        parts[#parts + 1] = {w, ref, class(t), v}
-      else
-        stays[ref], stays[class(t) .. w], any = true, true, true
-      end
-    end
-  end
-  return fields, parts, stays, names, any
+local function leave(d, set, hash)
+  left[d] = left[d] or {}
+  add(left[d], set, hash)
 end
 
--- take removes the wanted records of a block, and what leads to them. What leads
--- to a record goes after it: a reader never misses one.
+-- take removes the wanted records of a block that was fetched. It returns how
+-- many, and at how many it looked.
 local function take(d, hash, want)
-  local b = base(d)
-  local fields, parts, stays, names, any = chosen(call('HGETALL', b .. 'b' .. hash), want)
-  local n = #fields
-  if n == 0 then return 0 end
-  local parents = {}
-  for _, x in ipairs(parts) do
-    local ref = x[2]
-    if not stays[ref] and not parents[ref] then
-      if string.byte(ref, 1) == 105 then
-        parents[ref] = string.sub(ref, 3)
+  local v = seen[d][hash]
+  local p = v and find(v, TP, 1, true)
+  if not p then return 0, 0 end
+  local out, n, looked = {sub(v, 1, p - 1)}, 0, 0
+  local gone, stays, empty = {}, {}, {}
+  local parent, key, kept
+  local function close()
+    if parent and not kept then empty[#empty + 1] = parent end
+  end
+  for e in string.gmatch(sub(v, p + 1), '([^\255]*)\255') do
+    if key then
+      local k = plain(key)
+      if #k < 14 or not parent then bad('record of ' .. #k .. ' bytes') end
+      local w, t = sub(k, 15), byte(k, 2)
+      looked = looked + 1
+      if want(k, e, w, t) then
+        n = n + 1
+        gone[n] = {class(t) .. w, w, e}
       else
-        parents[ref] = names[ref] or bad('block without the name of a parent')
-        fields[#fields + 1] = 'p' .. string.sub(ref, 2)
+        if not kept then out[#out + 1] = 'P' .. parent end
+        kept, stays[class(t) .. w] = true, true
+        out[#out + 1] = key
+        out[#out + 1] = e
       end
+      key = nil
+    elseif byte(e, 1) == 80 then -- P
+      close()
+      parent, kept = sub(e, 2), false
+    elseif byte(e, 1) == 82 then -- R
+      key = e
+    else
+      bad('entry of ' .. #e .. ' bytes')
     end
   end
-  each('HDEL', b .. 'b' .. hash, fields)
-  for _, p in pairs(parents) do
-    call('HDEL', b .. 'p' .. p, hash)
-    if call('EXISTS', b .. 'p' .. p) == 0 then call('SREM', b .. 'k', p) end
+  close()
+  if n == 0 then return 0, looked end
+  for _, x in ipairs(gone) do
+    lose(d, x[2], x[3])
+    if not stays[x[1]] then leave(d, x[1], hash) end
   end
-  for _, x in ipairs(parts) do
-    local w, c = x[1], x[3]
-    lose(d, w, x[4])
-    if not stays[c .. w] then
-      stays[c .. w] = true
-      call('SREM', b .. c .. w, hash)
-    end
+  for _, prefix in ipairs(empty) do
+    unlinked[d] = unlinked[d] or {}
+    add(unlinked[d], prefix, hash)
   end
-  if single and not any then call('HDEL', G .. 'h' .. hash, d) end
-  return n
+  out[#out + 1] = ''
+  seen[d][hash] = table.concat(out, T)
+  dirty[d][hash] = true
+  return n, looked
 end
 
--- settle counts what take removed, and forgets scopes that have nothing left.
-local function settle()
-  for d, ws in pairs(lost) do
-    local b = base(d)
-    for w, c in pairs(ws) do
-      count(d, w, c[1], c[2], c[3])
-      if single and call('EXISTS', b .. 'm' .. w) + call('EXISTS', b .. 'o' .. w) == 0 then
-        call('SREM', G .. 'w' .. w, d)
+-- unlink takes children from parents, and returns the parents whose children are
+-- sets.
+local function unlink(d, links)
+  local list, sets = {}, {}
+  for prefix in pairs(links) do list[#list + 1] = prefix end
+  local have = fetch(d, list)
+  for prefix, hashes in pairs(links) do
+    local v = have[prefix] or T
+    if byte(v, 2) == 83 then
+      sets[#sets + 1] = prefix
+    else
+      for _, hash in ipairs(hashes) do
+        local s, e = find(v, T .. 'C' .. hash .. T, 1, true)
+        if s then v = sub(v, 1, s) .. sub(v, e + 1) end
       end
+      have[prefix] = v
+      dirty[d][prefix] = true
     end
-    if single and call('EXISTS', b .. 'k') == 0 then
+  end
+  return sets
+end
+
+-- forget removes what led to records that are gone.
+local function forget(d, sets)
+  local b = base(d)
+  for _, prefix in ipairs(sets) do
+    each('SREM', b .. 'c' .. prefix, unlinked[d][prefix])
+    if call('EXISTS', b .. 'c' .. prefix) == 0 then
+      seen[d][prefix] = T .. sub(seen[d][prefix], 4)
+      dirty[d][prefix] = true
+    end
+  end
+  for set, hashes in pairs(left[d] or {}) do each('SREM', b .. set, hashes) end
+  if not single then return end
+  for w in pairs(lost[d] or {}) do
+    if call('EXISTS', b .. 'm' .. w) + call('EXISTS', b .. 'o' .. w) == 0 then call('SREM', G .. 'w' .. w, d) end
+  end
+end
+
+-- settle writes what take removed: first what can fail, so that a call that fails
+-- is not seen; note is called then. What leads to records goes after them: a
+-- reader never misses one. Scopes that have nothing left are forgotten.
+local function settle(note)
+  local sets = {}
+  for d in pairs(seen) do sets[d] = unlinked[d] and unlink(d, unlinked[d]) or {} end
+  for d, ws in pairs(lost) do
+    for w, c in pairs(ws) do count(d, w, c[1], c[2], c[3]) end
+  end
+  note()
+  store()
+  for d in pairs(seen) do forget(d, sets[d]) end
+  store()
+  for d in pairs(seen) do
+    if single and call('EXISTS', base(d) .. 'b') == 0 then
       local s = call('HGET', G .. 's', d)
       if s then
-        call('SREM', G .. 'a' .. string.sub(s, 1, 32), d)
+        call('SREM', G .. 'a' .. sub(s, 1, 32), d)
         call('HDEL', G .. 's', d)
       end
     end
@@ -95,12 +139,12 @@ local function clear(w, scopes, volatile, limit)
   local function want(_, _, worker, t) return worker == w and (not volatile or class(t) == 'm') end
   for _, d in ipairs(scopes) do
     for c in string.gmatch(volatile and 'm' or 'mo', '.') do
-      local key = base(d) .. c .. w
-      local hashes = call('SRANDMEMBER', key, limit)
+      local hashes = call('SRANDMEMBER', base(d) .. c .. w, limit)
+      fetch(d, hashes)
       for _, hash in ipairs(hashes) do
         n = n + take(d, hash, want)
         -- A set may name a block that is gone: it goes, too.
-        call('SREM', key, hash)
+        leave(d, c .. w, hash)
       end
       limit = limit - #hashes
       if limit <= 0 then return n, false end
