@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -19,17 +20,19 @@ import (
 
 // Backend is a kind of index that can be measured.
 type Backend struct {
-	Name       string
+	Name string
+	// Persistent tells whether what was flushed survives a crash of the machine, as
+	// the backend is run here.
 	Persistent bool
 	// Writers put calls of Batch when a population is made: what the backend is
 	// made for. One record in a call where that costs no more.
 	Batch, Writers int
 	// Most is the largest population that is tried, of a backend that is for few
-	// records; it is not asked to match long prompts, and puts less in a call.
-	// 0: no bound.
+	// records; it is asked to match shorter prompts, gets no events, and puts less
+	// in a call. 0: no bound.
 	Most int
-	// server is the program that the backend needs.
-	server string
+	// server is the program that the backend needs, with its flags.
+	server []string
 	open   func(ctx context.Context, dir, addr string) (index.Index, error)
 }
 
@@ -42,6 +45,9 @@ func Backends() []*Backend {
 		{Name: "art", Persistent: true, Batch: 1, Writers: 1, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
 			return art.Open(ctx, dir, art.Options{})
 		}},
+		{Name: "art-write", Persistent: true, Batch: 1, Writers: 1, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
+			return art.Open(ctx, dir, art.Options{Write: true}) // a write call for every put
+		}},
 		{Name: "lsm", Persistent: true, Batch: 1, Writers: 1, open: func(ctx context.Context, dir, _ string) (index.Index, error) {
 			return lsm.Open(ctx, dir, lsm.Options{})
 		}},
@@ -49,7 +55,9 @@ func Backends() []*Backend {
 			return fsdir.Open(ctx, dir, fsdir.Options{})
 		}},
 		{
-			Name: "redis", Persistent: true, Batch: 512, Writers: 4, server: "redis-server",
+			// Without a snapshot or a log, so that what is measured is the index and no
+			// writing beside it: what is put is lost with the server.
+			Name: "redis", Batch: 512, Writers: 4, server: []string{"redis-server", "--save", "", "--appendonly", "no"},
 			open: func(ctx context.Context, _, addr string) (index.Index, error) {
 				return redis.Open(ctx, redis.Options{Addresses: []string{addr}, Lease: redis.NoLease})
 			},
@@ -104,13 +112,27 @@ func choose(names []string) (chosen []*Backend, missing []Missing, err error) {
 
 // lacks says what keeps a backend from running on this machine.
 func (b *Backend) lacks() string {
-	if b.server == "" {
+	if b.server == nil {
 		return ""
 	}
-	if _, err := exec.LookPath(b.server); err != nil {
-		return b.server + " is not installed"
+	if _, err := exec.LookPath(b.server[0]); err != nil {
+		return b.server[0] + " is not installed"
 	}
 	return ""
+}
+
+// outlives tells whether records are there when the process that put them is gone.
+func (b *Backend) outlives() bool { return b.Persistent || b.server != nil }
+
+// runs is the command of the backend's server, as it could be given to a shell.
+func (b *Backend) runs() string {
+	words := make([]string, len(b.server))
+	for i, w := range b.server {
+		if words[i] = w; w == "" {
+			words[i] = "''"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // opened is an index that is measured, and whose process's counts are its.

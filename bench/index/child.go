@@ -84,7 +84,7 @@ func (t *task) harness(ctx context.Context, rep *Report) (err error) {
 		return err
 	}
 	defer func() { err = o.close(err) }()
-	if err := t.Harness.run(ctx, o, rep); err != nil || !rep.Persistent {
+	if err := t.Harness.run(ctx, o, rep); err != nil || !o.b.outlives() {
 		return err
 	}
 	if err := o.x.Close(); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // run is the original's harness on an index that is empty.
 func (h *Harness) run(ctx context.Context, o *opened, rep *Report) error {
-	rep.Backend, rep.Persistent = o.x.Info().Name, o.x.Info().Persistent
+	rep.Backend, rep.Persistent, rep.Server = o.b.Name, o.b.Persistent, o.b.runs()
 	before, err := counted(o.pid)
 	if err != nil {
 		return err
@@ -29,7 +29,7 @@ func (h *Harness) run(ctx context.Context, o *opened, rep *Report) error {
 	if rep.Kernel, err = since(o.pid, before); err != nil {
 		return err
 	}
-	if rep.Persistent && o.b.server == "" {
+	if rep.Persistent {
 		rep.PhysicalBytes = rep.Kernel.WriteBytes
 		rep.WriteAmplification = ratio(rep.PhysicalBytes, rep.UserBytes)
 	}

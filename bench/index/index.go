@@ -216,7 +216,7 @@ func (r *run) backend(ctx context.Context, b *Backend) (Report, error) {
 		}
 		rep.Populations = append(rep.Populations, p)
 	}
-	if r.Kill > 0 && b.Persistent {
+	if r.Kill > 0 && b.outlives() {
 		t.Records = r.Kill
 		k, err := r.kill(ctx, b, t)
 		if err != nil {

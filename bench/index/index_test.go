@@ -80,28 +80,32 @@ func checkReport(t *testing.T, r *Report) {
 	require.LessOrEqual(t, r.ScanP50US, r.ScanP99US)
 	require.LessOrEqual(t, r.ScanP99US, r.ScanP999US)
 	require.Zero(t, r.Misses.Records)
-	require.Equal(t, r.Persistent, r.RecoveryMS != nil)
+	outlives := r.Persistent || r.Server != ""
+	require.Equal(t, outlives, r.RecoveryMS != nil)
 	require.Len(t, r.Populations, 1)
 	p := r.Populations[0]
 	require.Equal(t, 3000, p.Records)
 	require.Equal(t, 300.0, p.ScanLong.Records)
 	require.Len(t, p.PutsByBatch, 5)
-	if len(p.Match) > 0 || r.Backend != "fsdir" {
-		require.Equal(t, 64.0, p.Match[0].Call.Records)
-	}
+	require.NotEmpty(t, p.Match)
+	require.Equal(t, 64.0, p.Match[0].Call.Records)
 	require.Equal(t, 4, p.ClearWorker.Calls)
 	if r.Events != nil || r.Backend != "fsdir" {
 		require.EqualValues(t, 5000, r.Events.Resident)
 		require.Positive(t, r.Events.BlocksPerSec)
 	}
 	if !r.Persistent {
-		require.Nil(t, r.Kill)
 		require.Zero(t, r.WriteAmplification)
+		require.Empty(t, p.Durable)
+	} else {
+		require.NotEmpty(t, p.Durable)
+	}
+	if !outlives {
+		require.Nil(t, r.Kill)
 		return
 	}
 	require.Positive(t, r.UserBytes)
 	require.Positive(t, p.ReopenMS)
-	require.NotEmpty(t, p.Durable)
 	require.NotNil(t, r.Kill)
 	require.Zero(t, r.Kill.Lost)
 	require.Zero(t, r.Kill.Wrong)

@@ -103,12 +103,24 @@ func clocked(ns *[]int64, f func() error) error {
 }
 
 // The prompt that is matched: worker i of 64 holds the first (i+1)/64 of it.
-const matchBlocks = 2000
+const (
+	matchBlocks = 2000
+	shortMatch  = 256 // of a backend that is for few records
+	matchCall   = 64  // records in a call
+)
 
-// matchRecords is how many that are.
-func matchRecords() (n int) {
+// prompt is how many blocks the prompt has that is matched.
+func (b *Backend) prompt() int {
+	if b.Most > 0 {
+		return shortMatch
+	}
+	return matchBlocks
+}
+
+// matchRecords is how many records a prompt of so many blocks has.
+func matchRecords(blocks int) (n int) {
 	for w := range popWorkers {
-		n += matchBlocks * (w + 1) / popWorkers
+		n += blocks * (w + 1) / popWorkers
 	}
 	return n
 }
@@ -122,9 +134,9 @@ func matchWorkers() []string {
 }
 
 // matchPrompt returns the scope and hashes of the prompt.
-func matchPrompt() *index.Query {
+func matchPrompt(blocks int) *index.Query {
 	q := &index.Query{Scope: harnessScope()}
-	for i := range matchBlocks {
+	for i := range blocks {
 		q.Hashes = append(q.Hashes, strconv.FormatUint(mix(1<<60+uint64(i)), 10))
 	}
 	return q
@@ -133,12 +145,12 @@ func matchPrompt() *index.Query {
 // match puts the records of a long prompt besides the population, and asks how
 // much of it each worker holds: one client, and as many as there are cores.
 func (f *filled) match(ctx context.Context, rep *Population) error {
-	q := matchPrompt()
+	q := matchPrompt(f.b.prompt())
 	for w, name := range matchWorkers() {
 		if err := f.x.Announce(ctx, name, incarnation); err != nil {
 			return err
 		}
-		rs := make([]index.Record, matchBlocks*(w+1)/popWorkers)
+		rs := make([]index.Record, len(q.Hashes)*(w+1)/popWorkers)
 		for i := range rs {
 			rs[i] = index.Record{
 				Key:    index.Key{Scope: q.Scope, Prefix: index.Root, Hash: q.Hashes[i], Index: uint32(i), Tokens: 64},
@@ -148,7 +160,7 @@ func (f *filled) match(ctx context.Context, rep *Population) error {
 				rs[i].Prefix = q.Hashes[i-1]
 			}
 		}
-		if err := f.x.Put(ctx, rs); err != nil {
+		if err := spread(1, len(rs), matchCall, func(_, lo, hi int) error { return f.x.Put(ctx, rs[lo:hi]) }); err != nil {
 			return err
 		}
 	}
@@ -174,7 +186,7 @@ func (f *filled) matchBy(ctx context.Context, q *index.Query, clients int) (Matc
 			if err != nil {
 				return err
 			}
-			if len(dst) != popWorkers || dst[0].Blocks != matchBlocks || dst[popWorkers-1].Blocks != matchBlocks/popWorkers {
+			if len(dst) != popWorkers || dst[0].Blocks != len(q.Hashes) || dst[popWorkers-1].Blocks != len(q.Hashes)/popWorkers {
 				return fmt.Errorf("match of %d workers is not what was put", len(dst))
 			}
 		}
@@ -182,7 +194,7 @@ func (f *filled) matchBy(ctx context.Context, q *index.Query, clients int) (Matc
 	})
 	all := time.Since(start)
 	ns := slices.Concat(took...)
-	m := Match{Blocks: matchBlocks, Workers: popWorkers, Clients: clients, MatchesPerSec: perSecond(len(ns), all)}
+	m := Match{Blocks: len(q.Hashes), Workers: popWorkers, Clients: clients, MatchesPerSec: perSecond(len(ns), all)}
 	m.Call = latency(ns, popWorkers*len(ns))
 	return m, err
 }

@@ -41,14 +41,11 @@ func (t *task) population(ctx context.Context, rep *Population) (err error) {
 	if err := f.fill(ctx, rep); err != nil {
 		return err
 	}
-	steps := []func(context.Context, *Population) error{f.read, f.snapshot, f.remove, f.batches, f.mixed}
-	if o.b.Most == 0 {
-		steps = append(steps, f.match)
-	}
-	if o.b.Persistent && o.b.server == "" {
+	steps := []func(context.Context, *Population) error{f.read, f.snapshot, f.remove, f.batches, f.mixed, f.match}
+	if o.b.Persistent {
 		steps = append(steps, f.durable)
 	}
-	if o.b.Persistent {
+	if o.b.outlives() {
 		steps = append(steps, f.reopened)
 	}
 	for _, step := range append(steps, f.clearWorkers) {
@@ -94,7 +91,7 @@ func (f *filled) fill(ctx context.Context, rep *Population) error {
 		return err
 	}
 	f.p.n = rep.Records
-	if f.b.Persistent && f.b.server == "" {
+	if f.b.Persistent {
 		rep.Amplified = ratio(rep.Kernel.WriteBytes, rep.UserBytes)
 	}
 	if rep.DiskBytes, err = diskBytes(f.dir); err != nil {

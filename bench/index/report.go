@@ -21,7 +21,8 @@ type Report struct {
 	ScanP50US      float64 `json:"scan_p50_us"`
 	ScanP99US      float64 `json:"scan_p99_us"`
 	ScanP999US     float64 `json:"scan_p999_us"`
-	// RecoveryMS is the time of opening again after Close; null in memory.
+	// RecoveryMS is the time of opening again after Close, for a server of reaching
+	// it again; null in memory.
 	RecoveryMS *float64 `json:"recovery_ms"`
 	// PhysicalBytes are those that the kernel counted at the block layer of the
 	// process that writes, from the first put to the flush behind the last operation.
@@ -34,6 +35,8 @@ type Report struct {
 
 	Round int  `json:"round"`
 	Peer  bool `json:"peer"`
+	// Server is the command of the backend's server, if it has one.
+	Server string `json:"server,omitempty"`
 	// IngestPerCPUSec is the rate in a second of processor time of the process.
 	IngestPerCPUSec float64 `json:"ingest_puts_per_cpu_sec"`
 	// UserBytes are those of the records that were handed in: strings at their

@@ -9,15 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// serve starts the server that a backend needs, empty and without a log, as it
-// runs if nobody configures it: so what is put is not durable, and that is not
-// measured. What is returned ends it.
+// serve starts the server that a backend needs, empty, with the backend's flags.
+// What is returned ends it.
 func (r *run) serve(ctx context.Context, b *Backend, t *task) (stop func() error, err error) {
-	if b.server == "" {
+	if b.server == nil {
 		return func() error { return nil }, nil
 	}
 	dir := filepath.Join(t.Dir, "server")
@@ -29,11 +29,11 @@ func (r *run) serve(ctx context.Context, b *Backend, t *task) (stop func() error
 		return nil, err
 	}
 	var log bytes.Buffer
-	cmd := exec.CommandContext(ctx, b.server, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir,
-		"--save", "", "--appendonly", "no")
+	args := append(slices.Clone(b.server[1:]), "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir)
+	cmd := exec.CommandContext(ctx, b.server[0], args...)
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &log, &log, 10*time.Second
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", b.server, err)
+		return nil, fmt.Errorf("%s: %w", b.server[0], err)
 	}
 	stop = func() error {
 		err := cmd.Process.Kill()
@@ -45,7 +45,7 @@ func (r *run) serve(ctx context.Context, b *Backend, t *task) (stop func() error
 	}
 	t.Addr, t.ServerPID = net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), cmd.Process.Pid
 	if err := answering(ctx, t.Addr); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s does not answer: %w", b.server, err), stop(), errors.New(log.String()))
+		return nil, errors.Join(fmt.Errorf("%s does not answer: %w", b.server[0], err), stop(), errors.New(log.String()))
 	}
 	return stop, nil
 }

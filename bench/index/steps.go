@@ -202,11 +202,7 @@ func (f *filled) reopened(ctx context.Context, rep *Population) error {
 	}
 	rep.AnnounceMS = milliseconds(time.Since(start))
 	m, err := f.x.Metrics(ctx)
-	expected := f.p.n
-	if f.b.Most == 0 {
-		expected += matchRecords()
-	}
-	return errors.Join(err, want("reopening", int(m.ResidentBlocks), expected))
+	return errors.Join(err, want("reopening", int(m.ResidentBlocks), f.p.n+matchRecords(f.b.prompt())))
 }
 
 // clearWorkers clears four workers, of equal shares of the population.

@@ -68,13 +68,13 @@ func harnessTable(groups [][]*Report) Table {
 			micros(m(func(r *Report) float64 { return r.ScanP999US })), micros(m(func(r *Report) float64 { return r.Misses.P50US })),
 			micros(m(func(r *Report) float64 { return r.Misses.P99US })), "-", "-", "-", "-",
 		}
+		row[9] = micros(1e3 * m(func(r *Report) float64 {
+			if r.RecoveryMS == nil {
+				return 0
+			}
+			return *r.RecoveryMS
+		}))
 		if g[0].Persistent {
-			row[9] = micros(1e3 * m(func(r *Report) float64 {
-				if r.RecoveryMS == nil {
-					return 0
-				}
-				return *r.RecoveryMS
-			}))
 			row[10] = bytesText(m(func(r *Report) float64 { return float64(r.PhysicalBytes) }))
 			row[11] = times(m(func(r *Report) float64 { return r.WriteAmplification }))
 			row[12] = bytesText(m(func(r *Report) float64 { return float64(r.DiskBytes) }))

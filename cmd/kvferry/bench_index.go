@@ -25,6 +25,8 @@ of many records, with misses, long results, removals, several clients, durable w
 prompts that are matched, and reopening; a process that is killed while it writes; and
 events that come in through a socket.
 
+art-write is art with a write call for every put, where art copies into a mapping of
+its log; redis runs with the flags that are printed, which keep nothing on a disk.
 --backend all measures every backend that this machine has, and --peers FOLDER the
 programs in it beside them (make bench-index builds Holt's). With one backend and one
 round, --json prints the original's report, further fields behind its own; else a
@@ -97,6 +99,11 @@ func writeIndexes(w io.Writer, res *benchindex.Result, markdown bool) error {
 		}
 	}
 	for _, r := range res.Reports {
+		if r.Server != "" && r.Round == 1 {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", r.Backend, r.Server); err != nil {
+				return err
+			}
+		}
 		for _, failure := range r.Failures {
 			if _, err := fmt.Fprintf(w, "failed: %s, round %d: %s\n", r.Backend, r.Round, failure); err != nil {
 				return err
