@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -192,7 +193,17 @@ func (r *rig) launch(stream uint64, name string, threads uint64, parameters ...u
 // violates wants exactly one violation, which says all of texts.
 func (r *rig) violates(texts ...string) string {
 	r.Helper()
-	vs := softcuda.Violations()
+	return r.one(softcuda.Violations(), texts)
+}
+
+// violatesBeside is violates where one that says other may have come, too.
+func (r *rig) violatesBeside(other string, texts ...string) string {
+	r.Helper()
+	return r.one(slices.DeleteFunc(softcuda.Violations(), func(v string) bool { return strings.Contains(v, other) }), texts)
+}
+
+func (r *rig) one(vs, texts []string) string {
+	r.Helper()
 	require.Len(r, vs, 1, strings.Join(texts, ", "))
 	for _, text := range texts {
 		require.Contains(r, vs[0], text)
