@@ -124,6 +124,7 @@ func (in *Ingester) store(ctx context.Context, w *worker, f *fact, k *key) error
 	id := l.intern(k, f.group)
 	if id == 0 { // no room to remember it
 		in.unremembered = true
+		in.count.unremembered.Add(1)
 		in.put(w, f, c.prefix, text, c.index, f.tokens, f.adapter, f.tier)
 		c.next(0, text, c.index, c.placed, f.chained)
 		return nil

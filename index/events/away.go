@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/kvferry/kvferry/index"
 )
 
 // errForgotten is what a stream that was forgotten says: there may be another.
@@ -14,6 +16,7 @@ var errForgotten = errors.New("events: the stream was forgotten")
 type presence struct {
 	conns int       // through which it was heard, and that are still there
 	since time.Time // when it was heard last, or the last of them ended
+	left  bool      // its workers were let go since
 }
 
 // stream returns the stream of a topic, which was heard through a connection; nil
@@ -36,7 +39,7 @@ func (s *source) find(c *connection, topic string) (st, victim *stream) {
 		engine := s.conf.Engine
 		if s.conf.WorkerFromTopic {
 			parts := strings.SplitN(topic, "@", 3)
-			if len(parts) != 3 || parts[0] != "kv" || parts[1] == "" {
+			if len(parts) != 3 || parts[0] != "kv" || parts[1] == "" || CheckName(parts[1]) != nil {
 				return nil, nil
 			}
 			if len(s.streams) >= maxStreams {
@@ -46,11 +49,12 @@ func (s *source) find(c *connection, topic string) (st, victim *stream) {
 		}
 		st = newStream(s, topic, engine)
 		s.streams[topic] = st
+		s.wake()
 	}
 	if !c.heard[st] {
 		c.hear(st)
 	}
-	st.here.since = s.o.Now()
+	st.here.since, st.here.left = s.o.Now(), false
 	return st, nil
 }
 
@@ -94,10 +98,32 @@ func (s *source) hungUp(c *connection) {
 		st.here.conns--
 		st.here.since = s.o.Now()
 	}
+	s.wake()
+}
+
+// wake lets watchAway look at the streams.
+func (s *source) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// patience returns for how long a stream may not be heard of; false: for ever. Once
+// its workers were let go, that is until nobody keeps them alive, if they can be
+// many: another may come in its place.
+func (s *source) patience(st *stream) (time.Duration, bool) {
+	d, some := time.Duration(0), false
+	if st.here.conns == 0 && s.o.Away > 0 {
+		d, some = s.o.Away, true
+	}
+	if s.conf.WorkerFromTopic && s.o.Silent > 0 && (!some || s.o.Silent < d) {
+		d, some = s.o.Silent, true
+	}
+	if st.here.left {
+		return d + s.o.Lease, some && s.conf.WorkerFromTopic
+	}
+	return d, some
 }
 
 // watchAway clears and forgets the workers of streams that are away for too long.
@@ -120,7 +146,8 @@ func (s *source) watchAway(ctx context.Context) {
 // be, if one may.
 func (s *source) forgetAway(ctx context.Context) (rest time.Duration, more bool) {
 	away := func(st *stream) (time.Duration, bool) {
-		return s.o.Away - s.o.Now().Sub(st.here.since), st.here.conns == 0
+		d, some := s.patience(st)
+		return d - s.o.Now().Sub(st.here.since), some
 	}
 	s.mu.Lock()
 	var gone []*stream
@@ -134,9 +161,43 @@ func (s *source) forgetAway(ctx context.Context) (rest time.Duration, more bool)
 	}
 	s.mu.Unlock()
 	for _, st := range gone {
-		s.forget(ctx, st, func() bool { left, ok := away(st); return ok && left <= 0 })
+		still := func() bool { left, ok := away(st); return ok && left <= 0 }
+		if !s.shares() {
+			s.forget(ctx, st, still)
+		} else if s.letGo(st, still) {
+			more = true // rest may be shorter than what is left of it: then it is looked at again
+		}
 	}
 	return rest, more
+}
+
+// shares reports whether others may feed the index with the same workers.
+func (s *source) shares() bool {
+	_, ok := s.x.(index.Joiner)
+	return ok
+}
+
+// letGo gives up the leases of a stream's workers, if that is still wanted, and
+// forgets the stream when they were given up before. What it has in the index ends
+// with its leases, or goes on where others follow it. It reports whether the
+// stream is still there.
+func (s *source) letGo(st *stream, still func() bool) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !still() {
+		return true
+	}
+	if !st.here.left {
+		st.in.leave()
+		st.left, st.here.left = true, true
+		return true
+	}
+	st.begun = false
+	st.forgotten.Store(true)
+	delete(s.streams, st.topic)
+	return false
 }
 
 // forget clears the worker of a stream, if that is still wanted, and forgets the

@@ -57,6 +57,9 @@ type Endpoint struct {
 	Tokenizer      string `json:"tokenizer_id"`
 	Tenant         string `json:"tenant_id"`
 	LocalityDomain string `json:"locality_domain"`
+	// Subscribed: a Subscriber takes its events, an Intake refuses them. Two that
+	// follow one engine do not know of each other what it holds.
+	Subscribed bool `json:"-"`
 }
 
 // Summary says what a batch did.

@@ -19,4 +19,5 @@ func TestIngestRemovesWhatItCouldNotRemember(t *testing.T) {
 	ingest(t, in, pack(t, list{1.0, list{offload("CPU", 1, 2)}, 0}))
 	ingest(t, in, pack(t, list{2.0, list{store(list{3}, nil, nil), remove("CPU", nil, 1), remove("GPU", nil, 3)}, 0}))
 	require.Equal(t, []string{"a cpu_dram 2< #1 g0 t0 none"}, briefs(t, x))
+	require.EqualValues(t, 1, in.Stats().Unremembered)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
+	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -39,16 +39,6 @@ type Engine struct {
 	MaxBlocks                int    // 0: DefaultMaxBlocks
 }
 
-// WorkerName returns the worker that a data-parallel rank of an engine is: the
-// first rank, or that of an engine without ranks, is the engine's name, and
-// others have "/dpN" behind it.
-func WorkerName(engine string, rank int) string {
-	if rank <= 0 {
-		return engine
-	}
-	return engine + "/dp" + strconv.Itoa(rank)
-}
-
 // Ingester turns the batches of one engine into changes of an index. It holds
 // them back until Flush, or until there are many. It is not safe for concurrent
 // use.
@@ -57,10 +47,14 @@ func WorkerName(engine string, rank int) string {
 // same call may be tried again until it succeeds.
 type Ingester struct {
 	x           index.Index
+	joiner      index.Joiner // x, if it has leases that several hold
 	engine      Engine
 	count       *counters
+	now         func() time.Time
 	workers     map[int]*worker
 	incarnation uint64
+	late        bool   // the engine ran before it was followed: others may know more of it
+	at          uint64 // time of the batch, or of its arrival
 
 	puts     []index.Record
 	removals []index.Removal
@@ -81,6 +75,8 @@ type worker struct {
 	numbers  map[string]uint16
 	groups   []uint32 // that had blocks
 	scopes   scopes
+	held     uint64 // incarnation that holds in the index
+	told     uint64 // newest incarnation that the index was told to begin
 }
 
 // NewIngester returns an Ingester for one engine.
@@ -93,23 +89,28 @@ func newIngester(x index.Index, e Engine, c *counters) *Ingester {
 	if e.MaxBlocks == 0 {
 		e.MaxBlocks = DefaultMaxBlocks
 	}
-	return &Ingester{x: x, engine: e, count: c, workers: map[int]*worker{}, epoch: 1}
+	in := &Ingester{x: x, engine: e, count: c, now: time.Now, workers: map[int]*worker{}, epoch: 1}
+	in.joiner, _ = x.(index.Joiner)
+	return in
 }
 
 // Stats returns counts of what was ingested.
 func (in *Ingester) Stats() Stats { return in.count.stats() }
 
 // Announce tells the index of the engine's incarnation: of the ranks that are
-// known now, and of each other when it is first heard of.
+// known now, and of each other when it is first heard of. In an index that is an
+// index.Joiner they join the lives that they have there.
 func (in *Ingester) Announce(ctx context.Context, incarnation uint64) error {
 	if err := in.Flush(ctx); err != nil {
 		return err
 	}
 	in.incarnation = incarnation
 	for _, w := range in.workers {
-		if err := in.x.Announce(ctx, w.name, incarnation); err != nil {
-			return fmt.Errorf("events: announcing %s: %w", w.name, err)
+		held, err := in.life(ctx, w, w.held)
+		if err != nil {
+			return err
 		}
+		w.held = held
 	}
 	return nil
 }
@@ -177,6 +178,10 @@ func (in *Ingester) Ingest(ctx context.Context, b *msg.Batch) error {
 	if err != nil {
 		return err
 	}
+	in.at = millis(b.Seconds)
+	if in.at == 0 {
+		in.at = uint64(in.now().UnixMilli())
+	}
 	for i := range b.Events {
 		if err := in.event(ctx, w, b, &b.Events[i]); err != nil {
 			return err
@@ -193,7 +198,7 @@ func (in *Ingester) event(ctx context.Context, w *worker, b *msg.Batch, e *msg.E
 		return in.allCleared(ctx, w)
 	}
 	f := in.fact(e.Kind == msg.Stored)
-	f.tier, f.lastAccess = tierOf(e.Medium, e.Locality), millis(b.Seconds)
+	f.tier, f.lastAccess = tierOf(e.Medium, e.Locality), in.at
 	f.group, f.oneGroup, f.tokens = e.Group, e.HasGroup, e.Size
 	f.anyTier = e.Medium == msg.NoMedium
 	if e.Kind == msg.Stored {
@@ -272,10 +277,8 @@ func (in *Ingester) worker(ctx context.Context, rank int) (*worker, error) {
 	}
 	w := &worker{name: WorkerName(in.engine.Name, rank), ledger: newLedger(in.engine.MaxBlocks)}
 	w.reset()
-	if in.incarnation != 0 {
-		if err := in.x.Announce(ctx, w.name, in.incarnation); err != nil {
-			return nil, fmt.Errorf("events: announcing %s: %w", w.name, err)
-		}
+	if err := in.meetWorker(ctx, w); err != nil {
+		return nil, err
 	}
 	in.workers[rank] = w
 	return w, nil

@@ -20,8 +20,9 @@ type Intake struct {
 }
 
 type intakeEngine struct {
-	mu sync.Mutex
-	in *Ingester
+	mu     sync.Mutex
+	in     *Ingester
+	refuse error // of all batches
 }
 
 // NewIntake returns an Intake for some engines. Of two with one id, the first
@@ -29,23 +30,67 @@ type intakeEngine struct {
 func NewIntake(x index.Index, engines []Endpoint) *Intake {
 	t := &Intake{x: x, engines: map[string]*intakeEngine{}}
 	for _, e := range engines {
-		if t.engines[e.ID] == nil {
-			t.engines[e.ID] = &intakeEngine{in: newIngester(x, Engine{Name: e.ID, Model: e.Model, Tokenizer: e.Tokenizer, Tenant: e.Tenant}, &t.count)}
+		if t.engines[e.ID] != nil {
+			continue
+		}
+		in := newIngester(x, Engine{Name: e.ID, Model: e.Model, Tokenizer: e.Tokenizer, Tenant: e.Tenant}, &t.count)
+		if about := x.Info(); about.Persistent || about.Shared {
+			// What the index has of an earlier time is not known to be there still.
+			in.incarnation, in.late = uint64(in.now().UnixNano()), true
+		}
+		t.engines[e.ID] = &intakeEngine{in: in, refuse: CheckName(e.ID)}
+		if e.Subscribed {
+			t.engines[e.ID].refuse = errSubscribed(e.ID)
 		}
 	}
 	return t
+}
+
+func errSubscribed(engine string) error {
+	return fmt.Errorf("events: %s is subscribed to, and its batches are not taken over HTTP as well: %w", engine, kvferry.ErrInvalid)
+}
+
+// Lapsed implements Follower. What is gone comes back with the batches that tell
+// of it again.
+func (t *Intake) Lapsed(ctx context.Context, workers []string) error {
+	for _, e := range t.engines {
+		e.mu.Lock()
+		e.in.puts, e.in.removals = e.in.puts[:0], e.in.removals[:0] // of a batch that failed, and comes again
+		ours, err := e.in.lapse(ctx, workers)
+		e.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if ours {
+			t.count.cleared.Add(1)
+		}
+	}
+	return nil
+}
+
+// Close lets go of the engines' workers: in an index.Joiner they live on as long as
+// somebody else keeps them alive, or until their leases end.
+func (t *Intake) Close() {
+	for _, e := range t.engines {
+		e.mu.Lock()
+		e.in.leave()
+		e.mu.Unlock()
+	}
 }
 
 // Stats returns counts of all engines.
 func (t *Intake) Stats() Stats { return t.count.stats() }
 
 // Ingest takes a batch, which is in the index then. An engine that is not known
-// is ErrNotFound, and nothing was changed. After another error the batch may be
+// is ErrNotFound, one that is subscribed to ErrInvalid, and nothing was changed. After another error the batch may be
 // there in part; it may be given again.
 func (t *Intake) Ingest(ctx context.Context, b *Batch) (Summary, error) {
 	e := t.engines[b.EngineID]
 	if e == nil {
 		return Summary{}, fmt.Errorf("events: unknown engine: %s: %w", b.EngineID, kvferry.ErrNotFound)
+	}
+	if e.refuse != nil {
+		return Summary{}, e.refuse
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -111,7 +156,7 @@ func (in *Ingester) jsonEvent(ctx context.Context, w *worker, b *Batch, e *Event
 	if f.number, err = w.scopeNumber(f.scope, own); err != nil {
 		return err
 	}
-	f.lastAccess, f.bytes = or(b.Millis, 0), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
+	f.lastAccess, f.bytes = or(b.Millis, uint64(in.now().UnixMilli())), or(e.BytesPerBlock, or(b.BytesPerBlock, f.bytes))
 	f.group, f.oneGroup, f.tokens = or(e.Group, 0), e.Group != nil, e.BlockSize
 	f.anyTier, f.tier = e.Medium == nil, tierOf(msg.NoMedium, msg.NoLocality)
 	if e.Medium != nil {

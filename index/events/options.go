@@ -43,9 +43,17 @@ type Options struct {
 	// there. 0: 10 s. After three of them without an answer the connection is ended.
 	Heartbeat time.Duration
 	// Away is for how long a publisher may be away before its workers are cleared,
-	// whoever else publishes at the same source. 0: for ever; they are cleared when
+	// whoever else publishes at the same source. In an index.Joiner they are let go
+	// instead: others may follow them still. 0: for ever; they are cleared when
 	// it comes back as another, or when there are more than 1,024 at a source.
 	Away time.Duration
+	// Silent is for how long a publisher of a source with WorkerFromTopic may say
+	// nothing, though its connection is there, which may be that of a proxy. It is
+	// as Away. 0: for ever.
+	Silent time.Duration
+	// Lease is how long a worker lives in an index.Joiner after everybody has let go
+	// of it: for so long it is remembered what it had. 0: 30 s.
+	Lease time.Duration
 	// ReplayTimeout bounds one replay. 0: 30 s. After one that failed none is tried
 	// for as long, then for twice as long, up to 16 times.
 	ReplayTimeout time.Duration
@@ -59,6 +67,7 @@ func (o *Options) EnsureDefaults() {
 	o.BackoffMin = orDefault(o.BackoffMin, 100*time.Millisecond)
 	o.BackoffMax = max(orDefault(o.BackoffMax, 10*time.Second), o.BackoffMin)
 	o.Heartbeat = orDefault(o.Heartbeat, 10*time.Second)
+	o.Lease = orDefault(o.Lease, 30*time.Second)
 	o.ReplayTimeout = orDefault(o.ReplayTimeout, 30*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
@@ -76,7 +85,7 @@ func orDefault[T comparable](v, d T) T {
 // Validate returns ErrInvalid for options that cannot be.
 func (o *Options) Validate() error {
 	var errs []error
-	if o.MessageBytes < 0 || o.BackoffMin < 0 || o.BackoffMax < 0 || o.Heartbeat < 0 || o.Away < 0 || o.ReplayTimeout < 0 {
+	if o.MessageBytes < 0 || o.BackoffMin < 0 || o.BackoffMax < 0 || o.Heartbeat < 0 || o.Away < 0 || o.Silent < 0 || o.Lease < 0 || o.ReplayTimeout < 0 {
 		errs = append(errs, fmt.Errorf("events: a negative option: %w", kvferry.ErrInvalid))
 	}
 	workers := map[string]bool{}
@@ -92,6 +101,9 @@ func (o *Options) Validate() error {
 		}
 		if s.WorkerFromTopic {
 			continue
+		}
+		if err := CheckName(s.Name); err != nil {
+			errs = append(errs, err)
 		}
 		if workers[s.Name] {
 			errs = append(errs, fmt.Errorf("events: two sources for the worker %q: %w", s.Name, kvferry.ErrInvalid))

@@ -12,13 +12,17 @@ import (
 // included, so that its traces can be replayed: an unknown medium is HBM, blocks
 // are numbered from 0 in every event, groups are not looked at, and a removal is
 // of all tiers and of the batch's adapter only. An engine that is not among the
-// endpoints is ErrNotFound, and nothing was changed. Other than the original's,
+// endpoints is ErrNotFound, one that is subscribed to ErrInvalid, and nothing was
+// changed. Other than the original's,
 // errors of the index are returned.
 func IngestAsOriginal(ctx context.Context, x index.Index, b *Batch, engines []Endpoint) (Summary, error) {
 	var sum Summary
 	engine := findEndpoint(engines, b.EngineID)
 	if engine == nil {
 		return sum, fmt.Errorf("events: unknown engine: %s: %w", b.EngineID, kvferry.ErrNotFound)
+	}
+	if engine.Subscribed {
+		return sum, errSubscribed(engine.ID)
 	}
 	scope := index.Scope{
 		Model:     or(b.Model, engine.Model),

@@ -28,7 +28,7 @@ func TestSubscriberWithoutItsReplay(t *testing.T) {
 	p.keep(stored(t, 1, nil, 100))
 	var batches [][]byte
 	for i := range uint64(4) {
-		b := stored(t, float64(i), nil, 2*i+1, 2*i+2)
+		b := stored(t, float64(i+1), nil, 2*i+1, 2*i+2)
 		batches = append(batches, b)
 		now.Add(time.Hour.Milliseconds())
 		p.publish(b)

@@ -26,8 +26,17 @@ func (st *stream) mayReplay() bool {
 func (st *stream) sync(ctx context.Context) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.forgotten.Load() || !st.mayReplay() {
+	if st.forgotten.Load() {
 		return nil
+	}
+	if err := st.rejoin(ctx); err != nil {
+		return err
+	}
+	if !st.mayReplay() {
+		return nil
+	}
+	if st.begun && st.lossy {
+		return st.refill(ctx)
 	}
 	if !st.begun {
 		if err := st.begin(ctx, 0); err != nil {
@@ -178,4 +187,15 @@ func (r *replayer) take(ctx context.Context, m zmtp.Message, seq uint64, payload
 		st.next = seq
 	}
 	return st.apply(ctx, seq, payload, false)
+}
+
+// refill takes again all that the engine can replay, between two messages. What
+// breaks off in its midst is a gap before the next.
+func (st *stream) refill(ctx context.Context) error {
+	err := st.replayAll(ctx)
+	if ctx.Err() != nil || errors.Is(err, kvferry.ErrClosed) {
+		return err
+	}
+	st.lossy = err != nil && !st.anew
+	return nil
 }

@@ -3,8 +3,10 @@ package events
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,13 @@ func newSource(x index.Index, conf Source, o *Options, c *counters) *source {
 	return &source{
 		x: x, conf: conf, o: o, count: c, streams: map[string]*stream{}, changed: make(chan struct{}, 1),
 	}
+}
+
+// all returns the streams.
+func (s *source) all() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.streams))
 }
 
 // connection is what a source knows of one connection.

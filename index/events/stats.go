@@ -12,6 +12,7 @@ type Stats struct {
 	UnknownEvents  uint64
 	UnknownMediums uint64 // events that were skipped for their medium
 	UnknownParents uint64 // blocks stored whose parent is not known
+	Unremembered   uint64 // blocks stored beyond Engine.MaxBlocks: their parents and positions may be lost
 	DecodeErrors   uint64 // payloads that could not be read, clear the worker
 	Gaps           uint64 // batches missing in a sequence, once per gap
 	Replays        uint64 // gaps closed by a replay
@@ -28,7 +29,7 @@ type Stats struct {
 
 // counters are Stats that several goroutines count.
 type counters struct {
-	batches, events, stored, removed, clears, unknownEvents, unknownMediums, unknownParents, decodeErrors,
+	batches, events, stored, removed, clears, unknownEvents, unknownMediums, unknownParents, unremembered, decodeErrors,
 	gaps, replays, replayErrors, resets, duplicates, cleared, unknownTopics, connects, disconnects, indexErrors, lagMs atomic.Uint64
 }
 
@@ -36,7 +37,7 @@ func (c *counters) stats() Stats {
 	return Stats{
 		Batches: c.batches.Load(), Events: c.events.Load(), StoredBlocks: c.stored.Load(), RemovedBlocks: c.removed.Load(),
 		Clears: c.clears.Load(), UnknownEvents: c.unknownEvents.Load(), UnknownMediums: c.unknownMediums.Load(),
-		UnknownParents: c.unknownParents.Load(), DecodeErrors: c.decodeErrors.Load(), Gaps: c.gaps.Load(),
+		UnknownParents: c.unknownParents.Load(), Unremembered: c.unremembered.Load(), DecodeErrors: c.decodeErrors.Load(), Gaps: c.gaps.Load(),
 		Replays: c.replays.Load(), ReplayErrors: c.replayErrors.Load(), Resets: c.resets.Load(),
 		Duplicates: c.duplicates.Load(), WorkersCleared: c.cleared.Load(), UnknownTopics: c.unknownTopics.Load(),
 		Connects: c.connects.Load(), Disconnects: c.disconnects.Load(), IndexErrors: c.indexErrors.Load(), LagMs: c.lagMs.Load(),

@@ -40,10 +40,14 @@ type stream struct {
 	anew   bool      // the newest replay of everything brought something
 	lossy  bool      // a replay that could have helped did not work: the worker has less than it might
 	unique uint64    // the newest incarnation
+	fresh  bool      // no batch was taken since the stream began
+	left   bool      // the workers' leases are not held
 }
 
 func newStream(s *source, topic string, e Engine) *stream {
-	return &stream{s: s, topic: topic, in: newIngester(s.x, e, s.count), sums: make([]uint64, rememberBatches), seed: maphash.MakeSeed()}
+	in := newIngester(s.x, e, s.count)
+	in.now = s.o.Now
+	return &stream{s: s, topic: topic, in: in, sums: make([]uint64, rememberBatches), seed: maphash.MakeSeed()}
 }
 
 func bigEndian(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
@@ -54,6 +58,9 @@ func (st *stream) take(ctx context.Context, seq uint64, payload []byte) error {
 	defer st.mu.Unlock()
 	if st.forgotten.Load() {
 		return errForgotten
+	}
+	if err := st.rejoin(ctx); err != nil {
+		return err
 	}
 	if st.begun && st.lossy && st.mayReplay() {
 		if err := st.recover(ctx, seq); err != nil || st.anew && seq < st.next {
@@ -88,24 +95,32 @@ func (st *stream) begin(ctx context.Context, seq uint64) error {
 	if err := st.announce(ctx); err != nil {
 		return err
 	}
-	st.begun, st.next = true, seq
+	st.begun, st.next, st.fresh = true, seq, true
 	return nil
 }
 
-// announce tells the index of a new incarnation. What number the engine has for
-// itself is not known: it is new whenever that could be.
+// announce tells the index of a new incarnation.
 func (st *stream) announce(ctx context.Context) error {
+	n := st.incarnation()
+	return st.s.retry(ctx, func() error { return st.in.Announce(ctx, n) })
+}
+
+// incarnation returns the number of another one. What number the engine has for
+// itself is not known: it is new whenever that could be.
+func (st *stream) incarnation() uint64 {
 	st.unique = max(st.unique+1, uint64(st.s.o.Now().UnixNano()))
-	return st.s.retry(ctx, func() error { return st.in.Announce(ctx, st.unique) })
+	return st.unique
 }
 
 // restart is for a publisher that began anew: what it had is gone.
 func (st *stream) restart(ctx context.Context) error {
-	if err := st.clear(ctx); err != nil {
+	st.s.count.cleared.Add(1)
+	n := st.incarnation()
+	if err := st.s.retry(ctx, func() error { return st.in.restart(ctx, n) }); err != nil {
 		return err
 	}
-	st.next, st.lossy = 0, false
-	return st.announce(ctx)
+	st.next, st.lossy, st.fresh = 0, false, false
+	return nil
 }
 
 // clear is for a worker whose state is not known any more.
@@ -158,6 +173,9 @@ func (st *stream) recover(ctx context.Context, seq uint64) error {
 // apply takes a batch that is the next in its sequence. One that cannot be read
 // leaves the worker's state unknown.
 func (st *stream) apply(ctx context.Context, seq uint64, payload []byte, mayReplay bool) error {
+	if st.fresh {
+		st.in.late, st.fresh = seq > 0, false
+	}
 	err := st.batch.Decode(payload)
 	if err != nil {
 		st.s.count.decodeErrors.Add(1)
@@ -190,19 +208,79 @@ func (st *stream) apply(ctx context.Context, seq uint64, payload []byte, mayRepl
 
 func (st *stream) sum(payload []byte) uint64 { return maphash.Bytes(st.seed, payload) }
 
-// flush writes what the Ingester holds back.
+// flush writes what is held back, and notes how old the newest of it is.
 func (st *stream) flush(ctx context.Context) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.forgotten.Load() {
 		return nil
 	}
-	err := st.s.retry(ctx, func() error { return st.in.Flush(ctx) })
-	if errors.Is(err, errBatch) {
-		err = st.clear(ctx)
-	}
+	err := st.written(ctx)
 	if at := millis(st.latest); err == nil && at != 0 {
 		st.s.count.lagMs.Store(uint64(max(st.s.o.Now().UnixMilli()-int64(at), 0)))
 	}
 	return err
+}
+
+// written writes what the Ingester holds back.
+func (st *stream) written(ctx context.Context) error {
+	err := st.s.retry(ctx, func() error { return st.in.Flush(ctx) })
+	if errors.Is(err, errBatch) {
+		err = st.clear(ctx)
+	}
+	return err
+}
+
+// rejoin takes part again in the lives of workers that were let go.
+func (st *stream) rejoin(ctx context.Context) error {
+	if !st.left {
+		return nil
+	}
+	n, ended := st.incarnation(), false
+	err := st.s.retry(ctx, func() error {
+		one, err := st.in.rejoin(ctx, n)
+		ended = ended || one
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	st.left = false
+	if ended {
+		st.lost()
+	}
+	return nil
+}
+
+// lost notes that the worker has less in the index than it holds.
+func (st *stream) lost() {
+	st.s.count.cleared.Add(1)
+	st.lossy = st.s.conf.Replay != ""
+}
+
+// lapsed is for leases that ran out: what the worker had is gone, and is taken
+// again where the engine can replay it.
+func (st *stream) lapsed(ctx context.Context, workers []string) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.forgotten.Load() {
+		return nil
+	}
+	var ours bool
+	err := st.s.retry(ctx, func() error {
+		one, err := st.in.lapse(ctx, workers)
+		ours = ours || one
+		return err
+	})
+	if err != nil || !ours {
+		return err
+	}
+	st.lost()
+	if !st.begun || !st.mayReplay() {
+		return nil
+	}
+	if err := st.refill(ctx); err != nil {
+		return err
+	}
+	return st.written(ctx) // no message may come that would see to it
 }

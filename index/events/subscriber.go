@@ -47,7 +47,7 @@ func Subscribe(x index.Index, o Options) (*Subscriber, error) {
 	}
 	for _, src := range s.sources {
 		s.running.Go(func() { src.run(ctx) })
-		if o.Away > 0 {
+		if o.Away > 0 || o.Silent > 0 {
 			s.running.Go(func() { src.watchAway(ctx) })
 		}
 	}
@@ -67,7 +67,8 @@ func (s *Subscriber) Addr(i int) net.Addr {
 }
 
 // Close ends all connections and waits for what is being written to the index.
-// What the workers have stays.
+// What the workers have stays; in an index.Joiner as long as somebody else keeps
+// them alive, or until their leases end.
 func (s *Subscriber) Close() error {
 	s.cancel()
 	var err error
@@ -79,7 +80,26 @@ func (s *Subscriber) Close() error {
 		}
 	}
 	s.running.Wait()
+	for _, src := range s.sources {
+		for _, st := range src.all() {
+			st.mu.Lock()
+			st.in.leave()
+			st.mu.Unlock()
+		}
+	}
 	return err
+}
+
+// Lapsed implements Follower.
+func (s *Subscriber) Lapsed(ctx context.Context, workers []string) error {
+	for _, src := range s.sources {
+		for _, st := range src.all() {
+			if err := st.lapsed(ctx, workers); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // run keeps a source connected until ctx ends.
