@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -24,13 +23,13 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		return err
 	}
 	defer x.leave()
-	known := x.incarnations[worker]
+	known := x.lives[worker].incarnation
 	_, silent := x.unconfirmed[worker]
 	if known == incarnation && !silent {
 		return nil
 	}
 	c := &index.Change{Kind: index.DidAnnounce, Worker: worker, Incarnation: incarnation}
-	c.Gone = known != incarnation && (known != 0 || silent)
+	c.Gone = known != incarnation && (known != 0 || silent || x.forgot)
 	var gone [2][]index.Record
 	var err error
 	if c.Gone {
@@ -53,10 +52,7 @@ func (x *Index) Announce(ctx context.Context, worker string, incarnation uint64)
 		x.files.fail(err) // a part of it is done
 		return typed("announce", err)
 	}
-	err = x.takeBoth(worker, gone)
-	x.mu.Lock()
-	x.incarnations[strings.Clone(worker)] = incarnation
-	x.mu.Unlock()
+	err = errors.Join(x.takeBoth(worker, gone), x.remember(ctx, worker, incarnation))
 	x.cleared.Add(uint64(len(gone[0]) + len(gone[1])))
 	return x.did(err, c)
 }
@@ -78,7 +74,12 @@ func (x *Index) write(worker string, incarnation uint64) error {
 // those of kept paths, and returns what it was, of both indexes in memory.
 func (x *Index) unlinkVolatile(worker string, kept map[string]struct{}) (gone [2][]index.Record, err error) {
 	for i, m := range x.both() {
-		if gone[i], err = volatileOf(m, worker); err != nil {
+		if m == x.stale {
+			gone[i], err = x.staleOf(worker)
+		} else {
+			gone[i], err = volatileOf(m, worker)
+		}
+		if err != nil {
 			return gone, err
 		}
 		for k := range gone[i] {
@@ -100,6 +101,7 @@ func (x *Index) takeBoth(worker string, gone [2][]index.Record) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.unconfirmed, worker)
+	delete(x.staleBy, worker)
 	var err error
 	for i, m := range x.both() {
 		err = errors.Join(err, take(m, gone[i]))
@@ -118,6 +120,22 @@ func volatileOf(m index.Index, worker string) (found []index.Record, err error) 
 	return found, err
 }
 
+// staleOf returns a worker's stale records. After an opening all workers are asked
+// for, one after another: they are told apart in one pass.
+func (x *Index) staleOf(worker string) ([]index.Record, error) {
+	if x.staleBy == nil {
+		x.staleBy = map[string][]index.Record{}
+		if _, err := x.stale.Snapshot(context.Background(), func(r *index.Record) error {
+			x.staleBy[r.Worker] = append(x.staleBy[r.Worker], *r)
+			return nil
+		}); err != nil {
+			x.staleBy = nil
+			return nil, err
+		}
+	}
+	return x.staleBy[worker], nil
+}
+
 // take removes records from memory.
 func take(m index.Index, rs []index.Record) error {
 	sels := make([]index.Removal, len(rs))
@@ -131,7 +149,7 @@ func take(m index.Index, rs []index.Record) error {
 
 // revive makes a worker's stale records live again.
 func (x *Index) revive(ctx context.Context, worker string) ([]index.Record, error) {
-	found, err := volatileOf(x.stale, worker)
+	found, err := x.staleOf(worker)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -160,15 +178,15 @@ func (x *Index) workersLocked(ctx context.Context) ([]index.Worker, error) {
 		return nil, err
 	}
 	all := map[string]index.Worker{}
-	for name, incarnation := range x.incarnations {
-		all[name] = index.Worker{Name: name, Incarnation: incarnation}
+	for name, l := range x.lives {
+		all[name] = index.Worker{Name: name, Incarnation: l.incarnation}
 	}
 	for _, w := range live {
-		all[w.Name] = index.Worker{Name: w.Name, Incarnation: x.incarnations[w.Name], Blocks: w.Blocks}
+		all[w.Name] = index.Worker{Name: w.Name, Incarnation: x.lives[w.Name].incarnation, Blocks: w.Blocks}
 	}
 	for _, w := range stale {
 		v := all[w.Name]
-		v.Name, v.Incarnation, v.Stale = w.Name, x.incarnations[w.Name], true
+		v.Name, v.Incarnation, v.Stale = w.Name, x.lives[w.Name].incarnation, true
 		all[w.Name] = v
 	}
 	if len(all) == 0 {

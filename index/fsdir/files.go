@@ -1,12 +1,17 @@
 package fsdir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/internal/vfs"
@@ -142,27 +147,70 @@ func (f *files) refuse() error {
 // full reports whether it is time to flush.
 func (f *files) full() bool { return len(f.fresh)+len(f.dirty) > maxUnsynced }
 
-// flush makes everything durable.
+// flush makes everything durable: the files, and with their names the directories.
 func (f *files) flush() error {
-	for path := range f.fresh {
-		if err := f.settle(path); err != nil {
-			f.fail(err)
-			return err
-		}
+	paths := slices.Collect(maps.Keys(f.fresh))
+	if err := each(paths, f.settle); err != nil {
+		f.fail(err)
+		return err
+	}
+	for _, path := range paths {
+		f.dirty[dirOf(path)] = struct{}{}
 		delete(f.fresh, path)
 	}
-	for dir := range f.dirty {
-		err := f.fs.SyncDir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else somebody removed it, who may
-			f.fail(err)
-			return err
+	if err := each(slices.Collect(maps.Keys(f.dirty)), f.syncDir); err != nil {
+		f.fail(err)
+		return err
+	}
+	clear(f.dirty)
+	return nil
+}
+
+// A flush of more than few files has several of them synchronised at a time: the
+// file system writes its journal once for those that wait together.
+const (
+	few      = 64
+	flushers = 32
+)
+
+// each calls do for all paths, and returns the first error.
+func each(paths []string, do func(path string) error) error {
+	if len(paths) <= few {
+		for _, path := range paths {
+			if err := do(path); err != nil {
+				return err
+			}
 		}
-		delete(f.dirty, dir)
+		return nil
+	}
+	g, ctx := errgroup.WithContext(context.Background())
+	var next atomic.Int64
+	for range flushers {
+		g.Go(func() error {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(paths) {
+					return nil
+				}
+				if err := do(paths[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// syncDir makes a directory durable, if nobody removed it, who may.
+func (f *files) syncDir(dir string) error {
+	if err := f.fs.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
 
-// settle makes a file durable, and then the one of its name.
+// settle makes a file durable, and gives it its name.
 func (f *files) settle(path string) error {
 	file, err := f.fs.Open(path+newSuffix, vfs.ReadWrite)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -174,7 +222,6 @@ func (f *files) settle(path string) error {
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	f.dirty[dirOf(path)] = struct{}{}
 	return f.fs.Rename(path+newSuffix, path)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
@@ -33,11 +34,16 @@ type Index struct {
 	files  files
 	limit  uint64 // no change has a number beyond it before the sequence is written
 	closed bool
+	// staleBy is what is in stale by worker, nil if it is to be found anew.
+	staleBy map[string][]index.Record
 
-	mu           sync.RWMutex // held while records move between live and stale
-	stale        *memory.Index
-	unconfirmed  map[string]struct{} // workers of which nothing was heard since the opening
-	incarnations map[string]uint64
+	mu          sync.RWMutex // held while records move between live and stale
+	stale       *memory.Index
+	unconfirmed map[string]struct{} // workers of which nothing was heard since the opening
+	lives       map[string]life
+	announces   uint64
+	forgot      bool // lives of workers that are not known any more
+	mostIdle    int  // maxIdle, but in tests
 
 	puts, removes, cleared, expired atomic.Uint64
 }
@@ -63,7 +69,7 @@ func Open(ctx context.Context, dir string, o Options) (*Index, error) {
 		}
 	}
 	x := &Index{
-		o: o, writer: make(chan struct{}, 1), unconfirmed: map[string]struct{}{}, incarnations: map[string]uint64{},
+		o: o, writer: make(chan struct{}, 1), unconfirmed: map[string]struct{}{}, lives: map[string]life{}, mostIdle: maxIdle,
 		files: files{fs: o.FS, fresh: map[string]struct{}{}, dirty: map[string]struct{}{}},
 	}
 	if err := x.begin(ctx); err != nil {
@@ -84,10 +90,10 @@ func (x *Index) begin(ctx context.Context) error {
 	if err := x.clearTmp(); err != nil {
 		return typed("open", err)
 	}
-	if err := x.checkFormat(); err != nil {
+	isNew, err := x.checkFormat()
+	if err != nil {
 		return err
 	}
-	var err error
 	m := memory.Options{Options: index.Options{Rules: x.o.Rules, History: 1}}
 	if x.live, err = memory.New(m); err == nil {
 		x.stale, err = memory.New(m)
@@ -95,7 +101,7 @@ func (x *Index) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := x.loadSequence()
+	last, err := x.loadSequence(isNew)
 	if err != nil {
 		return err
 	}
@@ -132,25 +138,25 @@ func (x *Index) takeLock() error {
 }
 
 // checkFormat reads the file that says what this is, and writes it if it is
-// missing.
-func (x *Index) checkFormat() error {
+// missing: the index is new then.
+func (x *Index) checkFormat() (isNew bool, err error) {
 	want := "kvferry residency index 1, rules " + x.o.Rules.String() + "\n"
 	got, err := read(x.o.FS, formatName)
 	if errors.Is(err, fs.ErrNotExist) {
-		got, err = []byte(want), x.files.replace(formatName, []byte(want))
+		isNew, got, err = true, []byte(want), x.files.replace(formatName, []byte(want))
 	}
 	if err != nil {
-		return typed("open", err)
+		return false, typed("open", err)
 	}
 	if string(got) == want {
-		return x.foldsCase()
+		return isNew, x.foldsCase()
 	}
 	for _, rules := range [...]index.Rules{index.Recommended, index.AsMemory, index.AsHolt} {
 		if string(got) == "kvferry residency index 1, rules "+rules.String()+"\n" {
-			return fmt.Errorf("fsdir: open: the index was made under the rules %v, not %v: %w", rules, x.o.Rules, kvferry.ErrInvalid)
+			return false, fmt.Errorf("fsdir: open: the index was made under the rules %v, not %v: %w", rules, x.o.Rules, kvferry.ErrInvalid)
 		}
 	}
-	return fmt.Errorf("fsdir: open: the file %q is not one of this version: %w", formatName, kvferry.ErrCorrupt)
+	return false, fmt.Errorf("fsdir: open: the file %q is not one of this version: %w", formatName, kvferry.ErrCorrupt)
 }
 
 // foldsCase reports whether names are the same that differ in case alone. A record
@@ -166,14 +172,22 @@ func (x *Index) foldsCase() error {
 	return typed("open", err)
 }
 
-func (x *Index) loadSequence() (newest, error) {
-	b, err := read(x.o.FS, sequenceName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newest{}, nil
-	}
+// loadSequence reads which change is the newest. If somebody removed that file,
+// which mends a damaged one, it is one that none has reached: there is no index
+// with a change for each microsecond since 1970.
+func (x *Index) loadSequence(isNew bool) (newest, error) {
 	var last newest
-	if err == nil {
+	b, err := read(x.o.FS, sequenceName)
+	switch {
+	case err == nil:
 		last, err = parseSequence(b)
+	case errors.Is(err, fs.ErrNotExist):
+		if err = nil; !isNew {
+			last.Change = uint64(time.Now().UnixMicro())
+		}
+	}
+	if errors.Is(err, kvferry.ErrCorrupt) {
+		err = fmt.Errorf("remove it, and the next change has a number beyond all others: %w", err)
 	}
 	if err != nil {
 		return last, typed("open: "+sequenceName, err)

@@ -42,7 +42,7 @@ func (x *Index) load(ctx context.Context, closed bool) error {
 	w := walker{
 		x: x, mend: true, doubt: !closed, tell: func(string, error) {},
 		worker: func(name string, incarnation uint64) {
-			x.incarnations[name] = incarnation
+			x.lives[name] = life{incarnation: incarnation}
 			x.distrust(name)
 		},
 		record: func(r *index.Record) error {
@@ -61,6 +61,8 @@ func (x *Index) load(ctx context.Context, closed bool) error {
 	if err := errors.Join(w.walk(ctx), put()); err != nil {
 		return typed("open", err)
 	}
+	// Where lives were forgotten half as many as may be were left.
+	x.forgot = len(x.lives) >= x.mostIdle/2
 	return nil
 }
 

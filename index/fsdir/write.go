@@ -188,6 +188,9 @@ func (x *Index) gone(c *index.Change, count counter, remove func(ctx context.Con
 		// Without a context: the files are gone.
 		removed, failed := remove(context.Background(), m)
 		n, err = n+removed, errors.Join(err, failed)
+		if m == x.stale && removed > 0 {
+			x.staleBy = nil
+		}
 	}
 	if n == 0 && err == nil {
 		return 0, nil
