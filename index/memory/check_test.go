@@ -16,6 +16,7 @@ type walk struct {
 	workers map[uint32]int64
 	longs   map[uint64]int
 	nodes   int
+	kin     int // records in lists of kin
 }
 
 // check holds every list, table and count against each other.
@@ -24,12 +25,13 @@ func check(t testing.TB, x *Index) {
 	l := locks{all, all}
 	x.lock(l)
 	defer x.unlock(l)
-	w := walk{t, x, map[uint32]int{}, map[uint32]int64{}, map[uint32]int64{}, map[uint64]int{}, 0}
+	w := walk{t, x, map[uint32]int{}, map[uint32]int64{}, map[uint32]int64{}, map[uint64]int{}, 0, 0}
 	for i := range x.shards {
 		require.Zero(t, x.shards[i].version.n.Load()%2)
 		w.shard(uint32(i))
 	}
 	w.scans()
+	require.EqualValues(t, total(x), w.kin)
 	for _, it := range x.scopes.list() {
 		same(t, w.scopes[it.id]*aUse, it.refs.Load())
 	}
@@ -67,10 +69,10 @@ func (t *table) refs() []uint32 {
 
 func (w *walk) shard(i uint32) {
 	t, x, sh := w.t, w.x, &w.x.shards[i]
-	for _, tab := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
+	for _, tab := range []*table{&sh.hashes, &sh.far, &sh.exact, &sh.kin} {
 		require.Len(t, tab.refs(), tab.n)
 	}
-	units, records, far, exact, owned := 0, 0, 0, 0, 0
+	units, records, far, exact, kin := 0, 0, 0, 0, 0
 	bytes := uint64(0)
 	for _, first := range sh.hashes.refs() {
 		before := uint32(0)
@@ -89,8 +91,9 @@ func (w *walk) shard(i uint32) {
 				same(t, true, at < nearNodes)
 			}
 			units += int(nodeUnits(p.parent.meta, p.hash.meta)) + w.runs(sh, c)
-			n, e, o, b := w.peers(sh, ref, &p)
-			records, exact, owned, bytes = records+n, exact+e, owned+o, bytes+b
+			n, e, k, own, b := w.peers(sh, ref, &p)
+			records, exact, kin, bytes = records+n, exact+e, kin+k, bytes+b
+			units += (n - own) * recUnits
 			w.scopes[p.scope]++
 			w.nodes++
 			for _, s := range []*text{&p.parent, &p.hash} {
@@ -104,10 +107,9 @@ func (w *walk) shard(i uint32) {
 	require.EqualValues(t, sh.counts.records, records)
 	same(t, sh.counts.bytes, bytes)
 	same(t, units, sh.nodes.live)
-	same(t, records, sh.recs.live)
 	same(t, far, sh.far.n)
 	same(t, exact, sh.exact.n)
-	same(t, owned, sh.owned.n)
+	same(t, kin, sh.kin.n)
 	w.owners(sh, records)
 }
 
@@ -133,7 +135,9 @@ func (w *walk) runs(sh *shard, c cell) int {
 	return cells
 }
 
-func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, owned int, bytes uint64) {
+// peers holds the records of a node against each other. own: how many lie in the
+// node's cell.
+func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, kin, own int, bytes uint64) {
 	t, before := w.t, uint32(0)
 	for ref := w.x.node(node).high(nodeRecs); ref != 0; {
 		c := sh.rec(ref)
@@ -141,16 +145,22 @@ func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, owned in
 		same(t, node, c.high(recNode))
 		same(t, 0, c.get(recWorker)&doomedBit)
 		target := target{*p, c.high(recWorker), tierOf(c), c.get(recIndex)}
-		found, _, _ := w.x.findRecord(sh, &target)
+		found, _, _ := w.x.findRecord(sh, node, &target)
 		same(t, ref, found)
 		if c.get(recWorker)&exactBit != 0 {
 			exact++
-		}
-		if c.low(recOwned) == 0 {
-			owned++
-			same(t, ref, w.x.firstOwned(sh, &p.hash, p.scope, c.high(recWorker)))
 		} else {
-			same(t, ref, sh.rec(c.low(recOwned)).high(recOwned))
+			same(t, true, records < nearRecords)
+		}
+		if c.get(recWorker)&kinBit != 0 {
+			kin++
+			same(t, 0, c.low(recKin))
+		}
+		if c.low(recKin) == 0 {
+			w.kin += w.kinOf(sh, ref, p)
+		}
+		if ref == inner(w.x.node(node), node) {
+			own++
 		}
 		if c.get(recWorker)&pinnedBit == 0 && c.low(recNode) == 0 {
 			same(t, true, c.get(recAccess) >= sh.oldest)
@@ -159,7 +169,29 @@ func (w *walk) peers(sh *shard, node uint32, p *place) (records, exact, owned in
 		bytes += c.get(recBytes)
 		before, ref = ref, c.high(recPeers)
 	}
-	return records, exact, owned, bytes
+	return records, exact, kin, own, bytes
+}
+
+// kinOf follows the list of kin from its first, which has to be found, and
+// returns how many there are.
+func (w *walk) kinOf(sh *shard, first uint32, p *place) (n int) {
+	t, x := w.t, w.x
+	scope, worker := &x.scopes.item(p.scope).key, sh.rec(first).high(recWorker)
+	found := x.kin(sh, &p.hash, scope, worker)
+	require.NotZero(t, found)
+	for sh.rec(found).low(recKin) != 0 {
+		found = sh.rec(found).low(recKin)
+	}
+	same(t, first, found)
+	for ref, before := first, uint32(0); ref != 0; n++ {
+		c := sh.rec(ref)
+		same(t, before, c.low(recKin))
+		same(t, worker, c.high(recWorker))
+		node := x.node(c.high(recNode))
+		same(t, true, hasHash(node, &p.hash) && x.inFamily(node.high(nodeKey), scope))
+		before, ref = ref, c.high(recKin)
+	}
+	return n
 }
 
 // owners holds the lists of workers against the records.

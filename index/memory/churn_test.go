@@ -194,7 +194,7 @@ func TestFull(t *testing.T) {
 	t.Parallel()
 	x, ctx := newIndex(t), t.Context()
 	for i := range x.shards {
-		x.shards[i].recs.limit = 20
+		x.shards[i].nodes.limit = 10 * (classes + 1)
 	}
 	rs := prompts(2000)
 	puts := 0

@@ -5,7 +5,7 @@
 // # Layout
 //
 // A node is a block as Match knows it: scope, group, parent's hash and hash. Its
-// records lie in cells of their own.
+// first record lies in the same cell, more of them in cells of their own.
 //
 //	node            words of 64 bits, high half first
 //	  0   scope 32         | group 32
@@ -14,21 +14,25 @@
 //	  3   which of 64 workers have the block in that tier
 //	  4   next, previous node of the same hash, in all scopes
 //	  5   next, previous node of the same scope and parent
-//	  6.. words of the parent's hash, then of the hash
+//	  6.. words of the parent's hash, then of the hash, made an even number;
+//	      then a record: free if it has no tier
 //
 //	record
 //	  0   index 32         | tokens 32
 //	  1   node 32          | refs 32
-//	  2   worker 32        | tier, pinned, exact, no adapter 32
+//	  2   worker 32        | tier, pinned, exact, no adapter, kin 32
 //	  3   bytes
 //	  4   last access
 //	  5   next, previous record of the node
-//	  6   next, previous record of the same scope, hash and worker
+//	  6   next, previous record of the same hash and worker, in one model,
+//	      tokenizer and tenant: kin
 //	  7   next, previous record of the same worker, in this shard
 //
-// A block of 64 digits that one worker holds in one tier costs 112 + 64 bytes
-// and its part of three hash tables. Scopes and workers are numbers, which are
-// used again when the last record is gone.
+// A block of 64 digits that one worker holds in one tier costs 176 bytes, one
+// whose hashes are decimal numbers 128, and its part of two hash tables: of the
+// hash, and of scope and parent. What is far behind in a list is in a third and
+// a fourth, so that no operation walks over what it does not return. Scopes and
+// workers are numbers, which are used again when the last record is gone.
 //
 // # Shards
 //

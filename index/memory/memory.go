@@ -32,6 +32,7 @@ type Index struct {
 	longs   longs
 	reads   readCounts
 	blocks  blocks
+	putters pool[putter]
 
 	shards [shards]shard
 	scans  [shards]scanShard

@@ -58,8 +58,8 @@ func (x *Index) MemoryBytes() int {
 	n := int(unsafe.Sizeof(*x))
 	for i := range x.shards {
 		sh := &x.shards[i]
-		n += sh.nodes.bytes() + sh.recs.bytes() + cap(sh.workers)*8
-		n += sh.hashes.bytes() + sh.far.bytes() + sh.owned.bytes() + sh.exact.bytes()
+		n += sh.nodes.bytes() + cap(sh.workers)*8
+		n += sh.hashes.bytes() + sh.far.bytes() + sh.kin.bytes() + sh.exact.bytes()
 		n += x.scans[i].parents.bytes()
 	}
 	return n

@@ -120,19 +120,31 @@ func (x *Index) firstOfParent(sc *scanShard, hash uint64, scope uint32, t *text)
 	}
 }
 
-func nodeUnits(parent, hash uint64) uint32 {
+// innerUnits is how far behind the beginning of a node its own record lies.
+func innerUnits(parent, hash uint64) uint32 {
 	return uint32(nodeText+metaWords(parent)+metaWords(hash)+1) / 2
 }
 
-// newNode inserts p's node, whose first record is rec, where findNode said.
-func (x *Index) newNode(sh *shard, t *target, behind uint32, far bool, rec uint32) (ref uint32) {
-	p := &t.place
+func nodeUnits(parent, hash uint64) uint32 { return innerUnits(parent, hash) + recUnits }
+
+// inner returns the reference of the record that lies in a node's cell.
+func inner(c cell, node uint32) uint32 {
+	return node&offsetMask + innerUnits(parentMeta(c), hashMeta(c))
+}
+
+// takeNode returns the references of p's new node and of the record in its cell.
+func (x *Index) takeNode(sh *shard, p *place) (node, rec uint32, fresh bool) {
+	ref, fresh := sh.nodes.take(nodeUnits(p.parent.meta, p.hash.meta))
+	return ref | p.shard()<<offsetBits, ref + innerUnits(p.parent.meta, p.hash.meta), fresh
+}
+
+// newNode inserts t's node, whose record is rec, where findNode said.
+func (x *Index) newNode(sh *shard, t *target, s *spot, ref, rec uint32, fresh bool) {
+	p, behind, far := &t.place, s.nodeBehind, s.nodeFar
 	h := x.scanHash(p.scope, p.parent.hash)
 	sc := &x.scans[h>>(64-shardBits)]
 	first := x.firstOfParent(sc, h, p.scope, &p.parent)
-	ref, fresh := sh.nodes.take(nodeUnits(p.parent.meta, p.hash.meta))
-	c := sh.nodes.cell(ref)
-	ref |= p.shard() << offsetBits
+	c := x.node(ref)
 	meta := p.parent.meta<<48 | p.hash.meta<<32
 	if far {
 		meta |= farBit
@@ -163,7 +175,6 @@ func (x *Index) newNode(sh *shard, t *target, behind uint32, far bool, rec uint3
 		sc.parents.insert(uint32(h), ref)
 	}
 	x.join(c, nodeScan, ref)
-	return ref
 }
 
 // between returns the links of a node that comes behind another, or is alone.

@@ -26,14 +26,10 @@ type putter struct {
 	scopes  []*item[index.Scope] // held, like workers and longs
 	workers []*item[string]
 	longs   []uint64
-	// what the record before had
-	scope    index.Scope
-	scopeID  uint32
-	worker   string
-	workerID uint32
+	// what the record before had, or that of an earlier Put, not held then
+	scope  *item[index.Scope]
+	worker *item[string]
 }
-
-var putters pool[putter]
 
 // Put implements index.Writer.
 func (x *Index) Put(ctx context.Context, rs []index.Record) error {
@@ -48,7 +44,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if len(rs) == 0 {
 		return nil
 	}
-	p := putters.get()
+	p := x.putters.get()
 	p.x = x
 	defer p.done()
 	l := locks{all, all}
@@ -65,6 +61,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	switch {
 	case len(rs) <= fewRecords:
 		x.turn(l)
+		p.reach(len(rs))
 		p.put(rs)
 	case len(rs) <= atOnce:
 		x.turn(l)
@@ -89,6 +86,7 @@ func (p *putter) putMany(rs []index.Record) {
 	for len(rs) > 0 {
 		few := rs[:min(fewRecords, len(rs))]
 		p.resolve(few)
+		p.reach(len(few))
 		p.put(few)
 		rs = rs[len(few):]
 	}
@@ -120,13 +118,13 @@ func (p *putter) resolve(rs []index.Record) (l locks) {
 	x := p.x
 	for i := range rs {
 		r, t := &rs[i], &p.targets[i]
-		if len(p.scopes) == 0 || r.Scope != p.scope {
+		if len(p.scopes) == 0 || r.Scope != p.scope.key && x.rules.Scope(r.Scope) != p.scope.key {
 			p.holdScope(&r.Scope)
 		}
-		if len(p.workers) == 0 || r.Worker != p.worker {
+		if len(p.workers) == 0 || r.Worker != p.worker.key {
 			p.holdWorker(r.Worker)
 		}
-		t.scope, t.group, t.worker, t.tier = p.scopeID, r.Group, p.workerID, r.Tier
+		t.scope, t.group, t.worker, t.tier = p.scope.id, r.Group, p.worker.id, r.Tier
 		t.index = uint64(r.Index)<<32 | uint64(r.Tokens)
 		p.text(&t.parent, r.Prefix)
 		p.text(&t.hash, r.Hash)
@@ -140,32 +138,53 @@ func (p *putter) resolve(rs []index.Record) (l locks) {
 
 // touch asks for the memory that a record's slots are in.
 func (x *Index) touch(t *target) {
-	sh := &x.shards[t.shard()]
-	sh.owned.touch(x.ownedHash(t.hash.hash, t.scope, t.worker))
-	sh.hashes.touch(uint32(t.hash.hash))
+	x.shards[t.shard()].hashes.touch(uint32(t.hash.hash))
 	h := x.scanHash(t.scope, t.parent.hash)
 	x.scans[h>>(64-shardBits)].parents.touch(uint32(h))
 }
 
-func (p *putter) holdScope(scope *index.Scope) {
-	s := p.x.rules.Scope(*scope)
-	hash := p.x.scopeHash(&s)
-	it := p.x.scopes.hold(&s, hash)
-	if it == nil {
-		it = p.x.scopes.make(ownScope(&s), hash)
+// reach asks for the memory behind the slots of so many targets, whose shards are
+// locked: what is there of each, where it goes, and what it is linked to.
+func (p *putter) reach(n int) {
+	for i := range p.targets[:n] {
+		t := &p.targets[i]
+		sh := &p.x.shards[t.shard()]
+		sh.nodes.touch(sh.nodes.next)
+		if int(t.worker) < len(sh.workers) {
+			sh.nodes.touch(sh.workers[t.worker].first)
+		}
+		if n == 1 {
+			break // it is put at once
+		}
+		q := sh.hashes.probe(uint32(t.hash.hash))
+		if ref := q.next(); ref != 0 {
+			sh.nodes.touch(ref & offsetMask)
+		}
 	}
-	p.scopes = append(p.scopes, it)
-	p.scope, p.scopeID = *scope, it.id
+}
+
+func (p *putter) holdScope(scope *index.Scope) {
+	x, s := p.x, p.x.rules.Scope(*scope)
+	if it := p.scope; it == nil || it.key != s || !it.hold() {
+		hash := x.scopeHash(&s)
+		if it = x.scopes.hold(&s, hash); it == nil {
+			it = x.scopes.make(ownScope(&s), hash)
+		}
+		p.scope = it
+	}
+	p.scopes = append(p.scopes, p.scope)
 }
 
 func (p *putter) holdWorker(name string) {
-	hash := p.x.workerHash(name)
-	it := p.x.workers.hold(&name, hash)
-	if it == nil {
-		it = p.x.workers.make(strings.Clone(name), hash)
+	x := p.x
+	if it := p.worker; it == nil || it.key != name || !it.hold() {
+		hash := x.workerHash(name)
+		if it = x.workers.hold(&name, hash); it == nil {
+			it = x.workers.make(strings.Clone(name), hash)
+		}
+		p.worker = it
 	}
-	p.workers = append(p.workers, it)
-	p.worker, p.workerID = name, it.id
+	p.workers = append(p.workers, p.worker)
 }
 
 func (p *putter) text(t *text, s string) {
@@ -180,13 +199,17 @@ func (p *putter) text(t *text, s string) {
 // put1 puts a record whose shards are locked and odd.
 func (p *putter) put1(t *target, r *index.Record) {
 	x, sh := p.x, &p.x.shards[t.shard()]
-	ref, behind, far := x.findRecord(sh, t)
-	if ref == 0 {
-		x.newRecord(sh, t, behind, far, r)
-	} else {
-		x.replace(sh, sh.rec(ref), r)
-	}
 	sh.counts.puts++
+	var s spot
+	s.node, s.nodeBehind, s.nodeFar = x.findNode(sh, &t.place)
+	if s.node != 0 {
+		var ref uint32
+		if ref, s.behind, s.far = x.findRecord(sh, s.node, t); ref != 0 {
+			x.replace(sh, sh.rec(ref), r)
+			return
+		}
+	}
+	x.newRecord(sh, t, &s, r)
 }
 
 // done lets go of what was held.
@@ -207,8 +230,8 @@ func (p *putter) done() {
 	clear(p.scopes)
 	clear(p.workers)
 	p.scopes, p.workers, p.longs = p.scopes[:0], p.workers[:0], p.longs[:0]
-	p.scope, p.worker, p.x = index.Scope{}, "", nil
-	putters.put(p)
+	p.x = nil
+	x.putters.put(p)
 }
 
 // fits reports whether every shard can take those of many records that are its own.
@@ -234,7 +257,7 @@ func (p *putter) fits(rs []index.Record) bool {
 func (x *Index) room(l locks, n int) bool {
 	for s := l.shards; s != 0; s &= s - 1 {
 		sh := &x.shards[bits.TrailingZeros64(s)]
-		if !sh.nodes.room(n*(classes+1)) || !sh.recs.room(n) {
+		if !sh.nodes.room(n * (classes + 1)) {
 			return false
 		}
 	}

@@ -12,24 +12,22 @@ const (
 	recBytes  = 3
 	recAccess = 4
 	recPeers  = 5 // of the node
-	recOwned  = 6 // of scope, hash and worker
+	recKin    = 6 // of model, tokenizer, tenant, hash and worker
 	recMine   = 7 // of the worker
+	recUnits  = 4
 
 	tierMask     = 7
 	pinnedBit    = 8
-	exactBit     = 16 // the record is in shard.exact
-	noAdapterBit = 32 // put without an adapter where that is the one without a name
-	doomedBit    = 64 // about to be removed
-	nearRecords  = 8  // of scope, hash and worker are found by walking
+	exactBit     = 16  // the record is in shard.exact: it may be far behind the first of its node
+	noAdapterBit = 32  // put without an adapter where that is the one without a name
+	doomedBit    = 64  // about to be removed
+	kinBit       = 128 // the record is in shard.kin
+	nearRecords  = 8   // of a node are found by walking
 )
 
-func (sh *shard) rec(ref uint32) cell { return sh.recs.cell(ref) }
+func (sh *shard) rec(ref uint32) cell { return sh.nodes.cell(ref) }
 
 func tierOf(c cell) index.Tier { return index.Tier(c.get(recWorker) & tierMask) }
-
-func (x *Index) ownedHash(hash uint64, scope, worker uint32) uint32 {
-	return uint32(x.seeds.with(hash, uint64(scope)<<32|uint64(worker), 2))
-}
 
 func (x *Index) exactHash(node, worker, flags uint32, at uint64) uint32 {
 	if x.rules != index.AsMemory {
@@ -46,104 +44,98 @@ type target struct {
 	index  uint64 // index and tokens
 }
 
-// isRecord reports whether c, which has the hash, scope and worker of t, is
-// the record that t names.
+// isRecord reports whether c, a record of t's node, is the one that t names.
 func (x *Index) isRecord(c cell, t *target) bool {
 	i := c.get(recIndex) ^ t.index
 	if x.rules != index.AsMemory {
 		i >>= 32
 	}
-	return i == 0 && tierOf(c) == t.tier && isAt(x.node(c.high(recNode)), &t.place)
+	return i == 0 && c.get(recWorker)&(1<<64-1<<32|tierMask) == uint64(t.worker)<<32|uint64(t.tier)
 }
 
-// firstOwned returns the first record of a scope, hash and worker, or 0.
-func (x *Index) firstOwned(sh *shard, hash *text, scope, worker uint32) uint32 {
-	for p := sh.owned.probe(x.ownedHash(hash.hash, scope, worker)); ; {
-		ref := p.next()
-		if ref == 0 {
-			return 0
-		}
-		c := sh.rec(ref)
-		if c.high(recWorker) != worker {
-			continue
-		}
-		if n := x.node(c.high(recNode)); n.high(nodeKey) == scope && hasHash(n, hash) {
-			return ref
-		}
-	}
-}
-
-// findRecord returns t's record, or 0 and behind which one of the same scope, hash
-// and worker to insert it, like findNode.
-func (x *Index) findRecord(sh *shard, t *target) (ref, behind uint32, far bool) {
-	ref = x.firstOwned(sh, &t.hash, t.scope, t.worker)
-	first := ref
+// findRecord returns t's record of its node, or 0 and behind which one of the
+// node to insert it, like findNode.
+func (x *Index) findRecord(sh *shard, node uint32, t *target) (ref, behind uint32, far bool) {
+	first := x.node(node).high(nodeRecs)
+	ref = first
 	for i := 1; ref != 0; i++ {
 		c := sh.rec(ref)
 		if x.isRecord(c, t) {
 			return ref, 0, false
 		}
 		if i == nearRecords {
-			return x.findExact(sh, t), ref, true
+			return x.findExact(sh, node, t), ref, true
 		}
-		ref = c.high(recOwned)
+		ref = c.high(recPeers)
 	}
 	return 0, first, false
 }
 
-func (x *Index) findExact(sh *shard, t *target) uint32 {
-	node, _, _ := x.findNode(sh, &t.place)
-	if node == 0 {
-		return 0
-	}
+func (x *Index) findExact(sh *shard, node uint32, t *target) uint32 {
 	for p := sh.exact.probe(x.exactHash(node, t.worker, uint32(t.tier), t.index)); ; {
 		ref := p.next()
 		if ref == 0 {
 			return 0
 		}
-		if c := sh.rec(ref); c.high(recNode) == node && c.high(recWorker) == t.worker && x.isRecord(c, t) {
+		if c := sh.rec(ref); c.high(recNode) == node && x.isRecord(c, t) {
 			return ref
 		}
 	}
 }
 
-// newRecord inserts t's record where findRecord said.
-func (x *Index) newRecord(sh *shard, t *target, behind uint32, far bool, r *index.Record) {
-	node, nodeBehind, nodeFar := x.findNode(sh, &t.place)
-	ref, fresh := sh.recs.take(1)
-	c := sh.rec(ref)
+// spot is where newRecord inserts a record: what findNode and findRecord said.
+type spot struct {
+	node, nodeBehind uint32
+	nodeFar          bool
+	behind           uint32
+	far              bool
+}
+
+// newRecord inserts t's record.
+func (x *Index) newRecord(sh *shard, t *target, s *spot, r *index.Record) {
 	flags := x.flags(r)
-	if far {
+	if s.far {
 		flags |= exactBit
 	}
-	o := sh.owner(t.worker)
-	peer := uint32(0)
-	if node != 0 {
-		peer = x.node(node).high(nodeRecs)
+	kin := uint32(0)
+	if s.node != 0 || s.nodeBehind != 0 {
+		scope := &x.scopes.item(t.scope).key
+		kin = x.kin(sh, &t.hash, scope, t.worker)
+		if kin == 0 && (s.far || s.nodeFar || s.node != 0 && x.node(s.node).get(nodeMeta)&farBit != 0) {
+			flags |= kinBit
+		}
 	}
-	// All words but the node are there before anybody can find the record.
+	var ref uint32
+	var fresh bool
+	node := s.node
+	if node == 0 {
+		node, ref, fresh = x.takeNode(sh, &t.place)
+	} else {
+		ref, fresh = x.takeRecord(sh, node)
+	}
+	c, o := sh.rec(ref), sh.owner(t.worker)
+	// All words are there before anybody can find the record.
 	c.init(recIndex, t.index, fresh)
+	c.init(recNode, uint64(node)<<32|uint64(r.Refs), fresh)
 	c.init(recWorker, uint64(t.worker)<<32|uint64(flags), fresh)
 	c.init(recBytes, r.Bytes, fresh)
 	c.init(recAccess, r.LastAccess, fresh)
-	c.init(recPeers, sh.between(recPeers, peer), fresh)
-	c.init(recOwned, sh.between(recOwned, behind), fresh)
+	c.init(recPeers, sh.between(recPeers, s.behind), fresh)
+	c.init(recKin, sh.between(recKin, kin), fresh)
 	c.init(recMine, uint64(o.first)<<32, fresh)
-	c.init(recNode, uint64(node)<<32|uint64(r.Refs), fresh)
-	if node == 0 {
-		node = x.newNode(sh, t, nodeBehind, nodeFar, ref)
-		c.setHigh(recNode, node)
+	if s.node == 0 {
+		x.newNode(sh, t, s, node, ref, fresh)
 	} else {
 		sh.join(c, recPeers, ref)
 		sh.setBit(x.node(node), t.tier, t.worker)
 	}
-	if far {
+	if s.far {
 		sh.exact.insert(x.exactHash(node, t.worker, flags, t.index), ref)
 	}
-	if behind == 0 {
-		sh.owned.insert(x.ownedHash(t.hash.hash, t.scope, t.worker), ref)
+	if flags&kinBit != 0 {
+		sh.kin.insert(x.kinHash(t.hash.hash, &x.scopes.item(t.scope).key, t.worker), ref)
 	}
-	sh.join(c, recOwned, ref)
+	sh.join(c, recKin, ref)
 	if o.n == 0 {
 		x.workers.item(t.worker).use()
 	} else {
@@ -156,40 +148,13 @@ func (x *Index) newRecord(sh *shard, t *target, behind uint32, far bool, r *inde
 	sh.age(r)
 }
 
-// owner returns the list of a worker.
-func (sh *shard) owner(worker uint32) *owner {
-	for int(worker) >= len(sh.workers) {
-		sh.workers = append(sh.workers, owner{})
+// takeRecord returns room for a record of a node: in the node's own cell if it
+// is free.
+func (x *Index) takeRecord(sh *shard, node uint32) (ref uint32, fresh bool) {
+	if ref = inner(x.node(node), node); tierOf(sh.rec(ref)) == 0 {
+		return ref, false
 	}
-	return &sh.workers[worker]
-}
-
-// between and join are those of nodes.
-func (sh *shard) between(list, behind uint32) uint64 {
-	if behind == 0 {
-		return 0
-	}
-	return sh.rec(behind).get(list)&^(1<<32-1) | uint64(behind)
-}
-
-func (sh *shard) join(c cell, list, ref uint32) {
-	if next := c.high(list); next != 0 {
-		sh.rec(next).setLow(list, ref)
-	}
-	if previous := c.low(list); previous != 0 {
-		sh.rec(previous).setHigh(list, ref)
-	}
-}
-
-func (sh *shard) unlinkRecord(c cell, list uint32) (next uint32, first bool) {
-	next, previous := c.high(list), c.low(list)
-	if next != 0 {
-		sh.rec(next).setLow(list, previous)
-	}
-	if previous != 0 {
-		sh.rec(previous).setHigh(list, next)
-	}
-	return next, previous == 0
+	return sh.nodes.take(recUnits)
 }
 
 // flags are the tier of a record and what else is true of it.
@@ -217,7 +182,7 @@ func (x *Index) replace(sh *shard, c cell, r *index.Record) {
 	sh.counts.bytes += r.Bytes - c.get(recBytes)
 	c.set(recIndex, uint64(r.Index)<<32|uint64(r.Tokens))
 	c.setLow(recNode, r.Refs)
-	c.setLow(recWorker, c.low(recWorker)&exactBit|x.flags(r))
+	c.setLow(recWorker, c.low(recWorker)&(exactBit|kinBit)|x.flags(r))
 	c.set(recBytes, r.Bytes)
 	c.set(recAccess, r.LastAccess)
 }
@@ -236,8 +201,8 @@ func (x *Index) drop(sh *shard, ref uint32) {
 	if !sh.hasTwin(c, node) {
 		sh.clearBit(n, tier, worker)
 	}
-	if next, first := sh.unlinkRecord(c, recOwned); first {
-		sh.owned.drop(x.ownedHash(p.hash.hash, p.scope, worker), ref, next)
+	if next, first := sh.unlinkRecord(c, recKin); first {
+		x.nextOfKin(sh, c, &p, ref, next)
 	}
 	if next, first := sh.unlinkRecord(c, recPeers); first {
 		n.setHigh(nodeRecs, next)
@@ -252,7 +217,9 @@ func (x *Index) drop(sh *shard, ref uint32) {
 	sh.counts.records--
 	sh.counts.bytes -= c.get(recBytes)
 	c.set(recWorker, 0)
-	sh.recs.give(ref, 1)
+	if ref != inner(n, node) {
+		sh.nodes.give(ref, recUnits)
+	}
 	if n.high(nodeRecs) == 0 {
 		x.freeNode(sh, &p, node)
 	}
@@ -266,12 +233,12 @@ func (sh *shard) hasTwin(c cell, node uint32) bool {
 		d := sh.rec(ref)
 		return d.high(recNode) == node && d.high(recWorker) == c.high(recWorker) && tierOf(d) == tierOf(c)
 	}
-	a, b := [2]uint32{c.high(recPeers), c.low(recPeers)}, [2]uint32{c.high(recOwned), c.low(recOwned)}
+	a, b := [2]uint32{c.high(recPeers), c.low(recPeers)}, [2]uint32{c.high(recKin), c.low(recKin)}
 	for a != [2]uint32{} && b != [2]uint32{} {
 		for _, list := range []struct {
 			at   *[2]uint32
 			word uint32
-		}{{&a, recPeers}, {&b, recOwned}} {
+		}{{&a, recPeers}, {&b, recKin}} {
 			for i, ref := range list.at {
 				if ref == 0 {
 					continue

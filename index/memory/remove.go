@@ -75,9 +75,8 @@ const keptChunks = 2
 
 // shrink gives the memory of a shard without records back.
 func (sh *shard) shrink() {
-	if sh.counts.records == 0 && len(*sh.nodes.dir.Load())+len(*sh.recs.dir.Load()) > 2*keptChunks {
+	if sh.counts.records == 0 && len(*sh.nodes.dir.Load()) > keptChunks {
 		sh.nodes.reset()
-		sh.recs.reset()
 	}
 }
 
@@ -137,35 +136,31 @@ func (v *victims) sentence(r *index.Removal, t *text) {
 	if worker == nil {
 		return
 	}
+	s, own := x.rules.Scope(r.Scope), int64(-1)
 	if !r.AnyAdapter {
-		s := x.rules.Scope(r.Scope)
-		if it := x.scopes.find(&s, x.scopeHash(&s)); it != nil {
-			v.ofScope(r, t, it.id, worker.id)
+		it := x.scopes.find(&s, x.scopeHash(&s))
+		if it == nil {
+			return
 		}
-		return
+		own = int64(it.id)
 	}
 	sh := &x.shards[t.shard()]
-	last := int64(-1)
-	for ref := x.firstOfHash(sh, t); ref != 0; {
-		n := x.node(ref)
-		ref = n.high(nodeHash)
-		if scope := n.high(nodeKey); int64(scope) != last {
-			last = int64(scope)
-			if k := &x.scopes.item(scope).key; k.Model == r.Model && k.Tokenizer == r.Tokenizer && k.Tenant == r.Tenant {
-				v.ofScope(r, t, scope, worker.id)
-			}
-		}
+	one := x.kin(sh, t, &s, worker.id)
+	for ref := one; ref != 0; ref = sh.rec(ref).high(recKin) {
+		v.ofKin(r, t.shard(), ref, own)
+	}
+	for ref := one; ref != 0; ref = sh.rec(ref).low(recKin) {
+		v.ofKin(r, t.shard(), ref, own)
 	}
 }
 
-func (v *victims) ofScope(r *index.Removal, t *text, scope, worker uint32) {
-	sh := &v.x.shards[t.shard()]
-	for ref := v.x.firstOwned(sh, t, scope, worker); ref != 0; {
-		c := sh.rec(ref)
-		if (r.Tier == 0 || r.Tier == tierOf(c)) && (!r.OneGroup || r.Group == v.x.node(c.high(recNode)).low(nodeKey)) {
-			v.doom(t.shard(), ref)
-		}
-		ref = c.high(recOwned)
+// ofKin dooms a record if a removal selects it among its kin; scope is -1 for
+// every adapter.
+func (v *victims) ofKin(r *index.Removal, shard, ref uint32, scope int64) {
+	c := v.x.shards[shard].rec(ref)
+	n := v.x.node(c.high(recNode))
+	if (r.Tier == 0 || r.Tier == tierOf(c)) && (!r.OneGroup || r.Group == n.low(nodeKey)) && (scope < 0 || scope == int64(n.high(nodeKey))) {
+		v.doom(shard, ref)
 	}
 }
 
@@ -220,16 +215,21 @@ func (x *Index) Expire(ctx context.Context, before uint64) (int, error) {
 func (v *victims) expired(shard uint32, before uint64) {
 	sh := &v.x.shards[shard]
 	sh.oldest = ^uint64(0)
-	for ref := uint32(1); ref < sh.recs.next; ref++ {
-		c := sh.rec(ref)
-		flags := c.get(recWorker)
-		if flags&tierMask == 0 || flags&pinnedBit != 0 || c.low(recNode) != 0 {
-			continue // free, or in use
-		}
-		if access := c.get(recAccess); access < before {
-			v.doom(shard, ref)
-		} else {
-			sh.oldest = min(sh.oldest, access)
+	for _, s := range *sh.hashes.slots.Load() {
+		for node := uint32(s); node != 0; {
+			n := v.x.node(node)
+			for ref := n.high(nodeRecs); ref != 0; {
+				c := sh.rec(ref)
+				if c.get(recWorker)&pinnedBit == 0 && c.low(recNode) == 0 { // else it is in use
+					if access := c.get(recAccess); access < before {
+						v.doom(shard, ref)
+					} else {
+						sh.oldest = min(sh.oldest, access)
+					}
+				}
+				ref = c.high(recPeers)
+			}
+			node = n.high(nodeHash)
 		}
 	}
 }

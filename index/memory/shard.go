@@ -29,11 +29,10 @@ type shard struct {
 
 	mu     sync.Mutex
 	nodes  slab
-	recs   slab
 	hashes table // hash: the first node of it
 	far    table // scope, group, parent and hash: nodes that are far behind the first
-	owned  table // scope, hash and worker: the first record of them
-	exact  table // identity: records that are far behind the first
+	exact  table // identity: records that are far behind the first of their node
+	kin    table // family, hash and worker: the first of them if it is not near
 	// workers are by number; each has a list of records.
 	workers []owner
 	// oldest is no later than the last access of any record that can expire.
@@ -61,19 +60,17 @@ type scanShard struct {
 }
 
 func (sh *shard) init(mem *blocks) {
-	sh.nodes.mem, sh.recs.mem = mem, mem
-	for _, t := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
+	sh.nodes.mem = mem
+	for _, t := range []*table{&sh.hashes, &sh.far, &sh.exact, &sh.kin} {
 		t.mem = mem
 	}
 	sh.nodes.shift, sh.nodes.limit = 1, 1<<offsetBits
-	sh.recs.shift, sh.recs.limit = 3, 1<<28
 }
 
 // reset lets go of everything.
 func (sh *shard) reset() {
 	sh.nodes.reset()
-	sh.recs.reset()
-	for _, t := range []*table{&sh.hashes, &sh.far, &sh.owned, &sh.exact} {
+	for _, t := range []*table{&sh.hashes, &sh.far, &sh.exact, &sh.kin} {
 		t.reset()
 	}
 	sh.workers, sh.oldest = nil, ^uint64(0)

@@ -61,7 +61,7 @@ type slab struct {
 }
 
 // classes is one more than the units of the longest cell.
-const classes = (nodeText+2*textWords)/2 + 1
+const classes = (nodeText+2*textWords)/2 + recUnits + 1
 
 // cell returns the place of a reference.
 func (s *slab) cell(ref uint32) cell {
@@ -73,6 +73,13 @@ func cellAt(dir []*chunk, word uint32) cell {
 		return cell{dir[i], word % chunkWords}
 	}
 	return cell{&nowhere, 0}
+}
+
+// touch asks for the memory of a long cell, without waiting for it.
+func (s *slab) touch(ref uint32) {
+	c := s.cell(ref)
+	c.get(0)
+	c.get(64 / 8)
 }
 
 // room reports whether so many units can be had however they lie.
