@@ -94,7 +94,7 @@ func (x *state) checkHints(blocks int) error {
 			case e == 0:
 			case !all[b]:
 				return fmt.Errorf("a hint at %x, which is no block", b)
-			case x.tagOf(b) != tag || h.bucketOf(tag) != h.at(i):
+			case !x.plain(b) || x.tagOf(b) != tag || h.bucketOf(tag) != h.at(i):
 				return fmt.Errorf("a hint at %x in bucket %d of %d", b, i, h.buckets)
 			case alike[string(x.keyOf(b)[:x.block(b).hashAt])] != 1:
 				return fmt.Errorf("a hint at one of several, %q", x.keyOf(b))

@@ -1,10 +1,10 @@
 package art
 
 import (
+	"bytes"
 	"errors"
 	"hash/maphash"
 	"math/bits"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -193,12 +193,18 @@ func (h *hints) drop() error {
 	return err
 }
 
-// has tells whether a block is one of a scope and prefix. A prefix with a NUL is
-// escaped in its key: none is then.
+// plain tells whether nothing is escaped in the key of a block. Only such blocks
+// have hints: then strings are what is in their keys, and are compared as they are.
+func (x *state) plain(b ref) bool {
+	p, h := x.prefixField(b), x.hashField(b)
+	return bytes.IndexByte(p[:len(p)-2], 0) < 0 && bytes.IndexByte(h[:len(h)-2], 0) < 0
+}
+
+// has tells whether a plain block is one of a scope and prefix.
 func (x *state) has(b ref, sid uint32, prefix string) bool {
 	key := x.keyOf(b)
 	return int(x.block(b).hashAt) == scopeBytes+len(prefix)+2 && scopeID(key) == sid &&
-		string(key[scopeBytes:scopeBytes+len(prefix)]) == prefix && strings.IndexByte(prefix, 0) < 0
+		string(key[scopeBytes:scopeBytes+len(prefix)]) == prefix
 }
 
 // only returns the one block of a scope and prefix, if a hint leads to it.
@@ -210,17 +216,17 @@ func (x *state) only(tag, sid uint32, prefix string) ref {
 	return b
 }
 
-// offer hints at a block that the tree has found to be the only one of a scope and
-// prefix.
-func (x *state) offer(tag, sid uint32, prefix string, b ref) {
-	if x.has(b, sid, prefix) {
+// offer hints at a block that the tree has found to be the only one of its scope
+// and prefix.
+func (x *state) offer(tag uint32, b ref) {
+	if x.plain(b) {
 		x.hints.offer(tag, b)
 	}
 }
 
 // hinted keeps the hints true when a block was inserted, whose key has so many
 // bytes in common with another one.
-func (x *state) hinted(tag, sid uint32, prefix string, b ref, common int) {
+func (x *state) hinted(tag uint32, b ref, common int) {
 	x.hints.grow()
 	if x.hints.buckets == 0 {
 		return
@@ -229,7 +235,7 @@ func (x *state) hinted(tag, sid uint32, prefix string, b ref, common int) {
 		x.hints.cut(tag) // it is not the only one
 		return
 	}
-	if x.has(b, sid, prefix) {
+	if x.plain(b) {
 		x.hints.put(tag, b)
 	}
 }

@@ -118,8 +118,8 @@ func (m *matching) prepare() {
 // at extends the reach of those that hold a block at position i, and tells
 // whether any reach now goes beyond it.
 func (m *matching) at(l *look, parent, hash string, i int32) (held bool) {
-	if l.b != 0 && m.has(l.b, m.sid, parent) && strings.IndexByte(hash, 0) < 0 {
-		f := m.hashField(l.b)
+	if l.b != 0 && m.has(l.b, m.sid, parent) {
+		f := m.hashField(l.b)                                  // plain
 		return string(f[:len(f)-2]) == hash && m.block(l.b, i) // parent has no other
 	}
 	return m.below(parent, hash, i)
@@ -136,7 +136,7 @@ func (m *matching) below(parent, hash string, i int32) (held bool) {
 	}
 	if sub&leafBit != 0 {
 		if m.blocks.below(m.key[:prefix]) == sub {
-			m.offer(m.hints.tag(m.sid, parent), m.sid, parent, sub)
+			m.offer(m.hints.tag(m.sid, parent), sub)
 		}
 		return m.block(sub, i)
 	}

@@ -103,7 +103,7 @@ func (x *state) scan(s *index.Scope, prefix string, dst []index.Record) []index.
 		return dst
 	}
 	if sub&leafBit != 0 {
-		x.offer(tag, sid, prefix, sub)
+		x.offer(tag, sub)
 	}
 	x.blocks.walk(sub, func(b ref) bool {
 		dst = x.emit(dst, b, known{prefix: prefix})

@@ -84,7 +84,7 @@ func (x *state) put(sid, wid uint32, r *index.Record) {
 		x.turned = turned(x.turned[:0], key, hashAt)
 		x.hashes.insert(x.turned, b)
 		x.scopes.at(sid).blocks++
-		x.hinted(tag, sid, r.Prefix, b, shared)
+		x.hinted(tag, b, shared)
 	}
 	i, ok := x.seek(x.holders(x.block(b)), wid, r.Tier)
 	w := x.workers.at(wid)
