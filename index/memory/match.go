@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -15,7 +14,7 @@ import (
 const (
 	// ahead is how many blocks of a prompt are looked up beside each other: what
 	// each needs from memory is asked for before the first is compared.
-	ahead = 16
+	ahead = 32
 	// exactBlocks is the longest prompt that is always read as of one moment.
 	exactBlocks = 64
 	// matchTries is how often a longer one is read again because something changed.
@@ -164,41 +163,39 @@ func (m *matcher) prepare() {
 
 // ask finds the first nodes of the hashes of k blocks, without a look at what
 // they are: those that collide are sorted out later. The memory of all is asked
-// for before any of it is waited for.
+// for before any of it is waited for, in loops so short that the processor has
+// many of their turns under way at once.
 func (m *matcher) ask(from, k int) {
-	x := m.x
 	for i := 1; i <= k; i++ {
-		t := &m.texts[i]
-		if h := m.q.Hashes[from+i-1]; len(h) == 64 && t.setHex64((*[64]byte)(unsafe.Slice(unsafe.StringData(h), 64))) {
-			t.setHash(&x.seeds)
-			m.known[i] = true
-		} else {
-			m.known[i] = x.find(t, h)
+		m.known[i] = m.x.find(&m.texts[i], m.q.Hashes[from+i-1])
+		if s := m.texts[i].shard() % shards; m.known[i] && m.touched>>s&1 == 0 {
+			m.open(s)
 		}
+	}
+	for i := 1; i <= k; i++ {
 		if m.known[i] {
-			s := t.shard() % shards
-			if m.touched>>s&1 == 0 {
-				m.open(s)
-			}
-			slots := m.shards[s].slots
-			m.homes[i] = home(uint32(t.hash), len(slots))
-			atomic.LoadUint64(&slots[m.homes[i]])
+			t := &m.texts[i]
+			slots := m.shards[t.shard()%shards].slots
+			at := home(uint32(t.hash), len(slots))
+			atomic.LoadUint64(&slots[at])
+			m.homes[i] = at
 		}
 	}
 	for i := 1; i <= k; i++ {
 		m.hits[i] = 0
-		if !m.known[i] {
-			continue
+		if m.known[i] {
+			t := &m.texts[i]
+			r := &m.shards[t.shard()%shards]
+			p := probe{r.slots, m.homes[i], uint32(t.hash)}
+			m.hits[i] = p.next()
+			m.cells[i] = cellAt(r.dir, m.hits[i]&offsetMask<<1)
 		}
-		t := &m.texts[i]
-		r := &m.shards[t.shard()%shards]
-		p := probe{r.slots, m.homes[i], uint32(t.hash)}
-		if m.hits[i] = p.next(); m.hits[i] != 0 {
-			c := cellAt(r.dir, m.hits[i]&offsetMask<<1)
-			m.cells[i] = c
-			if parent := &m.texts[i-1]; c.get(nodeMeta)&^farBit == parent.meta<<48|t.meta<<32 {
-				c.get(nodeText + uint32(parent.n+t.n-1)) // its last word, likely in another cache line
-			}
+	}
+	for i := 1; i <= k; i++ {
+		if m.hits[i] != 0 {
+			m.cells[i].get(nodeMeta)
+			// The last word of what is probably the block, likely in another cache line.
+			m.cells[i].get(nodeText + uint32(m.texts[i-1].n+m.texts[i].n-1))
 		}
 	}
 }
