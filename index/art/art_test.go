@@ -119,14 +119,15 @@ func mapped(o art.Options) indextest.Config {
 	}
 }
 
-// TestSuite: with snapshots all the time the whole suite, which replays logs too;
-// in the other ways the random operations alone, unless there is time.
+// TestSuite: with snapshots all the time, in memory and in mapped logs, the whole
+// suite, which replays logs too; in the other ways the random operations alone,
+// unless there is time.
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	for name, c := range configs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "snapshots" || soak() {
+			if name == "snapshots" || name == "mapped" || soak() {
 				indextest.Run(t, c)
 				return
 			}
@@ -150,7 +151,7 @@ func TestTraces(t *testing.T) {
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
 	for name, c := range configs() {
-		if name != "log" && name != "mapped" || soak() {
+		if name != "log" || soak() {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				indextest.Linearizable(t, c)
