@@ -185,10 +185,13 @@ func TestClientFails(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Snapshot(ctx, func(*index.Record) error { return nil })
 		require.Error(t, err, text)
+		yields := 0
 		for change, err := range c.Watch(ctx, 0) {
 			require.Error(t, err, text)
 			require.Nil(t, change)
+			yields++
 		}
+		require.Equal(t, 1, yields, text)
 		require.NoError(t, c.Close())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/kvferry/kvferry/index"
 )
@@ -22,6 +23,8 @@ type Handler struct {
 	mux     *http.ServeMux
 	metrics *metrics
 	token   [sha256.Size]byte
+
+	asked singleflight.Group // for the health
 
 	closing context.Context // ends the streams
 	close   context.CancelFunc
@@ -124,16 +127,28 @@ func (h *Handler) scrape(serve http.Handler) answer {
 	}
 }
 
-// health says whether the index answers.
+// health says whether the index answers. Who asks needs no token and no turn, so the
+// index is asked once for all that ask at the same time.
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
 	if h.closing.Err() != nil {
 		return refusal(http.StatusServiceUnavailable, "closed", "the server is ending")
 	}
-	m, err := h.x.Metrics(r.Context())
-	if err != nil {
-		return err
+	answered := h.asked.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(h.closing, h.opt.Timeout)
+		defer cancel()
+		m, err := h.x.Metrics(ctx)
+		return &m, err
+	})
+	select {
+	case a := <-answered:
+		m, ok := a.Val.(*index.Metrics)
+		if a.Err != nil || !ok {
+			return a.Err
+		}
+		return reply(w, append(appendInfo([]byte(`{"status":"ok",`), h.x.Info(), m), '}', '\n'))
+	case <-r.Context().Done():
+		return r.Context().Err()
 	}
-	return reply(w, append(appendInfo([]byte(`{"status":"ok",`), h.x.Info(), &m), '}', '\n'))
 }
 
 func reply(w http.ResponseWriter, body []byte) error {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,4 +177,43 @@ func TestServeEndsStreams(t *testing.T) {
 	require.NoError(t, <-ended)
 	require.NoError(t, x.Close())
 	require.Error(t, httpapi.Serve(t.Context(), l, h), "the listener is closed")
+}
+
+// crowded is an index that is asked for its counts, and takes its time for them.
+type crowded struct {
+	index.Index
+
+	inside chan struct{}
+	two    atomic.Bool // were asking at once
+}
+
+// Metrics waits a moment for another to come in.
+func (x *crowded) Metrics(ctx context.Context) (index.Metrics, error) {
+	select {
+	case x.inside <- struct{}{}: // somebody takes it
+		x.two.Store(true)
+	case <-x.inside:
+		x.two.Store(true)
+	case <-time.After(20 * time.Millisecond):
+	}
+	return x.Index.Metrics(ctx)
+}
+
+// TestHealthIsAskedOnce for all who ask at a time: they need no token and no turn.
+func TestHealthIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	x := &crowded{Index: indextest.NewModel(index.Options{}), inside: make(chan struct{})}
+	s := serve(t, x, httpapi.Options{})
+	const crowd = 50
+	codes := make(chan int, crowd)
+	for range crowd {
+		go func() {
+			code, _ := s.get("/healthz")
+			codes <- code
+		}()
+	}
+	for range crowd {
+		require.Equal(t, http.StatusOK, <-codes)
+	}
+	require.False(t, x.two.Load())
 }

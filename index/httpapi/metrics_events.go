@@ -38,6 +38,7 @@ func NewEventsCollector(sources map[string]func() events.Stats) prometheus.Colle
 	add("unknown_events_total", "Events of kinds that are not known; they are skipped.", func(s *events.Stats) uint64 { return s.UnknownEvents })
 	add("unknown_mediums_total", "Events with mediums that are not known; they are skipped.", func(s *events.Stats) uint64 { return s.UnknownMediums })
 	add("unknown_parents_total", "Blocks whose parent is not known.", func(s *events.Stats) uint64 { return s.UnknownParents })
+	add("unremembered_blocks_total", "Blocks stored beyond what is remembered of a worker; their parents and positions may be lost.", func(s *events.Stats) uint64 { return s.Unremembered })
 	add("decode_errors_total", "Batches that could not be read; they clear the worker.", func(s *events.Stats) uint64 { return s.DecodeErrors })
 	add("gaps_total", "Gaps in sequences.", func(s *events.Stats) uint64 { return s.Gaps })
 	add("replays_total", "Gaps that a replay closed.", func(s *events.Stats) uint64 { return s.Replays })

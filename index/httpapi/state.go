@@ -44,10 +44,11 @@ func (h *Handler) state(w http.ResponseWriter, r *http.Request) error {
 	if _, err := out.Write(append(head, `,"residency":[`...)); err != nil {
 		return err
 	}
+	rules := h.x.Info().Rules // by which there may be two names for one scope
 	var n uint64
 	var line []byte
 	seq, err := h.x.Snapshot(r.Context(), func(v *index.Record) error {
-		if only != nil && v.Scope != *only {
+		if only != nil && rules.Scope(v.Scope) != rules.Scope(*only) {
 			return nil
 		}
 		line = line[:0]

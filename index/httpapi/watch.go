@@ -130,7 +130,7 @@ func (h *Handler) line(c *index.Change, err error, only *index.Scope, events boo
 		return b
 	}
 	if only != nil {
-		if c = within(c, only); c == nil {
+		if c = within(c, only, h.x.Info().Rules); c == nil {
 			return nil
 		}
 	}
@@ -144,15 +144,17 @@ func (h *Handler) line(c *index.Change, err error, only *index.Scope, events boo
 	return append(AppendChange(b, c), "\n\n"...)
 }
 
-// within returns what of a change concerns a scope; nil if nothing does.
-func within(c *index.Change, s *index.Scope) *index.Change {
+// within returns what of a change concerns a scope, for which there may be two names
+// by the rules; nil if nothing does.
+func within(c *index.Change, s *index.Scope, rules index.Rules) *index.Change {
 	if c.Kind != index.DidPut && c.Kind != index.DidRemove && len(c.Records) == 0 {
 		return c
 	}
+	scope := rules.Scope(*s)
 	out := *c
 	out.Records, out.Removals = nil, nil
 	for i := range c.Records {
-		if c.Records[i].Scope == *s {
+		if rules.Scope(c.Records[i].Scope) == scope {
 			out.Records = append(out.Records, c.Records[i])
 		}
 	}
@@ -161,7 +163,7 @@ func within(c *index.Change, s *index.Scope) *index.Change {
 		if v.AnyAdapter {
 			v.Adapter = s.Adapter
 		}
-		if v.Scope == *s {
+		if rules.Scope(v.Scope) == scope {
 			v.AnyAdapter = false
 			out.Removals = append(out.Removals, v)
 		}

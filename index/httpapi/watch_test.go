@@ -156,3 +156,33 @@ func TestWatchThatCannotGoOn(t *testing.T) {
 	code, out, _ = s.do(http.MethodGet, "/v1/watch", "", "Last-Event-ID", "x")
 	s.refused(http.StatusBadRequest, "invalid", code, out)
 }
+
+// TestScopesByTheRules: by the rules of Holt no adapter and one without a name are one
+// scope, whichever of them a record has and a request names.
+func TestScopesByTheRules(t *testing.T) {
+	t.Parallel()
+	for _, rules := range []index.Rules{index.AsHolt, index.Recommended} {
+		s := serve(t, indextest.NewModel(index.Options{Rules: rules}), httpapi.Options{})
+		next, stop := s.stream("/v1/watch?model_id=M&tokenizer_id=T&tenant_id=b&adapter_id=")
+		none, empty := scope("b"), scope("b")
+		empty.Adapter = index.Named("")
+		s.put(none, "w0", index.HBM, "none")
+		s.put(empty, "w0", index.HBM, "empty")
+		_, err := s.x.Remove(t.Context(), []index.Removal{{Scope: none, Worker: "w0", Hash: "none"}, {Scope: empty, Worker: "w0", Hash: "empty"}})
+		require.NoError(t, err)
+		s.put(none, "w1", index.HBM, "none")
+		one := rules == index.AsHolt
+		line := next()
+		if one {
+			require.Contains(t, line, `"block_hash":"none"`)
+			line = next()
+		}
+		require.Contains(t, line, `"block_hash":"empty"`)
+		line = next()
+		require.Contains(t, line, `"kind":"remove"`)
+		require.Equal(t, one, strings.Contains(line, `"none"`))
+		stop()
+		_, out := s.get("/v1/state?model_id=M&tokenizer_id=T&tenant_id=b&adapter_id=")
+		require.Equal(t, one, strings.Contains(out, `"block_hash":"none"`))
+	}
+}
