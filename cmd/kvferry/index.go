@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +18,8 @@ type indexing struct {
 
 	url   string
 	rules string
-	renew bool // the leases of workers that are announced
+	renew bool          // the leases of workers that are announced
+	lease time.Duration // of those
 
 	toldFlush atomic.Bool
 }

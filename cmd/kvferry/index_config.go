@@ -15,7 +15,7 @@ import (
 )
 
 // engineConfig is an engine whose events a server takes: by subscription if it has
-// an endpoint, and in any case over HTTP.
+// an endpoint, else over HTTP.
 type engineConfig struct {
 	ID                string `yaml:"id"`
 	Kind              string `yaml:"kind"`                // vllm (if empty) or sglang; others only over HTTP
@@ -116,6 +116,9 @@ func (e *engineConfig) check() error {
 	case e.Endpoint != "" && kind != "Vllm" && kind != "Sglang":
 		return fmt.Errorf("engine %s: only vllm and sglang publish what can be subscribed to", e.ID)
 	}
+	if err := events.CheckName(e.ID); err != nil {
+		return err
+	}
 	e.Kind, e.Ranks = kind, max(e.Ranks, 1)
 	sources, err := e.sources()
 	if err != nil {
@@ -169,6 +172,7 @@ func (s *indexServing) engineList() (out []engineConfig, err error) {
 func (e *engineConfig) endpoint() events.Endpoint {
 	return events.Endpoint{
 		ID: e.ID, Kind: e.Kind, Role: e.Role, BaseURL: e.BaseURL, Model: e.Model, Tokenizer: e.Tokenizer, Tenant: e.Tenant, LocalityDomain: e.LocalityDomain,
+		Subscribed: e.Endpoint != "",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -58,11 +59,12 @@ no UTF-8 is there, too (base64).`,
 }
 
 // exportTo writes the records of an index, or of one scope.
-func exportTo(ctx context.Context, w io.Writer, x index.Reader, only *index.Scope) (n int, seq uint64, err error) {
+func exportTo(ctx context.Context, w io.Writer, x index.Index, only *index.Scope) (n int, seq uint64, err error) {
+	rules := x.Info().Rules // by which there may be two names for one scope
 	out := bufio.NewWriterSize(w, 1<<18)
 	var line []byte
 	seq, err = x.Snapshot(ctx, func(r *index.Record) error {
-		if only != nil && r.Scope != *only {
+		if only != nil && rules.Scope(r.Scope) != rules.Scope(*only) {
 			return nil
 		}
 		n++
@@ -83,7 +85,7 @@ func exportFile(ctx context.Context, path string, x index.Index, only *index.Sco
 		return out, err
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && out.File == "" { // not renamed
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
@@ -98,7 +100,26 @@ func exportFile(ctx context.Context, path string, x index.Index, only *index.Sco
 	if err != nil {
 		return out, err
 	}
-	return exportReport{path, n, m.StaleBlocks, seq}, os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return out, err
+	}
+	out = exportReport{path, n, m.StaleBlocks, seq}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return out, fmt.Errorf("%s is there, but may be gone after a power failure: %w", path, err)
+	}
+	return out, nil
+}
+
+// syncDir makes the names in a directory durable, where the system can.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (r exportReport) write(w io.Writer) error {

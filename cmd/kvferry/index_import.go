@@ -45,7 +45,9 @@ func (x *indexing) importCommand() *cobra.Command {
 writes and QuillCache keeps. Empty lines are skipped.
 
 Lines that are no record are told with their number, all others are imported, and the
-exit code is 3. With --strict all lines are read before the first record is put, and
+exit code is 3. Nobody is announced: in a directory volatile records are stale when it is
+opened again, and on Redis workers that have no lease stay until they are removed.
+With --strict all lines are read before the first record is put, and
 nothing is imported if one is damaged.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {

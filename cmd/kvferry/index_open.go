@@ -149,7 +149,11 @@ func (x *indexing) openURL(ctx context.Context, u indexURL, o index.Options) (in
 	case indexHTTP, indexHTTPS:
 		return opened(httpapi.NewClient(ctx, u.server.Scheme+"://"+u.server.Host, httpapi.ClientOptions{Token: x.token()}))
 	}
-	return opened(redis.Open(ctx, redisOptions(u, o, x.renew)))
+	ro := redisOptions(u, o, x.renew)
+	if x.renew {
+		ro.Lease = x.lease
+	}
+	return opened(redis.Open(ctx, ro))
 }
 
 // token is what a server wants, or wants to see.

@@ -103,8 +103,8 @@ func TestPoisonedIndexIsNotServed(t *testing.T) {
 func TestAwayPublishers(t *testing.T) {
 	t.Parallel()
 	shared, own := index.Info{Shared: true}, index.Info{}
-	require.Equal(t, redis.DefaultLease, (&indexServing{}).awayOn(shared))
-	require.Zero(t, (&indexServing{}).awayOn(own))
-	require.Zero(t, (&indexServing{awaySet: true}).awayOn(shared), "as it was asked for")
-	require.Equal(t, time.Hour, (&indexServing{awaySet: true, away: time.Hour}).awayOn(shared))
+	require.Equal(t, time.Minute, (&indexServing{}).awayOn(shared, time.Minute))
+	require.Zero(t, (&indexServing{}).awayOn(own, time.Minute))
+	require.Zero(t, (&indexServing{awaySet: true}).awayOn(shared, time.Minute), "as it was asked for")
+	require.Equal(t, time.Hour, (&indexServing{awaySet: true, away: time.Hour}).awayOn(shared, time.Minute))
 }

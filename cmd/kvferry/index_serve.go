@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"time"
 
@@ -23,14 +21,16 @@ import (
 
 // indexServing is how an index is served.
 type indexServing struct {
-	listen, cert, key string
-	config            string
-	engines           []string
-	flushEvery        time.Duration
-	expireAfter       time.Duration
-	away              time.Duration
-	awaySet           bool
-	original          bool
+	listening
+
+	config      string
+	engines     []string
+	flushEvery  time.Duration
+	expireAfter time.Duration
+	away        time.Duration
+	awaySet     bool
+	silent      time.Duration
+	original    bool
 }
 
 // indexServed is the JSON document of index serve, printed when it ends.
@@ -67,7 +67,7 @@ tokenizer=, tenant=, bytes=4MiB and kind=vllm or sglang. A file in YAML or JSON 
 With $KVFERRY_INDEX_TOKEN set, requests need it as "Authorization: Bearer TOKEN".`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			engines, err := s.check()
+			engines, err := s.check(x.lease)
 			if err != nil {
 				return err
 			}
@@ -85,76 +85,71 @@ With $KVFERRY_INDEX_TOKEN set, requests need it as "Authorization: Bearer TOKEN"
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&s.listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 takes a free one")
-	f.StringVar(&s.cert, "tls-cert", "", "`file` of the server's certificates; with it clients use https")
-	f.StringVar(&s.key, "tls-key", "", "`file` of its key")
+	s.add(f)
 	f.StringVar(&s.config, "config", "", "`file` that names engines")
 	f.StringArrayVar(&s.engines, "engine", nil, "an engine, as id=a,endpoint=tcp://host:5557,model=M; may be repeated")
 	f.DurationVar(&s.flushEvery, "flush-every", time.Second, "how often what was written becomes durable; 0 is only at the end")
 	f.DurationVar(&s.expireAfter, "expire-after", 0, "drop records that were not used for so long; 0 is never")
-	f.DurationVar(&s.away, "away", 0, "drop what a publisher had that was away for so long; 0 is never: it is compared when it is back; if not given, 30s on Redis")
+	f.DurationVar(&s.away, "away", 0, "drop what a publisher had that was away for so long; 0 is never: it is compared when it is back; if not given, --lease on Redis")
+	f.DurationVar(&x.lease, "lease", redis.DefaultLease, "how long a worker lives on Redis when no server follows it any more")
+	f.DurationVar(&s.silent, "silent", 0, "drop what a pod of workers_from_topics had that said nothing for so long, though its connection is there; 0 is never")
 	f.BoolVar(&s.original, "as-original", false, "take batches over HTTP exactly as QuillCache does, its faults included")
 	return c
 }
 
 // check returns the engines, or what of the command line cannot be.
-func (s *indexServing) check() ([]engineConfig, error) {
-	if (s.cert == "") != (s.key == "") {
-		return nil, usage(errors.New("--tls-cert and --tls-key go together"))
+func (s *indexServing) check(lease time.Duration) ([]engineConfig, error) {
+	if err := s.listening.check(); err != nil {
+		return nil, err
 	}
-	if _, _, err := net.SplitHostPort(s.listen); err != nil {
-		return nil, usage(fmt.Errorf("--listen %s: %w", s.listen, err))
+	if lease <= 0 {
+		return nil, usage(errors.New("--lease: want more than 0"))
 	}
-	if s.flushEvery < 0 || s.expireAfter < 0 || s.away < 0 {
-		return nil, usage(errors.New("--flush-every, --expire-after and --away: want 0 or more"))
+	if s.flushEvery < 0 || s.expireAfter < 0 || s.away < 0 || s.silent < 0 {
+		return nil, usage(errors.New("--flush-every, --expire-after, --away and --silent: want 0 or more"))
 	}
 	return s.engineList()
 }
 
-// awayOn is how long a publisher may be away. On a shared index nobody else lets go
-// of a worker whose lease is renewed here.
-func (s *indexServing) awayOn(about index.Info) time.Duration {
+// awayOn is how long a publisher may be away. On a shared index its worker lives as
+// long as its lease is renewed here.
+func (s *indexServing) awayOn(about index.Info, lease time.Duration) time.Duration {
 	if about.Shared && !s.awaySet {
-		return redis.DefaultLease
+		return lease
 	}
 	return s.away
 }
 
 // serve serves until ctx ends, and makes everything durable then.
 func (x *indexing) serve(ctx context.Context, i index.Index, u indexURL, s *indexServing, engines []engineConfig) (out indexServed, err error) {
-	var certificates []tls.Certificate
-	if s.cert != "" { // before anybody is told that it serves
-		c, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return out, fmt.Errorf("index serve: %w", err)
-		}
-		certificates = append(certificates, c)
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
+	l, certificates, url, err := s.open(ctx)
 	if err != nil {
 		return out, fmt.Errorf("index serve: %w", err)
 	}
-	s.away = s.awayOn(i.Info())
+	poison := watchPoison(i)
+	if !i.Info().Shared {
+		i = poison
+	}
+	s.away = s.awayOn(i.Info(), x.lease)
 	subs, err := x.subscribe(i, s, engines)
 	if err != nil {
 		return out, errors.Join(typed(fmt.Errorf("index serve: %w", err)), l.Close())
 	}
-	h, err := x.handler(i, s, engines, subs)
+	h, intake, err := x.handler(i, s, engines, subs)
 	if err != nil {
 		return out, errors.Join(fmt.Errorf("index serve: %w", err), subs.Close(), l.Close())
 	}
-	scheme := "http"
-	if certificates != nil {
-		scheme = "https"
-	}
-	out.Address, out.Index = scheme+"://"+l.Addr().String(), u.String()
+	out.Address, out.Index = url, u.String()
 	if err := x.tell(&out, i, engines); err != nil {
 		return out, errors.Join(err, subs.Close(), l.Close())
 	}
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.Go(func() error { return httpapi.Serve(ctx, l, h, certificates...) })
 	eg.Go(func() error { return x.keep(ctx, i, s) })
+	eg.Go(func() error { return poison.wait(ctx) })
+	eg.Go(func() error { return events.FollowLeases(ctx, i, append(subs.followers(), intake)...) })
 	err = errors.Join(eg.Wait(), subs.Close())
+	intake.Close()
 	last := context.WithoutCancel(ctx)
 	if err := errors.Join(err, x.flush(last, i)); err != nil {
 		return out, fmt.Errorf("index serve: %w", err)
@@ -188,7 +183,7 @@ func (x *indexing) tell(out *indexServed, i index.Index, engines []engineConfig)
 }
 
 // handler answers over HTTP.
-func (x *indexing) handler(i index.Index, s *indexServing, engines []engineConfig, subs subscriptions) (*httpapi.Handler, error) {
+func (x *indexing) handler(i index.Index, s *indexServing, engines []engineConfig, subs subscriptions) (*httpapi.Handler, *events.Intake, error) {
 	endpoints := make([]events.Endpoint, len(engines))
 	for i := range engines {
 		endpoints[i] = engines[i].endpoint()
@@ -206,7 +201,8 @@ func (x *indexing) handler(i index.Index, s *indexServing, engines []engineConfi
 	}
 	sources["http"] = intake.Stats
 	o.Collectors = []prometheus.Collector{httpapi.NewEventsCollector(sources)}
-	return httpapi.New(i, o)
+	h, err := httpapi.New(i, o)
+	return h, intake, err
 }
 
 // keep makes what was written durable, and lets go of what is not used.

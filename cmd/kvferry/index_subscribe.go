@@ -30,6 +30,14 @@ func (s subscriptions) Close() error {
 	return errors.Join(all...)
 }
 
+// followers are those who want to know of leases that ran out.
+func (s subscriptions) followers() (out []events.Follower) {
+	for _, v := range s {
+		out = append(out, v.Subscriber)
+	}
+	return out
+}
+
 // subscribe begins to take the events of the engines that have an endpoint.
 func (x *indexing) subscribe(i index.Index, s *indexServing, engines []engineConfig) (subs subscriptions, err error) {
 	for n := range engines {
@@ -38,7 +46,7 @@ func (x *indexing) subscribe(i index.Index, s *indexServing, engines []engineCon
 			return nil, errors.Join(err, subs.Close())
 		}
 		for rank, source := range sources {
-			o := events.Options{Sources: []events.Source{source}, Away: s.away}
+			o := events.Options{Sources: []events.Source{source}, Away: s.away, Silent: s.silent, Lease: x.lease}
 			sub, err := events.Subscribe(i, o)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("engine %s: %w", engines[n].ID, err), subs.Close())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -27,9 +26,10 @@ const (
 
 // serving is how a directory of kernels is served.
 type serving struct {
-	listen, cert, key string
-	files             disk.Options
-	handler           remote.HandlerOptions
+	listening
+
+	files   disk.Options
+	handler remote.HandlerOptions
 }
 
 // served is the JSON document of pipeline serve, printed when it ends.
@@ -54,11 +54,8 @@ a device refuse all others. There is no listing and no access control: use it in
 network that you trust, with TLS where clients have to know whose kernels they run.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if (o.cert == "") != (o.key == "") {
-				return usage(errors.New("--tls-cert and --tls-key go together"))
-			}
-			if _, _, err := net.SplitHostPort(o.listen); err != nil {
-				return usage(fmt.Errorf("--listen %s: %w", o.listen, err))
+			if err := o.check(); err != nil {
+				return err
 			}
 			return withPipelines(args[0], o.files, func(s *disk.Store) error {
 				h, err := remote.NewHandler(s, o.handler)
@@ -74,11 +71,9 @@ network that you trust, with TLS where clients have to know whose kernels they r
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` to listen on; port 0 takes a free one")
+	o.add(f)
 	f.StringVar(&o.handler.Metadata.Provenance, "provenance", "", "what the kernels were built from, as git:abc123")
 	f.StringVar(&o.handler.Metadata.Device, "device", "", "what they run on, as cuda-sm90")
-	f.StringVar(&o.cert, "tls-cert", "", "`file` of the server's certificates; with it clients use https")
-	f.StringVar(&o.key, "tls-key", "", "`file` of its key")
 	f.BoolVar(&o.files.Unversioned, "unversioned", false, "serve kernels of vyre-runtime 0.6, too")
 	f.IntVar(&o.handler.MaxConcurrent, "max-concurrent", 0, "how many kernels are sent at a time; each takes the memory of its file (default 16)")
 	return c
@@ -86,21 +81,17 @@ network that you trust, with TLS where clients have to know whose kernels they r
 
 // servePipelines serves until ctx ends, and lets answers end that were begun.
 func (a *app) servePipelines(ctx context.Context, h *remote.Handler, o serving) (served, error) {
-	if o.cert != "" { // before anybody is told that it serves
-		if _, err := tls.LoadX509KeyPair(o.cert, o.key); err != nil {
-			return served{}, fmt.Errorf("pipeline serve: %w", err)
-		}
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.listen)
+	l, certificates, url, err := o.open(ctx)
 	if err != nil {
 		return served{}, fmt.Errorf("pipeline serve: %w", err)
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: serveHeaderTimeout, ReadTimeout: serveReadTimeout, IdleTimeout: serveIdleTimeout}
-	scheme, serve := "http", func() error { return srv.Serve(l) }
-	if o.cert != "" {
-		scheme, serve = "https", func() error { return srv.ServeTLS(l, o.cert, o.key) }
+	serve := func() error { return srv.Serve(l) }
+	if len(certificates) > 0 {
+		srv.TLSConfig = &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12}
+		serve = func() error { return srv.ServeTLS(l, "", "") }
 	}
-	out := served{Address: scheme + "://" + l.Addr().String()}
+	out := served{Address: url}
 	ended := make(chan error, 1)
 	go func() { ended <- serve() }()
 	if _, err := fmt.Fprintf(a.err, "kvferry: serving kernels on %s\n", out.Address); err != nil {
