@@ -76,7 +76,7 @@ func (x *Index) putCluster(ctx context.Context, rs []index.Record) error {
 	}
 	var requests []request
 	for digest, part := range byScope {
-		requests = append(requests, request{putScript, digest, x.putArgs(part, lives)})
+		requests = append(requests, request{x.put, digest, x.putArgs(part, lives)})
 	}
 	_, err = x.runAll(ctx, "put", append(requests, x.numbering()))
 	if err != nil && len(requests) > 1 {

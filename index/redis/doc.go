@@ -11,19 +11,20 @@
 // in URL base64, 32 characters. Lengths and all numbers in this format have their
 // greatest byte first; adapter is 00 if there is none, else 01 len(4) name. A
 // name in braces makes that a cluster keeps all keys of a scope in one slot, and
-// so a script can change them together. Hashes, prefixes and workers are their
-// bytes as they are, at the end of the key, so that none can be taken for another.
+// so a script can change them together. Hashes and prefixes are escaped as below;
+// workers are their bytes as they are, at the end of the key, so that none can be
+// taken for another.
 //
-//	P{SCOPE}b HASH    hash    the records of a block, by field
-//	P{SCOPE}p PREFIX  hash    the hashes of the blocks with that parent; values are ""
-//	P{SCOPE}k         set     the prefixes that have records
+//	P{SCOPE}b         hash    the blocks, by their hash: a few large hashes instead of
+//	                          many small keys, which a script reads and writes at once
+//	P{SCOPE}r HASH    hash    the records of a block that has many
+//	P{SCOPE}c PREFIX  set     the hashes of the children of a block that has many
 //	P{SCOPE}m WORKER  set     the hashes of blocks that the worker has in a volatile tier
 //	P{SCOPE}o WORKER  set     those that it has in another
 //	P{*}s             hash    the scopes: SCOPE, its value is GROUP and what SCOPE is made of
 //	P{*}a GROUP       set     the scopes that differ in the adapter alone: GROUP is made as
 //	                          SCOPE is, without the adapter
 //	P{*}w WORKER      set     the scopes that a worker has records in
-//	P{*}h HASH        hash    the scopes that have a record of that hash (one server only)
 //	P{*}i             hash    the incarnation of each worker that was announced
 //	P{*}l             zset    the time in milliseconds at which the lease of each ends
 //	P{*}n, y, z       hash    of each worker the number of its records, the sum of the low
@@ -33,19 +34,24 @@
 //	P{*}x             stream  the newest changes, while somebody watches (one server only)
 //	P{*}c             string  the bytes of these changes, at most 128 MiB (one server only)
 //	P{*}r             string  the run_id of the server that counts changes (one server only)
-//	P{*}v             string  "1 " and the rules: who has others may not open it
+//	P{*}v             string  "2 " and the rules: who has others may not open it
 //	P{*}e             hash    cluster only: the life that each worker is in, from 1
 //	P{SCOPE}e         hash    cluster only: the newest life that a put of the worker had
 //
-// A field of a block is named
+// A block is FF and entries, each of which begins with a letter and ends with FF:
 //
-//	tier(1) group(4) index(4) tokens(4) parent worker
+//	C hash            a child: a block whose parent this one is. These come first
+//	S                 instead of them: they have more than 1 KiB, and are a set
+//	L                 the records have more than 1 KiB, and are a hash. Behind it there
+//	                  are only the P of those parents that there are records of
+//	P prefix          the parent of the records that follow, until the next P
+//	R head worker     a record; head is tier(1) group(4) index(4) tokens(4)
+//	V value           what it is, behind each R
 //
-// where tokens is 0 unless they are a part of the identity, and the parent is
-// 69 len(1) prefix if that has at most 24 bytes, else 64 and the first 16 bytes of
-// its BLAKE3 digest. In that case the block has another field, 70 and the digest,
-// whose value is the prefix: once for all workers, which makes the block less than
-// half as large and keeps it in Redis's compact form. The value of a record is
+// In an entry FF is FE 02, and FE is FE 01: so a script finds one by looking for its
+// bytes. Tokens are 0 in the head unless they are a part of the identity. A block that is only
+// a parent has just children. The fields of a block with many records are P prefix
+// FF R head worker FF, their values V value FF. The value of a record is
 //
 //	tokens(4) bytes(8) last access(8) refs(4) flags(1)
 //
@@ -64,14 +70,18 @@
 // than some thousand records is several steps, for which watchers get ErrExpired).
 // What leads to a record is written before it and removed after it, within a
 // script, too, since one that fails in its midst is not rolled back: so the sets
-// may name what is not there, never the other way round.
+// may name what is not there, never the other way round. Scripts read all that they
+// change before they write, then write what can fail, the number of the change and
+// last the blocks: a call that fails because something else uses the index's keys
+// was not seen, or, if it could not remove what leads to a record, is counted and
+// numbered.
 //
 // In a cluster a script sees one slot, and a call is one step in each scope. The
 // sets that lead to scopes are written by a script of their own, before; nothing
 // is ever taken out of them. (Nobody could: whether the scope is still empty is
 // for another server to say. They grow with the number of scopes and of pairs of
 // scope and worker, not with records.) A set of scopes by hash would grow with
-// every hash that ever was, so ByHash looks into all scopes there.
+// every hash that ever was; so there is none, and ByHash looks into all scopes.
 //
 // A slot that moves between servers is left alone: scripts name two keys that
 // never exist, for which Redis answers TRYAGAIN until the slot has moved.
@@ -81,7 +91,9 @@
 // Every read is one script, too, and asks the primary: it sees every write that
 // returned before it began, whoever made it. Client-side caching cannot promise
 // that, because the server tells a client of a change in no order with its answer
-// to another; it is used for Locate alone, and only with AllowStaleReads.
+// to another; it is used for Locate alone, and only with AllowStaleReads. The
+// server tells of keys, so every write in a scope makes it tell of all its blocks:
+// it helps where little is written.
 //
 // # Leases
 //
@@ -92,7 +104,10 @@
 // is left, and begins another life, after Put without a lease, unless the Index
 // that puts renews the worker's. A worker that was never announced has none and
 // stays. Renewing asks for no incarnation: who renews a worker that others have
-// announced since keeps it alive, but takes nothing of theirs away.
+// announced since keeps it alive, but takes nothing of theirs away. Several that
+// follow one worker join it (index.Joiner), and its lease lasts as long as one of
+// them renews it, for the longest of their times. Of several whose worker lapsed the
+// one that notices first is told.
 //
 // In a cluster the leases lie in a slot that every read asks first, and who
 // removes the records of a life cannot remove those of the next by being late:

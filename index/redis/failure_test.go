@@ -3,7 +3,6 @@ package redis_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -302,82 +301,4 @@ func TestScriptsForgotten(t *testing.T) {
 	}
 	writers.Wait()
 	require.Len(t, consistent(t, x), 400)
-}
-
-// TestGarbage: what is no index below our keys is reported, whatever reads it.
-func TestGarbage(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	ctx := t.Context()
-	for i, spoil := range []struct{ kind, what string }{
-		{"b", "type"}, {"b", "record"}, {"b", "value"}, {"b", "parent"}, {"b", "garbage"}, {"m", "type"}, {"s", "scope"}, {"s", "type"}, {"n", "count"}, {"n", "type"}, {"l", "type"}, {"q", "count"},
-	} {
-		o := s.options(index.Options{})
-		o.Prefix = fmt.Sprint("garbage", i, ":")
-		x, r := s.open(t, o), record(1)
-		require.NoError(t, x.Announce(ctx, "w", 1))
-		require.NoError(t, x.Put(ctx, []index.Record{r}))
-		for _, key := range s.keys() {
-			_, name, _ := strings.Cut(key, "}")
-			if !strings.HasPrefix(key, o.Prefix) || !strings.HasPrefix(name, spoil.kind) {
-				continue
-			}
-			s.spoil(key, spoil.what)
-		}
-		var errs []error
-		_, err := x.Locate(ctx, &r.Key, nil)
-		errs = append(errs, err)
-		_, err = x.Scan(ctx, &r.Scope, r.Prefix, nil)
-		errs = append(errs, err)
-		_, err = x.ByHash(ctx, r.Hash, nil)
-		errs = append(errs, err)
-		_, err = x.Match(ctx, &index.Query{Scope: r.Scope, Hashes: []string{r.Hash}}, nil)
-		errs = append(errs, err)
-		_, err = x.Snapshot(ctx, func(*index.Record) error { return nil })
-		errs = append(errs, err)
-		_, err = x.Metrics(ctx)
-		errs = append(errs, err, x.Put(ctx, []index.Record{r, record(2)}))
-		_, err = x.ClearWorker(ctx, "w")
-		errs = append(errs, err)
-		found := 0
-		for _, err := range errs {
-			if err != nil {
-				require.ErrorIs(t, err, kvferry.ErrCorrupt, "%v", spoil)
-				found++
-			}
-		}
-		require.Positive(t, found, "%v: %v", spoil, errs)
-	}
-}
-
-// spoil makes a key's value wrong.
-func (s *server) spoil(key, what string) {
-	s.t.Helper()
-	fields := func() []string {
-		m := s.must("HKEYS", key)
-		l, err := m.AsStrSlice()
-		require.NoError(s.t, err)
-		return l
-	}
-	switch what {
-	case "type":
-		s.must("DEL", key)
-		s.must("SET", key, "garbage")
-	case "count":
-		if strings.HasSuffix(key, "q") {
-			s.must("SET", key, "garbage")
-			return
-		}
-		s.must("HSET", key, "w", "garbage")
-	case "record": // without a parent
-		s.must("HSET", key, record(1).Hash, "\xffRx\xffVx\xff")
-	case "parent": // without a record
-		s.must("HSET", key, record(1).Hash, "\xffPx\xff")
-	case "value": // of another length
-		s.must("HSET", key, record(1).Hash, "\xffP"+record(1).Prefix+"\xffR\x02"+strings.Repeat("\x00", 12)+"w\xffVx\xff")
-	default:
-		for _, f := range fields() {
-			s.must("HSET", key, f, "garbage")
-		}
-	}
 }

@@ -96,6 +96,28 @@ func TestWatchAhead(t *testing.T) {
 	require.ErrorIs(t, (<-watching(t, s.open(t, s.options(index.Options{})), 100)).err, kvferry.ErrExpired)
 }
 
+// TestWatchUnderWrites: changes are kept from the call on, so the first watcher of a
+// server misses nothing, however much is written.
+func TestWatchUnderWrites(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	x := s.open(t, s.options(index.Options{}))
+	changes := x.Watch(t.Context(), 0)
+	for i := range 10 {
+		require.NoError(t, x.Put(t.Context(), []index.Record{record(i)}))
+	}
+	seq := uint64(0)
+	for c, err := range changes {
+		require.NoError(t, err)
+		seq++
+		require.Equal(t, seq, c.Seq)
+		if seq == 10 {
+			break
+		}
+	}
+	require.Equal(t, uint64(10), seq)
+}
+
 // TestWatchLease: who only watches hears that a worker is gone.
 func TestWatchLease(t *testing.T) {
 	t.Parallel()

@@ -51,7 +51,8 @@ type Options struct {
 	// wait before they have built their commands. 0: DefaultInFlight.
 	InFlight int
 	// AllowStaleReads lets Locate answer from a cache that the server
-	// invalidates: it may not see a write that returned a moment ago.
+	// invalidates with every write in the scope: it may not see a write that
+	// returned a moment ago.
 	AllowStaleReads bool
 }
 

@@ -1,25 +1,23 @@
 package redis
 
-// unpack reads a MessagePack array of strings, which is how scripts keep
-// changes, and appends them to dst. They are parts of s.
-func unpack(s string, dst []string) ([]string, error) {
+// unpack reads a MessagePack array of strings, which is how scripts keep changes.
+// They are parts of s.
+func unpack(s string) ([]string, error) {
 	n, s, ok := count(s, 0x90, 16, 0, 0xdc, 0xdd)
 	if !ok || n > uint64(len(s)) { // a string has at least one byte
-		return dst, corrupt("read", "packed list")
+		return nil, corrupt("read", "packed list")
 	}
-	if dst == nil {
-		dst = make([]string, 0, n)
-	}
+	dst := make([]string, 0, n)
 	for range n {
 		var size uint64
 		if size, s, ok = count(s, 0xa0, 32, 0xd9, 0xda, 0xdb); !ok || size > uint64(len(s)) {
-			return dst, corrupt("read", "packed list")
+			return nil, corrupt("read", "packed list")
 		}
 		dst = append(dst, s[:size])
 		s = s[size:]
 	}
 	if s != "" {
-		return dst, corrupt("read", "packed list")
+		return nil, corrupt("read", "packed list")
 	}
 	return dst, nil
 }

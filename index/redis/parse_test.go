@@ -146,7 +146,7 @@ func FuzzChange(f *testing.F) {
 	f.Add("expire", "\x91\xa8\x00\x00\x00\x00\x00\x00\x00\x01")
 	f.Add("clear", "\x91\xa0")
 	f.Fuzz(func(t *testing.T, kind, what string) {
-		fields, err := unpack(what, nil)
+		fields, err := unpack(what)
 		if err == nil {
 			var c *index.Change
 			if c, err = x.parseChange(kind, fields); err == nil {
@@ -162,11 +162,11 @@ func FuzzChange(f *testing.F) {
 }
 
 func TestUnpack(t *testing.T) {
-	got, err := unpack("\xdd\x00\x00\x00\x03\xd9\x01a\xda\x00\x01b\xdb\x00\x00\x00\x01c", nil)
+	got, err := unpack("\xdd\x00\x00\x00\x03\xd9\x01a\xda\x00\x01b\xdb\x00\x00\x00\x01c")
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b", "c"}, got)
 	for _, bad := range []string{"", "\x91", "\x91\xc0", "\x91\xa2x", "\x90x", "\xdd\xff\xff\xff\xff", "\x91\xdb\xff\xff\xff\xffx"} {
-		_, err := unpack(bad, nil)
+		_, err := unpack(bad)
 		require.ErrorIs(t, err, kvferry.ErrCorrupt, "%q", bad)
 	}
 }

@@ -85,7 +85,7 @@ func (x *Index) putSome(ctx context.Context, rs []index.Record) error {
 		return x.putCluster(ctx, rs)
 	}
 	for range attempts {
-		m, err := x.run(ctx, "put", &request{putScript, "*", x.putArgs(rs, nil)})
+		m, err := x.run(ctx, "put", &request{x.put, "*", x.putArgs(rs, nil)})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ const (
 	// An entry of a block begins with one of these.
 	tagChild  = 'C' // the hash of a block whose parent this one is
 	tagSpill  = 'S' // there are too many of them: they are a set of their own
+	tagLarge  = 'L' // the records are many: they are a hash of their own
 	tagParent = 'P' // the parent of the records that follow
 	tagRecord = 'R' // head and worker
 	tagValue  = 'V' // of the record before
@@ -24,6 +25,10 @@ const (
 	flagPinned  = 1
 	flagAdapter = 2 // the record was put with an adapter, if only one without a name
 )
+
+// isLarge is in blocks whose records are a hash of their own. Scripts put the two
+// together.
+var isLarge = string([]byte{mark, tagLarge, mark})
 
 // appendKey appends the entry that says which record of the block this is.
 func (x *Index) appendKey(dst []byte, r *index.Record) []byte {

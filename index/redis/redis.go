@@ -42,6 +42,8 @@ type Index struct {
 	dead    chan string
 	leases  leases // of workers that were announced here
 	lapses  lapses // of them that ran out
+	clock   serverClock
+	put     *script
 	written atomic.Uint64
 	dials   atomic.Uint64 // connections that were made
 	count   counters
@@ -62,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	x := &Index{
 		o: o, history: strconv.Itoa(o.History),
 		calls: make(chan struct{}, o.InFlight), dead: make(chan string, 16),
-		lapses: lapses{some: make(chan struct{}, 1)},
+		lapses: lapses{some: make(chan struct{}, 1)}, put: putScript,
 	}
 	x.done, x.end = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)

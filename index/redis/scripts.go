@@ -90,7 +90,7 @@ var (
 	readScript     = newScript(false, commonLua, blocksLua, readLua)
 	matchScript    = newScript(false, commonLua, blocksLua, matchLua)
 	prefixesScript = newScript(false, commonLua, blocksLua, prefixesLua)
-	byHashScript   = newScript(false, commonLua, byHashLua)
+	byHashScript   = newScript(false, commonLua, blocksLua, byHashLua)
 	statsScript    = newScript(false, commonLua, statsLua)
 	workersScript  = newScript(false, commonLua, workersLua)
 	lifeScript     = newScript(false, commonLua, lifeLua)

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -25,7 +27,11 @@ func (x *Index) cachedBlock(ctx context.Context, id *scopeID, hash string) (stri
 	if err != nil {
 		return "", a, corrupt("locate", "leases")
 	}
-	now := float64(time.Now().UnixMilli())
+	ahead, err := x.clock.ahead(ctx, x)
+	if err != nil {
+		return "", a, err
+	}
+	now := float64(time.Now().Add(ahead).UnixMilli())
 	for _, s := range scores {
 		if s.Score <= now {
 			a.dead = append(a.dead, s.Member)
@@ -36,6 +42,9 @@ func (x *Index) cachedBlock(ctx context.Context, id *scopeID, hash string) (stri
 		return "", a, err
 	}
 	block, err := text(&m)
+	if err == nil && strings.Contains(block, isLarge) {
+		return x.readBlock(ctx, id, hash)
+	}
 	return block, a, err
 }
 
@@ -46,4 +55,36 @@ func (x *Index) cached(ctx context.Context, c rueidis.Cacheable) (rueidis.RedisM
 		return m, err
 	}
 	return m, nil
+}
+
+// serverClock knows how far the server's clock is ahead of the own one, by which
+// leases end.
+type serverClock struct {
+	mu sync.Mutex
+	by time.Duration
+	at time.Time // when it was asked; the zero time: never
+}
+
+// clockFor is how long an answer of the server's clock holds.
+const clockFor = 10 * time.Second
+
+func (c *serverClock) ahead(ctx context.Context, x *Index) (time.Duration, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent := time.Now()
+	if !c.at.IsZero() && sent.Sub(c.at) < clockFor {
+		return c.by, nil
+	}
+	m, err := x.send(ctx, "locate", func() rueidis.Completed { return x.client.B().Time().Build() })
+	if err != nil {
+		return 0, err
+	}
+	l, err := m.AsIntSlice()
+	if err != nil || len(l) != 2 {
+		return 0, corrupt("locate", "time of the server")
+	}
+	c.at = time.Now()
+	// The server read its clock between the two.
+	c.by = time.Unix(l[0], l[1]*1000).Sub(sent.Add(c.at.Sub(sent) / 2))
+	return c.by, nil
 }

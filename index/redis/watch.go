@@ -29,10 +29,19 @@ const (
 // that took several steps ends it with ErrExpired, and so does a server that began
 // again or took over, which may lack changes that were seen. While somebody watches, the
 // server holds the records of the last Options.History changes once more, of fewer
-// where these have more than 128 MiB.
+// where these have more than 128 MiB. Changes are kept from
+// the call on, whenever the first is asked for.
 func (x *Index) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
+	var begun error
+	if x.single {
+		_, begun = x.keep(ctx, true)
+	}
 	return func(yield func(*index.Change, error) bool) {
-		if err := x.watch(ctx, after, yield); err != nil {
+		err := begun
+		if err == nil {
+			err = x.watch(ctx, after, yield)
+		}
+		if err != nil {
 			yield(nil, err)
 		}
 	}
@@ -176,7 +185,7 @@ func (x *Index) parseEntry(e *rueidis.XRangeEntry, after uint64) (*index.Change,
 		return nil, lost(after)
 	}
 	for kind, what := range e.FieldValues {
-		fields, err := unpack(what, nil)
+		fields, err := unpack(what)
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,8 @@
 local T, TP = '\255', '\255P'
 local find, sub, byte = string.find, string.sub, string.byte
 local seen, dirty = {}, {} -- of each scope: what blocks are, and which of them changed
-local spillAt = 1024 -- bytes of the list of children that a block has itself
+local TL = '\255L\255'
+local spillAt, largeAt = 1024, 1024 -- bytes of children, and of records, in a block itself
 
 local function scopeOf(d)
   if not seen[d] then seen[d], dirty[d] = {}, {} end
@@ -60,6 +61,29 @@ local function store()
     each('HDEL', base(d) .. 'b', gone)
     dirty[d] = {}
   end
+end
+
+-- expand returns a block with its records, which are a hash of their own if they
+-- are many, and whether they are.
+local function expand(d, hash, v)
+  local s = find(v, TL, 1, true)
+  if not s then return v, false end
+  local groups, parents, fields = {}, {}, call('HGETALL', base(d) .. 'r' .. hash)
+  for i = 1, #fields, 2 do
+    local f = fields[i]
+    local p = find(f, T, 1, true) or bad('field of ' .. #f .. ' bytes')
+    local parent = sub(f, 1, p)
+    local g = groups[parent]
+    if not g then
+      g = {parent}
+      groups[parent], parents[#parents + 1] = g, parent
+    end
+    g[#g + 1] = sub(f, p + 1)
+    g[#g + 1] = fields[i + 1]
+  end
+  local out = {sub(v, 1, s)}
+  for _, parent in ipairs(parents) do out[#out + 1] = table.concat(groups[parent]) end
+  return table.concat(out), true
 end
 
 -- plain takes the escapes out of an entry.

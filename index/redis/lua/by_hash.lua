@@ -3,10 +3,11 @@
 local found = call('HSCAN', G .. 's', ARGV[5], 'COUNT', 4096)
 local out = {dead(), found[1]}
 for i = 1, #found[2], 2 do
-  local v = call('HGET', base(found[2][i]) .. 'b', ARGV[4])
+  local d = found[2][i]
+  local v = call('HGET', base(d) .. 'b', ARGV[4])
   if v then
     out[#out + 1] = found[2][i + 1]
-    out[#out + 1] = v
+    out[#out + 1] = expand(d, ARGV[4], v)
   end
 end
 return out

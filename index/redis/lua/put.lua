@@ -15,13 +15,16 @@ end
 
 local away, found = {}, {}
 for _, w in ipairs(dead()) do away[w] = true end
+local hashes = {} -- by scope
 walk(function(i, n)
-  local w, hashes = ARGV[i + 2], {}
+  local d, w = ARGV[i], ARGV[i + 2]
   if away[w] or (single and ARGV[i + 3] == '1' and not call('ZSCORE', G .. 'l', w)) then found[#found + 1] = w end
-  for j = 1, n do hashes[j] = ARGV[i + 4 + 3 * j] end
-  fetch(ARGV[i], hashes)
+  local list = hashes[d] or {}
+  hashes[d] = list
+  for j = i + 7, i + 4 + 3 * n, 3 do list[#list + 1] = ARGV[j] end
 end)
 if #found > 0 then return found end
+for d, list in pairs(hashes) do fetch(d, list) end
 
 -- replace puts a record behind the name of its parent, which ends at e. It returns
 -- true if there was none, else the bytes of the old.
@@ -47,6 +50,42 @@ local function replace(have, touched, hash, e, record)
   return false, halves(sub(old, 1, -2))
 end
 
+local large = {} -- of blocks whose records are many, by scope: what is put
+
+-- apart puts a record of such a block, and returns what replace does.
+local function apart(d, hash, prefix, record)
+  local key = sub(record, 1, find(record, T, 1, true))
+  local field = 'P' .. prefix .. T .. key
+  large[d] = large[d] or {}
+  local of = large[d][hash] or {}
+  large[d][hash] = of
+  local old = of[field] or call('HGET', base(d) .. 'r' .. hash, field)
+  of[field] = sub(record, #key + 1)
+  if old then return false, halves(sub(old, 1, -2)) end
+  return true
+end
+
+-- spread gives the records of a block, which begin behind p, a hash of their own.
+local function spread(d, have, hash, p)
+  local v, r = have[hash], base(d) .. 'r' .. hash
+  local heads, list, parent, key = {sub(v, 1, p) .. 'L' .. T}, {}, nil, nil
+  for e in string.gmatch(sub(v, p + 1), '([^\255]*)\255') do
+    if key then
+      list[#list + 1] = parent .. key .. T
+      list[#list + 1] = e .. T
+      key = nil
+    elseif byte(e, 1) == 80 then -- P
+      parent = e .. T
+      heads[#heads + 1] = parent
+    else
+      key = e
+    end
+  end
+  call('UNLINK', r)
+  each('HSET', r, list)
+  have[hash] = table.concat(heads)
+end
+
 local runs, links = {}, {} -- links: by scope, parents and their children in turns
 walk(function(i, n)
   local d, lo, hi, fresh = ARGV[i], tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), 0
@@ -60,7 +99,14 @@ walk(function(i, n)
     local v, new, h, l = have[hash], true, nil, nil
     local _, e
     if v then _, e = find(v, TP .. prefix .. T, 1, true) end
-    if e then
+    if v and find(v, TL, 1, true) then
+      new, h, l = apart(d, hash, prefix, record)
+      if not e then
+        have[hash] = v .. 'P' .. prefix .. T
+        touched[hash] = true
+        link[k + 1], link[k + 2], k = prefix, hash, k + 2
+      end
+    elseif e then
       new, h, l = replace(have, touched, hash, e, record)
     else
       have[hash] = (v or T) .. 'P' .. prefix .. T .. record
@@ -91,7 +137,7 @@ for d, link in pairs(links) do
     else
       v = T .. 'C' .. hash .. v
       if #v > spillAt then
-        local p = find(v, TP, 1, true) or #v
+        local p = find(v, TL, 1, true) or find(v, TP, 1, true) or #v
         if p > spillAt then
           for c in string.gmatch(sub(v, 1, p), '\255C([^\255]*)') do add(sets, prefix, c) end
           v = T .. 'S' .. sub(v, p)
@@ -102,6 +148,17 @@ for d, link in pairs(links) do
     end
   end
   for prefix, l in pairs(sets) do each('SADD', base(d) .. 'c' .. prefix, l) end
+end
+
+for d, which in pairs(dirty) do
+  local have = seen[d]
+  for hash in pairs(which) do
+    local v = have[hash]
+    if #v > largeAt and not find(v, TL, 1, true) then
+      local p = find(v, TP, 1, true)
+      if p and #v - p > largeAt then spread(d, have, hash, p) end
+    end
+  end
 end
 
 local told = {}
@@ -125,4 +182,14 @@ end
 for _, r in ipairs(runs) do count(ARGV[r[1]], ARGV[r[1] + 2], r[2], r[3], r[4]) end
 changed('put', ARGV)
 store()
+for d, blocks in pairs(large) do
+  for hash, of in pairs(blocks) do
+    local list = {}
+    for field, value in pairs(of) do
+      list[#list + 1] = field
+      list[#list + 1] = value
+    end
+    each('HSET', base(d) .. 'r' .. hash, list)
+  end
+end
 return {}

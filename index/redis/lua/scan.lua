@@ -12,7 +12,7 @@ local out, rest = {dead(), {}}, {}
 while #hashes > limit do rest[#rest + 1] = table.remove(hashes) end
 read(b .. 'b', hashes, function(hash, v)
   out[#out + 1] = hash
-  out[#out + 1] = v or ''
+  out[#out + 1] = v and expand(ARGV[4], hash, v) or ''
 end)
 out[2] = rest
 return out

@@ -1,6 +1,6 @@
--- What take removed: counts of each scope and worker, links from parents, and sets
--- of workers' blocks.
-local lost, unlinked, left = {}, {}, {}
+-- What take removed: counts of each scope and worker, links from parents, sets of
+-- workers' blocks, and fields of blocks that have many records, which are in full.
+local lost, unlinked, left, fields, full = {}, {}, {}, {}, {}
 
 local function lose(d, w, v)
   local s = lost[d] or {}
@@ -11,18 +11,25 @@ local function lose(d, w, v)
   c[1], c[2], c[3] = c[1] - 1, c[2] - lo, c[3] - hi
 end
 
-local function leave(d, set, hash)
-  left[d] = left[d] or {}
-  add(left[d], set, hash)
+-- lists adds to one of a scope's lists.
+local function lists(of, d, name, x)
+  of[d] = of[d] or {}
+  add(of[d], name, x)
 end
 
 -- take removes the wanted records of a block that was fetched. It returns how
 -- many, and at how many it looked.
 local function take(d, hash, want)
-  local v = seen[d][hash]
-  local p = v and find(v, TP, 1, true)
+  full[d] = full[d] or {}
+  local v, large = full[d][hash], true
+  if not v then
+    v = seen[d][hash]
+    if not v then return 0, 0 end
+    v, large = expand(d, hash, v)
+  end
+  local p = find(v, TP, 1, true)
   if not p then return 0, 0 end
-  local out, n, looked = {sub(v, 1, p - 1)}, 0, 0
+  local out, n, looked, heads = {sub(v, 1, p - 1)}, 0, 0, {}
   local gone, stays, empty = {}, {}, {}
   local parent, key, kept
   local function close()
@@ -37,8 +44,12 @@ local function take(d, hash, want)
       if want(k, e, w, t) then
         n = n + 1
         gone[n] = {class(t) .. w, w, e}
+        if large then lists(fields, d, hash, 'P' .. parent .. T .. key .. T) end
       else
-        if not kept then out[#out + 1] = 'P' .. parent end
+        if not kept then
+          out[#out + 1] = 'P' .. parent
+          heads[#heads + 1] = 'P' .. parent .. T
+        end
         kept, stays[class(t) .. w] = true, true
         out[#out + 1] = key
         out[#out + 1] = e
@@ -54,17 +65,23 @@ local function take(d, hash, want)
     end
   end
   close()
+  if large then full[d][hash] = v end
   if n == 0 then return 0, looked end
   for _, x in ipairs(gone) do
     lose(d, x[2], x[3])
-    if not stays[x[1]] then leave(d, x[1], hash) end
+    if not stays[x[1]] then lists(left, d, x[1], hash) end
   end
   for _, prefix in ipairs(empty) do
-    unlinked[d] = unlinked[d] or {}
-    add(unlinked[d], prefix, hash)
+    lists(unlinked, d, prefix, hash)
   end
   out[#out + 1] = ''
-  seen[d][hash] = table.concat(out, T)
+  v = table.concat(out, T)
+  if large then
+    full[d][hash] = v
+    v = sub(v, 1, p)
+    if #heads > 0 then v = v .. 'L' .. T .. table.concat(heads) end
+  end
+  seen[d][hash] = v
   dirty[d][hash] = true
   return n, looked
 end
@@ -119,6 +136,9 @@ local function settle(note)
   end
   note()
   store()
+  for d, blocks in pairs(fields) do
+    for hash, list in pairs(blocks) do each('HDEL', base(d) .. 'r' .. hash, list) end
+  end
   for d in pairs(seen) do forget(d, sets[d]) end
   store()
   for d in pairs(seen) do
@@ -144,7 +164,7 @@ local function clear(w, scopes, volatile, limit)
       for _, hash in ipairs(hashes) do
         n = n + take(d, hash, want)
         -- A set may name a block that is gone: it goes, too.
-        leave(d, c .. w, hash)
+        lists(left, d, c .. w, hash)
       end
       limit = limit - #hashes
       if limit <= 0 then return n, false end
