@@ -153,7 +153,14 @@ func (c *collection) markUnlisted(ctx context.Context, leave map[digest.Digest]b
 	if err != nil {
 		return err
 	}
-	for i := range shards {
+	there, err := c.s.present(digest.SHA256)
+	if err != nil {
+		return err
+	}
+	for i, is := range there {
+		if !is {
+			continue
+		}
 		err := c.s.scanShard(ctx, digest.SHA256, byte(i), func(f blobFile) error {
 			if f.owner != "" || leave[f.d] || c.marked[f.d] {
 				return nil

@@ -62,7 +62,7 @@ func (s *Store) countBlobs(ctx context.Context) error {
 
 func (s *Store) countBlobsLocked(ctx context.Context) error {
 	var used int64
-	err := eachShard(func(a digest.Algorithm, shard byte) error {
+	err := s.eachPresent(func(a digest.Algorithm, shard byte) error {
 		return s.scanShard(ctx, a, shard, func(f blobFile) error {
 			used += f.size
 			return nil

@@ -4,6 +4,7 @@ package dir
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
@@ -67,6 +68,41 @@ func (s *Store) scanShard(ctx context.Context, a digest.Algorithm, shard byte, v
 	return nil
 }
 
+// present tells which shards of an algorithm are there. A small store has few,
+// and to ask for each would be most of the work of going through it. Something
+// that is no directory is left to Check.
+func (s *Store) present(a digest.Algorithm) (there [shards]bool, err error) {
+	names, err := s.listOrNone(algDir(a))
+	if errors.Is(err, kvferry.ErrCorrupt) {
+		return there, nil
+	}
+	for _, name := range names {
+		if b, err := hex.DecodeString(name); err == nil && len(b) == 1 {
+			there[b[0]] = true
+		}
+	}
+	return there, err
+}
+
+// eachPresent calls do for every shard that is there, in order.
+func (s *Store) eachPresent(do func(a digest.Algorithm, shard byte) error) error {
+	for a := digest.BLAKE3; a.Valid(); a++ {
+		there, err := s.present(a)
+		if err != nil {
+			return err
+		}
+		for i, is := range there {
+			if !is {
+				continue
+			}
+			if err := do(a, byte(i)); err != nil {
+				return fmt.Errorf("dir: shard %s: %w", shardDir(a, byte(i)), err)
+			}
+		}
+	}
+	return nil
+}
+
 // Blobs implements cas.Enumerator. Blobs that other processes did not publish
 // yet are not listed.
 func (s *Store) Blobs(ctx context.Context) iter.Seq2[cas.BlobInfo, error] {
@@ -78,7 +114,15 @@ func (s *Store) Blobs(ctx context.Context) iter.Seq2[cas.BlobInfo, error] {
 			early = append(early, cas.BlobInfo{Digest: d, StoredBytes: size})
 		})
 		for a := digest.BLAKE3; a.Valid(); a++ {
-			for i := range shards {
+			there, err := s.placedIn(ctx, a)
+			if err != nil {
+				yield(cas.BlobInfo{}, err)
+				return
+			}
+			for i, is := range there {
+				if !is {
+					continue
+				}
 				list, err := s.placed(ctx, a, byte(i))
 				if err != nil {
 					yield(cas.BlobInfo{}, err)
@@ -97,6 +141,15 @@ func (s *Store) Blobs(ctx context.Context) iter.Seq2[cas.BlobInfo, error] {
 			}
 		}
 	}
+}
+
+// placedIn is present for those who have no hold of the store.
+func (s *Store) placedIn(ctx context.Context, a digest.Algorithm) ([shards]bool, error) {
+	if err := s.start(ctx); err != nil {
+		return [shards]bool{}, err
+	}
+	defer s.stop()
+	return s.present(a)
 }
 
 // placed lists the published blobs of one shard.

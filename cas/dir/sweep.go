@@ -34,7 +34,7 @@ func (c *collection) sweep(ctx context.Context) error {
 	if err := c.settled(ctx, func() error { return nil }); err != nil {
 		return err
 	}
-	err := eachShard(func(a digest.Algorithm, shard byte) error {
+	err := c.s.eachPresent(func(a digest.Algorithm, shard byte) error {
 		return c.s.scanShard(ctx, a, shard, func(f blobFile) error {
 			if c.keeps(f) {
 				c.live(f)
@@ -163,7 +163,7 @@ func (c *collection) sweepTemps(ctx context.Context) error {
 			return err
 		}
 	}
-	return eachShard(func(a digest.Algorithm, shard byte) error { return c.sweepDir(ctx, shardDir(a, shard)) })
+	return c.s.eachPresent(func(a digest.Algorithm, shard byte) error { return c.sweepDir(ctx, shardDir(a, shard)) })
 }
 
 func (c *collection) sweepDir(ctx context.Context, dir string) error {
