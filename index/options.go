@@ -14,7 +14,8 @@ const DefaultHistory = 1 << 12
 type Options struct {
 	Rules Rules
 	// History is how many changes are kept for watchers, from the first Watch on. An
-	// index may keep fewer of those that take more than 64 MiB. 0: DefaultHistory.
+	// index may keep fewer of those that take more than 64 MiB, and none after many
+	// changes that nobody watched, until somebody does. 0: DefaultHistory.
 	History int
 }
 

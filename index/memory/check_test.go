@@ -40,6 +40,7 @@ func check(t testing.TB, x *Index) {
 		same(t, w.workers[it.id]*aUse, it.refs.Load())
 	}
 	require.Len(t, x.workers.list(), len(w.workers))
+	require.EqualValues(t, len(x.workersLocked()), x.countWorkers())
 	require.Len(t, x.longs.text, len(w.longs))
 	require.Len(t, x.longs.ids, len(w.longs))
 	for id, uses := range w.longs {

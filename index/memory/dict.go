@@ -156,17 +156,21 @@ func (d *dict[K]) rebuild() []atomic.Pointer[item[K]] {
 	return slots
 }
 
-// use notes a use of an item that somebody holds.
-func (it *item[K]) use() { it.refs.Add(aUse) }
+// use notes a use of an item that somebody holds, and reports whether it is the
+// only one.
+func (it *item[K]) use() bool { return it.refs.Add(aUse)/aUse == 1 }
 
-// release undoes a hold or a use. After the last the item goes.
-func (d *dict[K]) release(it *item[K], what int64) {
-	if it.refs.Add(-what) > 0 {
-		return
+// release undoes a hold or a use, and reports whether no use is left. After the
+// last of both the item goes.
+func (d *dict[K]) release(it *item[K], what int64) (unused bool) {
+	n := it.refs.Add(-what)
+	if n > 0 {
+		return n < aUse
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reapLocked(it)
+	return true
 }
 
 func (d *dict[K]) reapLocked(it *item[K]) {

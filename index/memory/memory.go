@@ -39,8 +39,9 @@ type Index struct {
 
 	announceMu   sync.Mutex
 	incarnations map[string]announced
-	announces    uint64 // how many there were
-	forgot       bool   // incarnations of workers without records
+	announces    uint64       // how many there were
+	forgot       bool         // incarnations of workers without records
+	unannounced  atomic.Int64 // workers with records that are not among incarnations
 }
 
 var _ index.Index = (*Index)(nil)
@@ -155,6 +156,7 @@ func (x *Index) Close() error {
 		x.reset()
 		x.scopes.clear()
 		x.workers.clear()
+		x.unannounced.Store(0)
 		x.longs.clear()
 		x.turn(l)
 		x.feed.Close()

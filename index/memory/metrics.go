@@ -26,13 +26,12 @@ func (x *Index) Metrics(ctx context.Context) (index.Metrics, error) {
 	if err := x.enter(ctx); err != nil {
 		return index.Metrics{}, err
 	}
-	workers := x.countWorkers()
 	l := locks{shards: all}
 	if err := x.enterLocked(l); err != nil {
 		return index.Metrics{}, err
 	}
 	defer x.unlock(l)
-	m := index.Metrics{Seq: x.feed.Seq(), Workers: workers}
+	m := index.Metrics{Seq: x.feed.Seq(), Workers: x.countWorkers()}
 	for i := range x.shards {
 		c := &x.shards[i].counts
 		m.ResidentBlocks += c.records

@@ -51,6 +51,8 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 	if len(rs) <= fewRecords {
 		l = p.resolve(rs)
 	}
+	change := index.Change{Kind: index.DidPut, Records: rs}
+	made := x.feed.Copy(&change)
 	if err := x.enterLocked(l); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (x *Index) Put(ctx context.Context, rs []index.Record) error {
 		p.putMore(rs)
 		x.turn(l)
 	}
-	x.feed.Add(&index.Change{Kind: index.DidPut, Records: rs})
+	x.feed.AddCopy(&change, made)
 	x.turn(l)
 	return nil
 }

@@ -137,7 +137,7 @@ func (x *Index) newRecord(sh *shard, t *target, s *spot, r *index.Record) {
 	}
 	sh.join(c, recKin, ref)
 	if o.n == 0 {
-		x.workers.item(t.worker).use()
+		x.useWorker(t.worker)
 	} else {
 		sh.rec(o.first).setLow(recMine, ref)
 	}
@@ -212,7 +212,7 @@ func (x *Index) drop(sh *shard, ref uint32) {
 		o.first = next
 	}
 	if o.n--; o.n == 0 {
-		x.workers.release(x.workers.item(worker), aUse)
+		x.releaseWorker(worker)
 	}
 	sh.counts.records--
 	sh.counts.bytes -= c.get(recBytes)

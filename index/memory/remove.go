@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/internal/feed"
 )
 
 // victim is a record that is going to be removed; its doomedBit is set.
@@ -17,6 +18,7 @@ type victims struct {
 	x     *Index
 	list  []victim
 	scans uint64 // the scan shards of their nodes
+	made  feed.Copy
 }
 
 // doom adds a record that is not among the victims yet.
@@ -48,7 +50,7 @@ func (v *victims) drop(held uint64, count func(c *counts) *uint64, c *index.Chan
 	if len(v.list) <= atOnce {
 		x.turn(l)
 		v.dropList(v.list, count)
-		x.feed.Add(c)
+		x.feed.AddCopy(c, v.made)
 		x.turn(l)
 		return len(v.list)
 	}
@@ -57,7 +59,7 @@ func (v *victims) drop(held uint64, count func(c *counts) *uint64, c *index.Chan
 		v.dropList(v.list[i:min(i+atOnce/64, len(v.list))], count)
 		x.turn(l)
 	}
-	x.feed.Add(c)
+	x.feed.AddCopy(c, v.made)
 	return len(v.list)
 }
 
@@ -116,17 +118,18 @@ func (x *Index) Remove(ctx context.Context, rs []index.Removal) (int, error) {
 			l.shards |= 1 << t.shard()
 		}
 	}
+	c := index.Change{Kind: index.DidRemove, Removals: rs}
+	v := victims{x: x, made: x.feed.Copy(&c)}
 	if err := x.enterLocked(l); err != nil {
 		return 0, err
 	}
 	defer x.unlock(l)
-	v := victims{x: x}
 	for i := range rs {
 		if texts[i].known {
 			v.sentence(&rs[i], &texts[i].text)
 		}
 	}
-	return v.drop(l.shards, func(c *counts) *uint64 { return &c.removes }, &index.Change{Kind: index.DidRemove, Removals: rs}), nil
+	return v.drop(l.shards, func(c *counts) *uint64 { return &c.removes }, &c), nil
 }
 
 // sentence dooms what a removal selects.
@@ -185,6 +188,7 @@ func (x *Index) Clear(ctx context.Context) error {
 		x.reset()
 		x.scopes.clear()
 		x.workers.clear()
+		x.unannounced.Store(0)
 		x.longs.clear()
 		x.feed.Add(&index.Change{Kind: index.DidClear})
 		x.turn(l)

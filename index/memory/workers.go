@@ -108,6 +108,9 @@ func (x *Index) remember(worker string, incarnation uint64) {
 	x.announceMu.Lock()
 	defer x.announceMu.Unlock()
 	x.announces++
+	if it := x.workers.find(&worker, x.workerHash(worker)); it != nil && it.refs.Load() >= aUse && x.incarnations[worker].incarnation == 0 {
+		x.unannounced.Add(-1)
+	}
 	x.incarnations[strings.Clone(worker)] = announced{incarnation, x.announces}
 	if len(x.incarnations) <= maxAnnounced+x.workers.count() {
 		return
@@ -125,17 +128,25 @@ func (x *Index) remember(worker string, incarnation uint64) {
 	}
 }
 
-// countWorkers returns how many Workers would return, without their records.
+// useWorker notes that a worker has records in one more shard, which is locked.
+func (x *Index) useWorker(id uint32) {
+	if it := x.workers.item(id); it.use() && x.incarnation(it.key) == 0 {
+		x.unannounced.Add(1)
+	}
+}
+
+// releaseWorker notes that a worker has no records in a shard any more.
+func (x *Index) releaseWorker(id uint32) {
+	if it := x.workers.item(id); x.workers.release(it, aUse) && x.incarnation(it.key) == 0 {
+		x.unannounced.Add(-1)
+	}
+}
+
+// countWorkers returns how many Workers would return.
 func (x *Index) countWorkers() uint64 {
 	x.announceMu.Lock()
 	defer x.announceMu.Unlock()
-	n := len(x.incarnations)
-	for _, it := range x.workers.list() {
-		if _, ok := x.incarnations[it.key]; !ok && it.refs.Load() >= aUse {
-			n++
-		}
-	}
-	return uint64(n)
+	return uint64(len(x.incarnations)) + uint64(x.unannounced.Load()) //nolint:gosec // never negative while all shards are locked
 }
 
 // Workers implements index.Announcer.

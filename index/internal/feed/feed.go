@@ -1,5 +1,5 @@
 // Package feed numbers the changes of an index and keeps the newest of them for
-// its watchers. Before the first Watch a change costs one atomic addition.
+// its watchers. While nobody watches a change costs one atomic addition.
 package feed
 
 import (
@@ -34,12 +34,22 @@ type Feed struct {
 	wake   chan struct{}
 	asleep bool // somebody waits for wake
 	closed bool
+	// walks are how many watchers look at changes now; the last came or went when the
+	// newest change was left. After patience more nothing is kept until another comes.
+	walks    int
+	left     uint64
+	patience uint64
 }
+
+// patience is how many times as many changes as are kept go by, or as are kept if
+// not said otherwise, before an index that nobody watches keeps none.
+const patience = 16
 
 // New returns a feed that keeps so many changes, of an index whose newest change
 // so far has the number newest.
 func New(history int, newest uint64) *Feed {
 	f := &Feed{history: max(history, 1), wake: make(chan struct{})}
+	f.patience = patience * uint64(max(f.history, index.DefaultHistory))
 	f.word.Store(newest << 1)
 	return f
 }
@@ -50,10 +60,27 @@ func (f *Feed) Seq() uint64 { return f.word.Load() >> 1 }
 // Add numbers a change and returns its number; it does not change c, and keeps
 // nothing of it but copies. Call it under the lock that orders changes of the
 // same record. It never waits for watchers.
-func (f *Feed) Add(c *index.Change) uint64 {
+func (f *Feed) Add(c *index.Change) uint64 { return f.AddCopy(c, Copy{}) }
+
+// Copy is a copy of a change, if one is needed.
+type Copy struct{ copied }
+
+// Copy copies a change for AddCopy while nobody waits for a lock.
+func (f *Feed) Copy(c *index.Change) Copy {
+	if f.word.Load()&watched == 0 {
+		return Copy{}
+	}
+	return Copy{clone(c)}
+}
+
+// AddCopy is Add of a change that Copy copied. Each copy is added once.
+func (f *Feed) AddCopy(c *index.Change, made Copy) uint64 {
 	word := f.word.Add(2)
 	if word&watched != 0 {
-		f.keep(word>>1, clone(c))
+		if made.change == nil {
+			made.copied = clone(c)
+		}
+		f.keep(word>>1, made.copied)
 	}
 	return word >> 1
 }
@@ -64,7 +91,12 @@ func (f *Feed) keep(seq uint64, c copied) {
 	c.change.Seq = seq
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || seq < f.first {
+	if f.kept == nil || seq < f.first {
+		return
+	}
+	if f.walks == 0 && seq > f.left+f.patience {
+		f.word.And(^uint64(watched))
+		f.kept, f.bytes = nil, 0
 		return
 	}
 	f.kept[seq] = c
@@ -90,8 +122,10 @@ func (f *Feed) wakeLocked() {
 // Watch is index.Watcher's. A number that was not given yet is ErrExpired too:
 // it is of another life of the index, whose changes nobody has.
 func (f *Feed) Watch(ctx context.Context, after uint64) iter.Seq2[*index.Change, error] {
-	f.start()
+	f.start(0)
 	return func(yield func(*index.Change, error) bool) {
+		f.start(1)
+		defer f.start(-1)
 		if after > f.Seq() && !f.isClosed() {
 			yield(nil, fmt.Errorf("feed: watch behind change %d, the newest is %d: take a snapshot: %w", after, f.Seq(), kvferry.ErrExpired))
 			return
@@ -117,10 +151,12 @@ func (f *Feed) isClosed() bool {
 	return f.closed
 }
 
-// start makes the feed keep what is added from now on.
-func (f *Feed) start() {
+// start makes the feed keep what is added from now on, for so many watchers more.
+func (f *Feed) start(walks int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.walks += walks
+	f.left = f.Seq()
 	if f.kept == nil && !f.closed {
 		f.kept = map[uint64]copied{}
 		f.first = f.word.Or(watched)>>1 + 1

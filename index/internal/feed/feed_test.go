@@ -267,3 +267,62 @@ func BenchmarkAdd(b *testing.B) {
 		})
 	}
 }
+
+// TestStopsKeeping: once many changes went by and nobody watched, nothing is kept
+// until somebody does.
+func TestStopsKeeping(t *testing.T) {
+	t.Parallel()
+	f := New(3, 0)
+	require.EqualValues(t, patience*index.DefaultHistory, f.patience)
+	f.patience = 3
+	behind := f.Watch(t.Context(), 2)
+	for i := range 3 {
+		f.Add(put(fmt.Sprint(i)))
+	}
+	require.Len(t, f.kept, 3)
+	require.Equal(t, []string{"0", "1", "2"}, take(t, f, 0, 3)) // until now somebody watches
+	for i := range 3 {
+		require.NotNil(t, f.Copy(put("x")).change)
+		f.Add(put(fmt.Sprint(3 + i)))
+	}
+	require.Equal(t, []string{"3", "4", "5"}, take(t, f, 3, 3))
+	for range 4 {
+		f.Add(put("nobody sees this"))
+	}
+	require.Nil(t, f.kept)
+	require.Zero(t, f.bytes)
+	require.Nil(t, f.Copy(put("x")).change)
+	f.Add(put("nor this"))
+	require.EqualValues(t, 11, f.Seq())
+	for c, err := range behind { // it begins anew, at what is not kept any more
+		require.Nil(t, c)
+		require.ErrorIs(t, err, kvferry.ErrExpired)
+	}
+	f.AddCopy(put("kept"), Copy{})
+	c := put("copied")
+	made := f.Copy(c)
+	c.Records[0].Hash = "changed"
+	f.AddCopy(c, made)
+	require.Equal(t, []string{"kept", "copied"}, take(t, f, 11, 2))
+	require.ErrorIs(t, watchError(t.Context(), f, 10), kvferry.ErrExpired)
+}
+
+// TestKeepsForWhoWatches: a watcher that looks at a change misses none, however
+// many go by.
+func TestKeepsForWhoWatches(t *testing.T) {
+	t.Parallel()
+	f := New(3, 0)
+	f.patience = 3
+	f.Watch(t.Context(), 0)
+	f.Add(put("0"))
+	n := 0
+	for c, err := range f.Watch(t.Context(), 0) {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(n), c.Records[0].Hash)
+		if n++; n == 20 {
+			break
+		}
+		f.Add(put(fmt.Sprint(n)))
+	}
+	require.Equal(t, 20, n)
+}
