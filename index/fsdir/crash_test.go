@@ -2,7 +2,6 @@ package fsdir_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,9 +10,6 @@ import (
 	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/internal/vfs"
 )
-
-// soaking: sweeps that look at a sample look at everything.
-func soaking() bool { return os.Getenv("KVFERRY_SOAK") != "" }
 
 // scenario runs on a disk with a ledger of its own.
 func scenario(t *testing.T, fs vfs.FS, bulk int) (*crashtest.Ledger, func() error) {
@@ -54,7 +50,7 @@ func TestCrash(t *testing.T) {
 	l, run := scenario(t, d.Process(), 6)
 	k := 0
 	every := 4
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	d.Before(func(op, path string) {

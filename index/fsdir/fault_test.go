@@ -27,7 +27,7 @@ func tolerated(fired string) bool {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	every := 3
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	for k := 0; ; k += every {
@@ -110,7 +110,7 @@ func TestFlipped(t *testing.T) {
 	require.NoError(t, x.Announce(t.Context(), "w", 7))
 	require.NoError(t, x.Close())
 	every := 5
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	for name, size := range d.Files() {

@@ -138,7 +138,7 @@ func (m *Model) Put(ctx context.Context, rs []index.Record) error {
 		w := m.workers[r.Worker]
 		if w == nil {
 			w = &modelWorker{}
-			m.workers[r.Worker] = w
+			m.workers[strings.Clone(r.Worker)] = w
 		}
 		if r.Tier.Volatile() && w.unconfirmed {
 			m.takeVolatile(r.Worker)
@@ -242,7 +242,7 @@ func (m *Model) Announce(ctx context.Context, worker string, incarnation uint64)
 	w := m.workers[worker]
 	if w == nil {
 		w = &modelWorker{}
-		m.workers[worker] = w
+		m.workers[strings.Clone(worker)] = w
 	}
 	if w.incarnation == incarnation && !w.unconfirmed {
 		return nil

@@ -2,6 +2,7 @@ package indextest
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,6 +12,7 @@ import (
 var workerTests = []test{
 	{name: "announcements", run: testAnnounce},
 	{name: "workers", run: testWorkers},
+	{name: "names are copied", run: testNamesAreCopied},
 	{name: "stale after a reopening", reopens: true, run: testStale},
 	{name: "nothing is stale by the original's rules", reopens: true, options: index.Options{Rules: index.AsHolt}, run: testNeverStale},
 	{name: "an incarnation outlives a reopening", reopens: true, run: testKnownIncarnation},
@@ -98,6 +100,17 @@ func testWorkers(s *subject) {
 	for i, name := range oddities {
 		require.Equal(s, uint64(1+i), got[name], "%q", name)
 	}
+}
+
+// testNamesAreCopied: a name may be a part of a large buffer, which no index keeps.
+func testNamesAreCopied(s *subject) {
+	put, announced := string([]byte("put")), string([]byte("announced"))
+	s.put(block(index.Root, "b", put, index.HBM))
+	s.announce(announced, 7)
+	ws := s.workers()
+	require.Equal(s, []string{announced, put}, []string{ws[0].Name, ws[1].Name})
+	require.NotSame(s, unsafe.StringData(announced), unsafe.StringData(ws[0].Name))
+	require.NotSame(s, unsafe.StringData(put), unsafe.StringData(ws[1].Name))
 }
 
 func testStale(s *subject) {

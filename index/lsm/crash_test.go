@@ -3,7 +3,6 @@ package lsm_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,9 +16,6 @@ import (
 	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/index/lsm"
 )
-
-// soaking: sweeps that look at a sample look at everything.
-func soaking() bool { return os.Getenv("KVFERRY_SOAK") != "" }
 
 // bulk is how many records the scenario puts at once: a few tables in memory
 // full.
@@ -70,7 +66,7 @@ func hook(fs vfs.FS, f func(k int, op errorfs.Op) error) vfs.FS {
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	every := 4
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	type end struct {
@@ -111,7 +107,7 @@ func TestCrash(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	every := 5
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	for at := 1; ; at += every {

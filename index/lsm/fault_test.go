@@ -15,6 +15,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
+	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/index/lsm"
 )
 
@@ -103,13 +104,16 @@ func filled(t *testing.T) (*vfs.MemFS, map[index.Record]bool) {
 	return fs, all
 }
 
+// tableEnd is how long a table's format and magic are.
+const tableEnd = 12
+
 // TestFlipped: a bit that is another one, in any byte of any file: what was flushed
 // is there, or somebody is told; never a wrong record.
 func TestFlipped(t *testing.T) {
 	t.Parallel()
 	fs, all := filled(t)
 	every := int64(13)
-	if soaking() {
+	if crashtest.Soaking() {
 		every = 1
 	}
 	names, err := fs.List("index")
@@ -121,7 +125,10 @@ func TestFlipped(t *testing.T) {
 		}
 		info, err := fs.Stat("index/" + name)
 		require.NoError(t, err)
-		for at := int64(0); at < info.Size(); at += every {
+		for at := int64(0); at < info.Size(); at++ {
+			if at%every > 0 && at < info.Size()-tableEnd { // behind which nothing has a checksum
+				continue
+			}
 			looked++
 			clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 			flip(t, clone, "index/"+name, at)

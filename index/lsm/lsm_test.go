@@ -46,6 +46,12 @@ func (h *homes) fs(x index.Index) *vfs.MemFS {
 	return h.of[x]
 }
 
+// again opens what x has open.
+func (h *homes) again(t testing.TB, x index.Index, o index.Options) error {
+	_, err := lsm.Open(t.Context(), "index", small(h.fs(x), o))
+	return err
+}
+
 func config() indextest.Config {
 	h := &homes{of: map[index.Index]*vfs.MemFS{}}
 	return indextest.Config{
@@ -58,10 +64,7 @@ func config() indextest.Config {
 			left := vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(1, 2))}
 			return h.open(t, h.fs(x).CrashClone(left), o)
 		},
-		Again: func(t testing.TB, x index.Index, o index.Options) error {
-			_, err := lsm.Open(t.Context(), "index", small(h.fs(x), o))
-			return err
-		},
+		Again: h.again,
 	}
 }
 

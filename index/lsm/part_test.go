@@ -30,7 +30,7 @@ func TestPartsConform(t *testing.T) {
 			require.NoError(t, x.Close())
 			return small(h.open(t, h.fs(x), o))
 		},
-		Again: config().Again,
+		Again: h.again,
 	})
 }
 
