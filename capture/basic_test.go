@@ -16,7 +16,10 @@ import (
 	"github.com/kvferry/kvferry/pager/synthetic"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	withoutHugePages()
+	goleak.VerifyTestMain(m)
+}
 
 // populated returns an engine with n pages of the geometry P, L, H, D.
 func populated(t testing.TB, p, l, h, d uint32, dt pager.Dtype, n int, seed uint64) *synthetic.Engine {
