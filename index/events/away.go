@@ -211,6 +211,7 @@ func (s *source) forget(ctx context.Context, st *stream, still func() bool) bool
 	if !ok || st.begun && st.clear(ctx) != nil {
 		return false
 	}
+	st.in.leave()
 	st.begun = false
 	st.forgotten.Store(true)
 	s.mu.Lock()

@@ -51,6 +51,26 @@
 // WorkerFromTopic a topic "kv@worker@model" names it. AllBlocksCleared clears the
 // rank that sent it, offload tiers included: engines send no removals for these.
 //
+// No engine may have a name that is that of another's further rank, see [CheckName].
+//
+// # Lives
+//
+// In an index whose workers have leases (index.Joiner: Redis) several may follow one
+// engine, and none of them may take away what the others have put:
+//
+//	the first of all       the worker is joined: the life that it has goes on. Only if that is the
+//	                       engine's first batch of all, heard or replayed, is what was there cleared
+//	engine began anew      who sees it first clears the worker and begins the next life, the others
+//	                       join that
+//	publisher away         the lease is let go, nothing is cleared; when it is back the worker is joined
+//	                       again, and if its life ended meanwhile, what the engine can replay is taken
+//	lease ran out          what was remembered is forgotten, what the engine can replay is taken
+//	gap without a replay   the worker is cleared, for all who follow it: what was removed is not known
+//
+// One thing is not noticed there without a replay socket: what an engine removed, or
+// lost when it began anew, while nobody followed it for less than the lease. See
+// [FollowLeases].
+//
 // # Keys
 //
 // An event tells of a chain of blocks behind a parent. A record's Index is the

@@ -257,6 +257,30 @@ func TestLapsedLeases(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
+// persistent is an index that outlives its process.
+type persistent struct{ index.Index }
+
+// Info says so.
+func (persistent) Info() index.Info { return index.Info{Persistent: true} }
+
+// Where records outlive the process, an Intake tells which are of an earlier time.
+func TestIntakeAnnounces(t *testing.T) {
+	t.Parallel()
+	for _, lasts := range []bool{true, false} {
+		var x index.Index = model(t)
+		if lasts {
+			x = persistent{x}
+		}
+		in := events.NewIntake(x, []events.Endpoint{{ID: "h"}})
+		_, err := in.Ingest(t.Context(), &events.Batch{EngineID: "h", Events: []events.Event{{Kind: events.Stored, Hashes: []string{"y"}, BlockSize: 1}}})
+		require.NoError(t, err)
+		ws, err := x.Workers(t.Context())
+		require.NoError(t, err)
+		require.Len(t, ws, 1)
+		require.Equal(t, lasts, ws[0].Incarnation != 0)
+	}
+}
+
 // TestFollowLeasesEnds: without leases there is nothing to follow, and an index that
 // is closed is an error.
 func TestFollowLeasesEnds(t *testing.T) {

@@ -26,6 +26,10 @@ const readerBytes = 256 << 10
 // keepBytes is the largest buffer that a connection keeps for its next message.
 const keepBytes = 4 << 20
 
+// maxCommandBytes is the length of the longest command that is read. Those that
+// there are have a name and some properties.
+const maxCommandBytes = 64 << 10
+
 // maxFrames is how many frames a message may have.
 const maxFrames = 16
 
@@ -51,6 +55,7 @@ type Conn struct {
 	frames [][]byte
 	out    []byte
 	wait   time.Duration // of the next read of the socket
+	end    time.Time     // of the handshake, however often something comes
 	heard  time.Time     // when something came last, or was waited for first
 }
 
@@ -70,7 +75,11 @@ func (w waiter) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if err := w.c.nc.SetReadDeadline(time.Now().Add(w.c.wait)); err != nil {
+	deadline := w.c.end
+	if deadline.IsZero() {
+		deadline = time.Now().Add(w.c.wait)
+	}
+	if err := w.c.nc.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
 	return w.c.nc.Read(p)
@@ -171,6 +180,9 @@ func (c *Conn) frame() (flags byte, err error) {
 			return 0, unexpected(err)
 		}
 		length = binary.BigEndian.Uint64(b[:])
+	}
+	if (flags&flagCommand != 0 || !c.end.IsZero()) && length > maxCommandBytes {
+		return 0, corrupt("command of %d bytes, at most %d", length, maxCommandBytes)
 	}
 	if length > uint64(max(c.limits.MessageBytes-len(c.buf), 0)) {
 		return 0, corrupt("message of more than %d bytes", c.limits.MessageBytes)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kvferry/kvferry"
 )
@@ -23,7 +24,7 @@ var peers = map[string][]string{
 // Handshake makes a connection of one that was dialled or accepted, as a kind of
 // socket: SUB, DEALER, PUB or ROUTER. It closes nc if it fails.
 func Handshake(nc net.Conn, kind string, l Limits) (*Conn, error) {
-	c := &Conn{nc: nc, limits: l, wait: l.Handshake, peer: nc.RemoteAddr().String()}
+	c := &Conn{nc: nc, limits: l, wait: l.Handshake, end: time.Now().Add(l.Handshake), peer: nc.RemoteAddr().String()}
 	c.r = bufio.NewReaderSize(waiter{c}, readerBytes)
 	err := c.greet(kind)
 	if err == nil {
@@ -33,6 +34,7 @@ func Handshake(nc net.Conn, kind string, l Limits) (*Conn, error) {
 		_ = nc.Close() // the handshake's error is the one that counts
 		return nil, fmt.Errorf("zmtp: handshake with %s: %w", c.peer, err)
 	}
+	c.end = time.Time{}
 	return c, nil
 }
 

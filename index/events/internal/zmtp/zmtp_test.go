@@ -110,6 +110,8 @@ func TestHandshakeRefuses(t *testing.T) {
 		"other":          {greeting(3, 1, "NULL") + "\x04\x06\x05HELLO", kvferry.ErrCorrupt},
 		"short property": {greeting(3, 1, "NULL") + "\x04\x0a\x05READY\x0bSoc", kvferry.ErrCorrupt},
 		"gone":           {greeting(3, 1, "NULL")[:40], io.ErrUnexpectedEOF},
+		"long command":   {greeting(3, 1, "NULL") + "\x06\x00\x00\x00\x00\x00\x01\x00\x01", kvferry.ErrCorrupt},
+		"long message":   {greeting(3, 1, "NULL") + "\x02\x00\x00\x00\x00\x00\x01\x00\x01", kvferry.ErrCorrupt},
 		"flags":          {greeting(3, 1, "NULL") + "\x80\x00", kvferry.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,6 +124,28 @@ func TestHandshakeRefuses(t *testing.T) {
 			require.ErrorIs(t, err, c.want)
 		})
 	}
+}
+
+// TestHandshakeTakesItsTime: who sends a byte now and then is not waited for longer than
+// who sends nothing.
+func TestHandshakeTakesItsTime(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := b.Write([]byte{0xff}); err != nil { // until the other side is gone
+				return
+			}
+		}
+	})
+	l := limits
+	l.Handshake = 30 * time.Millisecond // for 64 bytes of a greeting
+	_, err := zmtp.Handshake(a, "SUB", l)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	wg.Wait()
 }
 
 // A 3.0 side gets its subscription as a message.
@@ -157,6 +181,7 @@ func TestReadRefuses(t *testing.T) {
 		"ends":              {"", io.EOF},
 		"empty command":     {"\x04\x00", kvferry.ErrCorrupt},
 		"long ping":         {"\x04\x20\x04PING" + strings.Repeat("p", 27), kvferry.ErrCorrupt},
+		"long command":      {"\x06\x00\x00\x00\x00\x00\x01\x00\x01", kvferry.ErrCorrupt},
 		"command and more":  {"\x05\x01\x00", kvferry.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
