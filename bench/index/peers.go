@@ -55,7 +55,8 @@ func (r *run) peer(ctx context.Context, program string) (reps []Report, err erro
 		"--dir", dir, "--requests", strconv.Itoa(h.Requests), "--shared-prefix-blocks", strconv.Itoa(h.SharedBlocks),
 		"--unique-blocks", strconv.Itoa(h.UniqueBlocks), "--block-tokens", strconv.Itoa(int(h.BlockTokens)),
 		"--block-bytes", strconv.FormatUint(h.BlockBytes, 10), "--scan-queries", strconv.Itoa(h.ScanQueries),
-		"--churn-ops", strconv.Itoa(h.ChurnOps), "--fill-seconds", strconv.Itoa(int(r.Fill.Seconds() + 0.5)),
+		"--churn-ops", strconv.Itoa(h.ChurnOps), "--fill-seconds", strconv.Itoa(max(1, int(r.Fill.Seconds()+0.5))),
+		"--each-ms", strconv.Itoa(max(1, int(r.Each.Milliseconds()))),
 	}
 	for _, n := range r.Records {
 		args = append(args, "--records", strconv.Itoa(n))

@@ -1,7 +1,7 @@
 //! Runs the workload of `kvferry bench index` on Holt as QuillCache's index uses
 //! it, and prints a list of reports. Each variant runs in a process of its own.
 //!
-//! index-holt --dir DIR [the harness's flags] [--records N]... [--fill-seconds S]
+//! index-holt --dir DIR [the harness's flags] [--records N]... [--fill-seconds S] [--each-ms MS]
 
 mod population;
 mod record;
@@ -24,6 +24,8 @@ pub struct Flags {
     pub dir: PathBuf,
     pub records: Vec<usize>,
     pub fill: Duration,
+    /// How long one thing is measured at most.
+    pub each: Duration,
     pub sync: bool,
     pub open: Open,
 }
@@ -37,7 +39,9 @@ fn main() {
     let mut flags = Flags {
         dir: PathBuf::from(value("--dir").expect("--dir")),
         records: Vec::new(),
-        fill: Duration::from_secs(number("--fill-seconds", 60)),
+        // With a sync for each put little is reached in any time: a quarter tells the rate.
+        fill: Duration::from_secs(number("--fill-seconds", 60)) / if sync.is_empty() { 1 } else { 4 },
+        each: Duration::from_millis(number("--each-ms", 2000)),
         sync: !sync.is_empty(),
         open: if version == "holt-0.5.4" { open05 } else { open09 },
     };

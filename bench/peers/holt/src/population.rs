@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const CALLS: usize = 200_000;
-const EACH: Duration = Duration::from_secs(2);
 
 pub fn measure(asked: usize, flags: &Flags, failures: &mut Vec<String>) -> Found {
     let dir = flags.dir.join(format!("population-{asked}"));
@@ -18,7 +17,7 @@ pub fn measure(asked: usize, flags: &Flags, failures: &mut Vec<String>) -> Found
     let mut out = Found { asked, batch: 1, writers: 1, ..Found::default() };
     let tree = fill(&mut p, flags, &dir, &mut out);
     out.disk_bytes = disk(&dir);
-    read(&p, tree.as_ref(), &mut out);
+    read(&p, tree.as_ref(), flags, &mut out);
     write(&p, tree.as_ref(), flags, &mut out);
     tree.checkpoint();
     drop(tree);
@@ -57,7 +56,7 @@ fn fill(p: &mut Population, flags: &Flags, dir: &std::path::Path, out: &mut Foun
     tree
 }
 
-fn read(p: &Population, tree: &dyn Tree, out: &mut Found) {
+fn read(p: &Population, tree: &dyn Tree, flags: &Flags, out: &mut Found) {
     let mut draws = Draws(0);
     let some = p.record(0).key;
     let mut hits = Vec::new();
@@ -69,18 +68,18 @@ fn read(p: &Population, tree: &dyn Tree, out: &mut Found) {
     }
     let misses: Vec<_> = (0..1 << 16).map(|i| hash_of(p.n + i)).collect();
     let keys: Vec<_> = (0..1 << 14).map(|_| p.record(draws.below(p.n)).key).collect();
-    let ask = |prefixes: &[String]| timed(CALLS, EACH, |i| scan(tree, &scan_prefix(&some, &prefixes[i % prefixes.len()])).len());
+    let ask = |prefixes: &[String]| timed(CALLS, flags.each, |i| scan(tree, &scan_prefix(&some, &prefixes[i % prefixes.len()])).len());
     out.scan = ask(&hits);
     out.scan_miss = ask(&misses);
     out.scan_long = ask(&["fan".to_string()]);
     assert_eq!((out.scan.records, out.scan_miss.records), (1.0, 0.0), "a scan was wrong");
-    out.locate = timed(CALLS, EACH, |i| scan(tree, &locate_prefix(&keys[i % keys.len()])).len());
+    out.locate = timed(CALLS, flags.each, |i| scan(tree, &locate_prefix(&keys[i % keys.len()])).len());
 }
 
 fn write(p: &Population, tree: &dyn Tree, flags: &Flags, out: &mut Found) {
     let mut draws = Draws(1 << 32);
     let (mut ns, begin) = (Vec::new(), Instant::now());
-    while begin.elapsed() < EACH && ns.len() < CALLS {
+    while begin.elapsed() < flags.each && ns.len() < CALLS {
         let r = p.record(draws.below(p.n));
         let start = Instant::now();
         assert_eq!(remove(tree, &r), 1, "a removal was wrong");
@@ -90,12 +89,12 @@ fn write(p: &Population, tree: &dyn Tree, flags: &Flags, out: &mut Found) {
     let n = ns.len();
     out.remove = latency(ns, n);
     if flags.sync {
-        out.durable_puts = [1, 16].map(|writers| durable(p, tree, writers)).into();
+        out.durable_puts = [1, 16].map(|writers| durable(p, tree, flags.each, writers)).into();
     }
 }
 
 /// Puts by writers at once, each of them durable when it returns.
-fn durable(p: &Population, tree: &dyn Tree, writers: usize) -> Puts {
+fn durable(p: &Population, tree: &dyn Tree, each: Duration, writers: usize) -> Puts {
     let done = AtomicUsize::new(0);
     let begin = Instant::now();
     std::thread::scope(|s| {
@@ -104,7 +103,7 @@ fn durable(p: &Population, tree: &dyn Tree, writers: usize) -> Puts {
             s.spawn(move || {
                 let mut draws = Draws((w as u64) << 40);
                 let records: Vec<_> = (0..16).map(|_| p.record(draws.below(p.n))).collect();
-                while begin.elapsed() < EACH {
+                while begin.elapsed() < each {
                     for r in &records {
                         put(tree, r);
                     }
