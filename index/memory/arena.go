@@ -12,8 +12,11 @@ const maxArena = 4 << 10
 
 // text returns the string that words mean, see appendWords.
 func (a *arena) text(meta uint64, c cell, at uint32) string {
-	need := metaWords(meta) * 16 // while it is written: a hex word is 16 bytes
-	if meta>>kindShift == decText {
+	need := metaWords(meta) * 8 // while it is written
+	switch meta >> kindShift {
+	case hexText:
+		need *= 2
+	case decText:
 		need = maxDec
 	}
 	if cap(a.buf)-len(a.buf) < need {
