@@ -84,7 +84,9 @@
 // every hash that ever was; so there is none, and ByHash looks into all scopes.
 //
 // A slot that moves between servers is left alone: scripts name two keys that
-// never exist, for which Redis answers TRYAGAIN until the slot has moved.
+// never exist, for which Redis answers TRYAGAIN until the slot has moved. The blocks
+// of a scope are one key, which moves as a whole: while a large one is copied, the two
+// servers answer nobody.
 //
 // # Reads
 //
