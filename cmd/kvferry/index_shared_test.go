@@ -156,7 +156,9 @@ func TestPoisonIsNoticed(t *testing.T) {
 		ended <- err
 	}()
 	<-w.said
+	w.mu.Lock()
 	_, after, _ := strings.Cut(w.text.String(), ") on ")
+	w.mu.Unlock()
 	base, _, _ := strings.Cut(after, ";")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/v1/kv-events", strings.NewReader(`{"engine_id":"e","events":[{"type":"block_stored","block_hashes":["1"],"block_size":4}]}`))
 	require.NoError(t, err)
