@@ -55,7 +55,7 @@
 //
 // A record is a file, and most often a directory too, and so a write costs about
 // five system calls for each and a Flush two synchronisations, of which many are
-// done at a time: 16 KiB and two inodes reach the disk for a record of a few hundred
+// done at a time: some 9 KiB and two inodes reach the disk for a record of a hundred
 // bytes. Put and Remove know where to go; ClearWorker, Expire and an Announce with
 // another incarnation look at all records in memory. An incarnation is kept for
 // every worker with records and for the last tens of thousands without. It is the

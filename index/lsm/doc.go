@@ -17,6 +17,11 @@
 // the newest change. Numbers up to limit are reserved: where the index was not
 // closed it goes on behind them, so that none is used twice after a power failure.
 //
+// A record that is put again as it is, is not written again; its change is, with the
+// row of the worker. Close writes a log that has become long into tables: what it
+// leaves opens in milliseconds, and a log of a process that was killed in the time
+// that its changes take to be made again.
+//
 // # What is durable
 //
 // A write has reached the operating system when it returns: it survives the end

@@ -21,8 +21,8 @@ type Options struct {
 	// Sync makes every write durable before it returns. Writers at the same time
 	// share a synchronisation of the log.
 	Sync bool
-	// CacheBytes bounds the memory for blocks of the tables. 0:
-	// DefaultCacheBytes.
+	// CacheBytes is the memory for blocks of the tables, besides what tables in memory
+	// may take and do not. 0: DefaultCacheBytes.
 	CacheBytes int64
 	// MemTableBytes is how much is collected in memory before it becomes a table;
 	// up to four times as much is held. 0: DefaultMemTableBytes.
