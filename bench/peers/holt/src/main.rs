@@ -129,7 +129,7 @@ fn ingest(h: &Harness, tree: &dyn Tree, flags: &Flags, rep: &mut Report) {
     let each = h.shared + h.unique;
     let (total, mut done, mut took) = (h.requests * each, 0, Duration::ZERO);
     while done < total && took < flags.fill {
-        let least = if flags.sync { 64 } else { CHUNK };
+        let least = if flags.sync { 8 } else { CHUNK };
         let records: Vec<_> = (done..total.min(done + least)).map(|i| h.block(i / each, i % each)).collect();
         rep.user_bytes += records.iter().map(user_bytes).sum::<u64>();
         let start = Instant::now();

@@ -17,7 +17,11 @@ pub fn measure(asked: usize, flags: &Flags, failures: &mut Vec<String>) -> Found
     let mut out = Found { asked, batch: 1, writers: 1, ..Found::default() };
     let tree = fill(&mut p, flags, &dir, &mut out);
     out.disk_bytes = disk(&dir);
-    read(&p, tree.as_ref(), flags, &mut out);
+    if p.n > 2 * p.fan {
+        read(&p, tree.as_ref(), flags, &mut out);
+    } else {
+        failures.push(format!("{asked} records: {} were put in the time, too few to read", p.n));
+    }
     write(&p, tree.as_ref(), flags, &mut out);
     tree.checkpoint();
     drop(tree);
@@ -35,7 +39,7 @@ fn fill(p: &mut Population, flags: &Flags, dir: &std::path::Path, out: &mut Foun
     let tree = (flags.open)(dir, flags.sync).expect("open");
     let mut took = Duration::ZERO;
     while out.records < p.n && took < flags.fill {
-        let least = if flags.sync { 64 } else { CHUNK };
+        let least = if flags.sync { 8 } else { CHUNK };
         let records: Vec<_> = (out.records..p.n.min(out.records + least)).map(|i| p.record(i)).collect();
         out.user_bytes += records.iter().map(user_bytes).sum::<u64>();
         let start = Instant::now();
@@ -103,11 +107,12 @@ fn durable(p: &Population, tree: &dyn Tree, each: Duration, writers: usize) -> P
             s.spawn(move || {
                 let mut draws = Draws((w as u64) << 40);
                 let records: Vec<_> = (0..16).map(|_| p.record(draws.below(p.n))).collect();
-                while begin.elapsed() < each {
-                    for r in &records {
-                        put(tree, r);
+                for r in records.iter().cycle() {
+                    if begin.elapsed() >= each {
+                        break;
                     }
-                    done.fetch_add(records.len(), Ordering::Relaxed);
+                    put(tree, r);
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
