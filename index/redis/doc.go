@@ -42,7 +42,7 @@
 //
 //	C hash            a child: a block whose parent this one is. These come first
 //	S                 instead of them: they have more than 1 KiB, and are a set
-//	L                 the records have more than 1 KiB, and are a hash. Behind it there
+//	L                 the records have more than 4 KiB, and are a hash. Behind it there
 //	                  are only the P of those parents that there are records of
 //	P prefix          the parent of the records that follow, until the next P
 //	R head worker     a record; head is tier(1) group(4) index(4) tokens(4)

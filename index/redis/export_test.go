@@ -11,7 +11,7 @@ func (x *Index) ClearLife(ctx context.Context, worker, life string) (int, error)
 }
 
 // spilling puts as if some bytes were many.
-var spilling = newScript(true, commonLua, strings.Replace(blocksLua, "spillAt, largeAt = 1024, 1024", "spillAt, largeAt = 40, 60", 1), putLua)
+var spilling = newScript(true, commonLua, strings.Replace(blocksLua, "spillAt, largeAt = 1024, 4096", "spillAt, largeAt = 40, 60", 1), putLua)
 
 // SpillEarly lets blocks have few children and records themselves.
 func (x *Index) SpillEarly() {

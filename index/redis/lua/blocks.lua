@@ -3,7 +3,7 @@ local T, TP = '\255', '\255P'
 local find, sub, byte = string.find, string.sub, string.byte
 local seen, dirty = {}, {} -- of each scope: what blocks are, and which of them changed
 local TL = '\255L\255'
-local spillAt, largeAt = 1024, 1024 -- bytes of children, and of records, in a block itself
+local spillAt, largeAt = 1024, 4096 -- bytes of children, and of records, in a block itself
 
 local function scopeOf(d)
   if not seen[d] then seen[d], dirty[d] = {}, {} end
