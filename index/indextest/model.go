@@ -270,22 +270,22 @@ func (m *Model) Workers(ctx context.Context) ([]index.Worker, error) {
 }
 
 func (m *Model) listWorkers() []index.Worker {
-	var ws []index.Worker
+	known := map[string]*index.Worker{}
 	for name, w := range m.workers {
-		x := index.Worker{Name: name, Incarnation: w.incarnation}
-		known := w.incarnation != 0
-		for _, r := range m.records {
-			if r.Worker == name {
-				known = true
-				if m.stale(&r) {
-					x.Stale = true
-				} else {
-					x.Blocks++
-				}
-			}
+		known[name] = &index.Worker{Name: name, Incarnation: w.incarnation}
+	}
+	for _, r := range m.records {
+		x := known[r.Worker]
+		if m.stale(&r) {
+			x.Stale = true
+		} else {
+			x.Blocks++
 		}
-		if known {
-			ws = append(ws, x)
+	}
+	var ws []index.Worker
+	for _, x := range known {
+		if x.Incarnation != 0 || x.Stale || x.Blocks > 0 {
+			ws = append(ws, *x)
 		}
 	}
 	slices.SortFunc(ws, func(a, b index.Worker) int { return strings.Compare(a.Name, b.Name) })

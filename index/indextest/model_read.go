@@ -50,14 +50,15 @@ func (m *Model) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 	}
 	defer m.mu.Unlock()
 	m.counts.Matches++
+	of := m.asked(q)
 	var ms []index.Match
 	for _, w := range m.listWorkers() {
 		if q.Workers != nil && !slices.Contains(q.Workers, w.Name) {
 			continue
 		}
-		x := index.Match{Worker: w.Name, Blocks: m.reach(q, w.Name, 0)}
+		x := index.Match{Worker: w.Name, Blocks: reach(of[w.Name], q, 0)}
 		for t := index.Tier(1); t < index.Tiers; t++ {
-			x.InTier[t] = m.reach(q, w.Name, t)
+			x.InTier[t] = reach(of[w.Name], q, t)
 		}
 		if x.Blocks > 0 {
 			ms = append(ms, x)
@@ -67,27 +68,31 @@ func (m *Model) Match(ctx context.Context, q *index.Query, dst []index.Match) ([
 	return append(dst, ms...), nil
 }
 
-// reach returns how many positions of the prompt, from the first, are resident on
-// a worker in a tier, or in any if it is 0.
-func (m *Model) reach(q *index.Query, worker string, tier index.Tier) int {
+// asked returns the records of the query's scope and group that are not stale,
+// by worker.
+func (m *Model) asked(q *index.Query) map[string][]index.Record {
+	of := map[string][]index.Record{}
+	for _, r := range m.records {
+		if r.Group == q.Group && m.options.Rules.Scope(r.Scope) == m.options.Rules.Scope(q.Scope) && !m.stale(&r) {
+			of[r.Worker] = append(of[r.Worker], r)
+		}
+	}
+	return of
+}
+
+// reach returns how many positions of the prompt, from the first, are among a
+// worker's records in a tier, or in any if it is 0.
+func reach(rs []index.Record, q *index.Query, tier index.Tier) int {
 	parent := index.Root
 	for i, hash := range q.Hashes {
-		if !m.resident(q, worker, tier, parent, hash) {
+		if !slices.ContainsFunc(rs, func(r index.Record) bool {
+			return r.Hash == hash && (r.Prefix == parent || r.Prefix == "") && (tier == 0 || tier == r.Tier)
+		}) {
 			return i
 		}
 		parent = hash
 	}
 	return len(q.Hashes)
-}
-
-func (m *Model) resident(q *index.Query, worker string, tier index.Tier, parent, hash string) bool {
-	for _, r := range m.records {
-		if r.Hash == hash && r.Worker == worker && r.Group == q.Group && (r.Prefix == parent || r.Prefix == "") &&
-			(tier == 0 || tier == r.Tier) && m.options.Rules.Scope(r.Scope) == m.options.Rules.Scope(q.Scope) && !m.stale(&r) {
-			return true
-		}
-	}
-	return false
 }
 
 // Snapshot implements index.Reader.
