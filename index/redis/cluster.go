@@ -17,6 +17,7 @@ type census struct {
 	incarnations rueidis.RedisMessage
 	lives        []string // of the workers that were asked for
 	seq          string   // of what no scope counts
+	bare         []string // those of them without a lease
 }
 
 func (x *Index) census(ctx context.Context, op string, workers ...string) (census, error) {
@@ -24,7 +25,7 @@ func (x *Index) census(ctx context.Context, op string, workers ...string) (censu
 	if err != nil {
 		return census{}, err
 	}
-	l, err := list(&m, 4)
+	l, err := list(&m, 5)
 	if err != nil {
 		return census{}, err
 	}
@@ -33,6 +34,9 @@ func (x *Index) census(ctx context.Context, op string, workers ...string) (censu
 		return c, err
 	}
 	if c.lives, err = texts(&l[2]); err != nil {
+		return c, err
+	}
+	if c.bare, err = texts(&l[4]); err != nil {
 		return c, err
 	}
 	if c.seq, err = l[3].ToString(); err != nil || len(c.lives) != len(workers) {
@@ -115,7 +119,8 @@ func (x *Index) introduce(ctx context.Context, args []string) error {
 }
 
 // livesOf returns the lives of workers, after those whose lease ran out are
-// cleaned up after.
+// cleaned up after, and those that others have cleaned up after have a lease again
+// if it is renewed here.
 func (x *Index) livesOf(ctx context.Context, workers []string) (map[string]string, error) {
 	for range attempts {
 		c, err := x.census(ctx, "put", workers...)
@@ -131,6 +136,14 @@ func (x *Index) livesOf(ctx context.Context, workers []string) (map[string]strin
 			if _, mine := lives[w]; mine {
 				clean = false
 				if err := x.reap(ctx, w); err != nil {
+					return nil, err
+				}
+			}
+		}
+		for _, w := range c.bare {
+			if x.mustLive(w) == "1" {
+				clean = false
+				if err := x.renewSome(ctx, []string{w}); err != nil {
 					return nil, err
 				}
 			}

@@ -20,3 +20,18 @@ func (x *Index) SpillEarly() {
 	}
 	x.put = spilling
 }
+
+// BeginAnnounce looks at a worker, as Announce does in a cluster, and returns what
+// that does then, if it has nothing to remove.
+func (x *Index) BeginAnnounce(ctx context.Context, worker, number string) (end func() (bool, error), err error) {
+	l, err := x.life(ctx, "test", worker)
+	return func() (bool, error) { return x.live(ctx, "test", worker, &l, l.life, number, false) }, err
+}
+
+// Reap cleans up after a worker whose lease ran out.
+func (x *Index) Reap(ctx context.Context, worker string) error { return x.reap(ctx, worker) }
+
+// BeginAgain does what follows on the news that a lease ran out.
+func (x *Index) BeginAgain(ctx context.Context, worker string) error {
+	return x.beginAgain(ctx, []string{worker})
+}

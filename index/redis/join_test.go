@@ -128,3 +128,58 @@ func TestReapedBeforeAPut(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"w"}, got)
 }
+
+// TestLapseOfAnother: who begins a lease again that ran out takes nothing from an
+// incarnation that somebody else has announced in the meantime.
+func TestLapseOfAnother(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := s.options(index.Options{})
+	o.Renew = true
+	x, y := s.open(t, o), s.open(t, o)
+	require.NoError(t, x.Announce(t.Context(), "w", 5))
+	require.NoError(t, y.Announce(t.Context(), "w", 7))
+	require.NoError(t, y.Put(t.Context(), []index.Record{record(0)}))
+	require.NoError(t, x.BeginAgain(t.Context(), "w"))
+	require.Len(t, consistent(t, y), 1)
+}
+
+// TestClusterJoinsInTheMidst: what others do between two steps of an announcement or
+// a put in a cluster.
+func TestClusterJoinsInTheMidst(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 0)
+	o := c.options(index.Options{})
+	o.Renew = true // the next time in 20 minutes
+	x := c.nodes[0].open(t, o)
+	o.Renew = false
+	y := c.nodes[0].open(t, o)
+	ctx := t.Context()
+
+	// Of two that announce a worker that nobody knew, the later notices.
+	late, err := x.BeginAnnounce(ctx, "w", "4")
+	require.NoError(t, err)
+	holds, err := y.Join(ctx, "w", 0, 5)
+	require.NoError(t, err)
+	require.Equal(t, uint64(5), holds)
+	done, err := late()
+	require.NoError(t, err)
+	require.False(t, done, "it has not seen incarnation 5")
+	holds, err = x.Join(ctx, "w", 0, 4)
+	require.NoError(t, err)
+	require.Equal(t, uint64(5), holds)
+
+	// A worker whose lease somebody else has cleaned up after has one again before
+	// anything of it is put.
+	o.Lease = time.Millisecond
+	require.NoError(t, c.nodes[0].open(t, o).Announce(ctx, "w", 5))
+	gone(t, y)
+	require.NoError(t, y.Reap(ctx, "w"))
+	require.NoError(t, x.Put(ctx, []index.Record{record(0)}))
+	ws, err := y.Workers(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []index.Worker{{Name: "w", Incarnation: 5, Blocks: 1}}, ws, "no lease")
+	got, err := x.Lapsed(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"w"}, got)
+}

@@ -103,7 +103,7 @@ func (x *Index) live(ctx context.Context, op, worker string, seen *lifeOf, life,
 	if joins {
 		longer = "1"
 	}
-	m, err := x.run(ctx, op, &request{liveScript, "*", x.args(0, worker, seen.life, life, incarnation, x.leaseMillis(), dead, longer)})
+	m, err := x.run(ctx, op, &request{liveScript, "*", x.args(0, worker, seen.life, life, incarnation, x.leaseMillis(), dead, longer, seen.incarnation)})
 	if err != nil {
 		return false, err
 	}

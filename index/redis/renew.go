@@ -192,9 +192,16 @@ func (x *Index) renewSome(ctx context.Context, workers []string) error {
 	if err != nil {
 		return err
 	}
+	return x.beginAgain(ctx, lapsed)
+}
+
+// beginAgain begins leases again that ran out, unless somebody else was faster, in
+// whatever incarnation: what that has put stays.
+func (x *Index) beginAgain(ctx context.Context, lapsed []string) error {
 	var errs []error
 	for _, w := range lapsed {
-		_, err := x.announce(ctx, w, announcement{number: x.leases.number(w)})
+		number := x.leases.number(w)
+		_, err := x.announce(ctx, w, announcement{number: number, was: number})
 		if err == nil && x.leases.holds(w) {
 			x.lapses.add(w)
 		}
