@@ -23,11 +23,11 @@ func TestMatchOfAWorkerWhoseNumberIsAnothers(t *testing.T) {
 	put("a")
 	m := matcher{x: x, q: &index.Query{Hashes: []string{"h"}, Workers: []string{"a"}}}
 	m.scope = x.scope(&m.q.Scope)
-	m.prepare()
+	m.begin()
 	require.True(t, m.read())
 	require.Len(t, m.result(nil), 1)
 	number := m.x.workers.find(&m.q.Workers[0], x.workerHash("a")).id
-	m.prepare()
+	m.begin()
 	other := "b"
 	r := index.Record{Worker: "keeps the scope", Tier: index.HBM}
 	r.Prefix, r.Hash = index.Root, "h"
@@ -36,7 +36,7 @@ func TestMatchOfAWorkerWhoseNumberIsAnothers(t *testing.T) {
 	require.NoError(t, err)
 	put(other)
 	require.Equal(t, number, x.workers.find(&other, x.workerHash(other)).id)
-	require.True(t, m.read())
+	require.False(t, m.read())
 	require.True(t, m.scope.alive())
 	require.Empty(t, m.result(nil))
 }

@@ -43,6 +43,7 @@ type matcher struct {
 	cells   [ahead + 1]cell // of hits
 	homes   [ahead + 1]int  // slots where the search begins
 	each    bool            // each block has to be as it was at one moment; else read tells
+	whole   bool            // all are as they were at one moment
 	known   [ahead + 1]bool
 	words   int // of workers
 	tiers   int // the set of tiers that somebody has all blocks so far in
@@ -90,10 +91,10 @@ func (m *matcher) match(dst []index.Match) []index.Match {
 		}
 		m.each = try > matchTries
 		x.lock(l)
-		m.prepare()
-		whole := m.read()
+		m.begin()
+		m.whole = m.read()
 		x.unlock(l)
-		if m.scope.alive() && (whole || try > matchTries) {
+		if m.scope.alive() && (m.whole || try > matchTries) {
 			return m.result(dst)
 		}
 	}
@@ -109,18 +110,26 @@ func (m *matcher) done() {
 	matchers.put(m)
 }
 
-// read reads all blocks and reports whether nobody wrote to their shards
-// meanwhile.
-func (m *matcher) read() bool {
-	x := m.x
+// begin asks for the first blocks. Which workers there are is looked up behind
+// that: it is true of the first block then, or somebody wrote to its shard.
+func (m *matcher) begin() {
 	m.touched = 0
 	m.texts[0].set(index.Root)
-	m.texts[0].setHash(&x.seeds)
+	m.texts[0].setHash(&m.x.seeds)
 	m.known[0] = true
+	m.ask(0, min(ahead, len(m.q.Hashes)))
+	m.prepare()
+}
+
+// read reads all blocks and reports whether nobody wrote to their shards since
+// begin.
+func (m *matcher) read() bool {
 	n := len(m.q.Hashes)
 	for from := 0; from < n; from += ahead {
 		k := min(ahead, n-from)
-		m.ask(from, k)
+		if from > 0 {
+			m.ask(from, k)
+		}
 		for i := 1; i <= k; i++ {
 			if !m.block(from+i-1, i) {
 				return m.same()
@@ -329,15 +338,15 @@ func (m *matcher) same() bool {
 	return true
 }
 
-// result appends the matches. A worker that went away meanwhile, so that its
-// number may be another's now, has none.
+// result appends the matches. A worker that went away while not all blocks were
+// read as of one moment, so that its number may be another's now, has none.
 func (m *matcher) result(dst []index.Match) []index.Match {
 	from := len(dst)
 	for w, b := range m.began {
 		for ; b != 0; b &= b - 1 {
 			id := 64*w + bits.TrailingZeros64(b)
 			it := m.names[id]
-			if it == nil || m.x.workers.item(uint32(id)) != it || m.q.Workers != nil && m.asked[id] != it {
+			if it == nil || !m.whole && m.x.workers.item(uint32(id)) != it || m.q.Workers != nil && m.asked[id] != it {
 				continue
 			}
 			m.matches[id].Worker = it.key
