@@ -14,7 +14,7 @@ var errForgotten = errors.New("events: the stream was forgotten")
 
 // presence is what a source knows of a stream without its lock.
 type presence struct {
-	conns int       // through which it was heard, and that are still there
+	conns int       // that are there, and through which it was heard or which are of its engine alone
 	since time.Time // when it was heard last, or the last of them ended
 	left  bool      // its workers were let go since
 }

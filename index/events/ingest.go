@@ -116,10 +116,18 @@ func (in *Ingester) Announce(ctx context.Context, incarnation uint64) error {
 }
 
 // Clear takes away what all ranks of the engine have: what they hold now is not
-// known.
+// known. In which lives they are is asked again: others may have seen an end that
+// was missed here, and the next one must be told from it.
 func (in *Ingester) Clear(ctx context.Context) error {
 	in.puts, in.removals = in.puts[:0], in.removals[:0]
 	for _, w := range in.workers {
+		if in.joiner != nil && in.incarnation != 0 {
+			held, err := in.life(ctx, w, 0)
+			if err != nil {
+				return err
+			}
+			w.held = held
+		}
 		if err := in.clear(ctx, w); err != nil {
 			return err
 		}

@@ -159,11 +159,11 @@ func FollowLeases(ctx context.Context, x index.Index, to ...Follower) error {
 		case err != nil:
 			return fmt.Errorf("events: following leases: %w", err)
 		}
-		eg, ctx := errgroup.WithContext(ctx)
+		eg, all := errgroup.WithContext(ctx)
 		for _, f := range to {
-			eg.Go(func() error { return f.Lapsed(ctx, workers) })
+			eg.Go(func() error { return f.Lapsed(all, workers) })
 		}
-		if err := eg.Wait(); err != nil {
+		if err := eg.Wait(); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -74,8 +74,9 @@ func (s *source) serve(ctx context.Context, zc *zmtp.Conn) (heard bool) {
 	if zc.Subscribe(s.conf.Topic) != nil {
 		return false
 	}
-	if !s.conf.WorkerFromTopic && s.conf.Replay != "" {
-		// What was missed is asked for at once: the next message may be long in coming.
+	if !s.conf.WorkerFromTopic {
+		// The publisher is there, and what was missed is asked for at once: its next
+		// message may be long in coming.
 		if s.sync(ctx, c, s.stream(ctx, c, "")) != nil {
 			return false
 		}
@@ -131,10 +132,10 @@ func (s *source) take(ctx context.Context, c *connection, m zmtp.Message) error 
 	}
 }
 
-// sync compares a stream with the engine's replay, once in a connection: while
-// there was none the engine may have published, or begun anew.
+// sync compares a stream with the engine's replay, if there is one, once in a
+// connection: while there was none the engine may have published, or begun anew.
 func (s *source) sync(ctx context.Context, c *connection, st *stream) error {
-	if s.conf.Replay == "" || c.synced[st] {
+	if c.synced[st] {
 		return nil
 	}
 	c.synced[st] = true
