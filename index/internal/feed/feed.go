@@ -49,7 +49,7 @@ const patience = 16
 // so far has the number newest.
 func New(history int, newest uint64) *Feed {
 	f := &Feed{history: max(history, 1), wake: make(chan struct{})}
-	f.patience = patience * uint64(max(f.history, index.DefaultHistory))
+	f.patience = patience * min(uint64(max(f.history, index.DefaultHistory)), 1<<32) // no sum overflows
 	f.word.Store(newest << 1)
 	return f
 }
