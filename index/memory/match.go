@@ -104,16 +104,22 @@ func (m *matcher) done() {
 	m.x, m.q, m.scope = nil, nil, nil
 	clear(m.asked)
 	clear(m.names)
+	m.forget()
+	matchers.put(m)
+}
+
+// forget lets go of the shards that were read: a matcher outlives their memory.
+func (m *matcher) forget() {
 	for s := m.touched; s != 0; s &= s - 1 {
 		m.shards[bits.TrailingZeros64(s)] = reading{}
 	}
-	matchers.put(m)
+	m.touched = 0
 }
 
 // begin asks for the first blocks. Which workers there are is looked up behind
 // that: it is true of the first block then, or somebody wrote to its shard.
 func (m *matcher) begin() {
-	m.touched = 0
+	m.forget()
 	m.texts[0].set(index.Root)
 	m.texts[0].setHash(&m.x.seeds)
 	m.known[0] = true

@@ -49,7 +49,9 @@ func (x *Index) Metrics(ctx context.Context) (index.Metrics, error) {
 	return m, nil
 }
 
-// MemoryBytes returns how much memory the slabs and tables take.
+// MemoryBytes returns how much memory the slabs and tables take. The heap has more:
+// what is left of the newest block, and tables that were outgrown, as long as
+// something else of their block is in use.
 func (x *Index) MemoryBytes() int {
 	l := locks{all, all}
 	x.lock(l)

@@ -62,3 +62,30 @@ func TestMatchOfAWorkerThatGoesBehindTheReading(t *testing.T) {
 	require.Equal(t, 1, n)
 	require.Len(t, m.result(nil), 2)
 }
+
+// What was read in vain holds no memory of the index: not every try comes as far.
+func TestMatcherForgets(t *testing.T) {
+	t.Parallel()
+	x := newIndex(t)
+	q := &index.Query{}
+	parent := index.Root
+	for i := range 8 * ahead {
+		h := strconv.Itoa(i)
+		r := index.Record{Worker: "w", Tier: index.HBM}
+		r.Prefix, r.Hash = parent, h
+		require.NoError(t, x.Put(t.Context(), []index.Record{r}))
+		q.Hashes, parent = append(q.Hashes, h), h
+	}
+	m := matcher{x: x, q: q}
+	m.scope = x.scope(&m.q.Scope)
+	m.begin()
+	require.True(t, m.read())
+	most := m.touched
+	m.begin()
+	require.NotEqual(t, most, m.touched)
+	m.forget()
+	for i := range m.shards {
+		require.Nil(t, m.shards[i].slots)
+		require.Nil(t, m.shards[i].dir)
+	}
+}
