@@ -86,6 +86,26 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
+// TestCrowdIsNotRead: who removes what one worker has of a block reads nothing of the
+// records that thousands of others may have there: nobody else is answered meanwhile.
+func TestCrowdIsNotRead(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	x, rs := s.open(t, s.options(index.Options{})), crowd()
+	require.NoError(t, x.Put(t.Context(), rs))
+	s.must("CONFIG", "RESETSTAT")
+	n, err := x.Remove(t.Context(), []index.Removal{{Scope: rs[0].Scope, Worker: rs[0].Worker, Hash: rs[0].Hash}})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	n, err = x.ClearWorker(t.Context(), rs[1].Worker)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	stats, err := s.text("INFO", "commandstats")
+	require.NoError(t, err)
+	require.NotContains(t, stats, "cmdstat_hgetall:")
+	require.NotContains(t, stats, "cmdstat_hvals:")
+}
+
 func snapshot(t *testing.T, x index.Index) []index.Record {
 	t.Helper()
 	var got []index.Record

@@ -19,7 +19,7 @@ for _, x in ipairs(list) do
   local w, tier, group = ARGV[i + 3], ARGV[i + 5], ARGV[i + 6]
   n = n + take(x[1], ARGV[i + 4], function(k, _, worker)
     return worker == w and (tier == '' or sub(k, 2, 2) == tier) and (group == '' or sub(k, 3, 6) == group)
-  end)
+  end, w)
 end
 if n > 0 then settle(function() changed('remove', ARGV) end) end
 return n

@@ -1,6 +1,6 @@
 -- What take removed: counts of each scope and worker, links from parents, sets of
--- workers' blocks, and fields of blocks that have many records, which are in full.
-local lost, unlinked, left, fields, full = {}, {}, {}, {}, {}
+-- workers' blocks, and fields of blocks that have many records; rest are the others.
+local lost, unlinked, left, fields, rest = {}, {}, {}, {}, {}
 
 local function lose(d, w, v)
   local s = lost[d] or {}
@@ -17,19 +17,76 @@ local function lists(of, d, name, x)
   add(of[d], name, x)
 end
 
--- take removes the wanted records of a block that was fetched. It returns how
--- many, and at how many it looked.
-local function take(d, hash, want)
-  full[d] = full[d] or {}
-  local v, large = full[d][hash], true
-  if not v then
-    v = seen[d][hash]
-    if not v then return 0, 0 end
-    v, large = expand(d, hash, v)
+-- lastOf is how the fields of a worker's records end.
+local masked = {['\254'] = '\254\1', ['\255'] = '\254\2'}
+local function lastOf(w) return string.gsub(w, '[\254\255]', masked) .. T end
+
+-- lead notes what does not lead to the records that are gone any more.
+local function lead(d, hash, gone, stays, empty)
+  for _, x in ipairs(gone) do
+    lose(d, x[2], x[3])
+    if not stays[x[1]] then lists(left, d, x[1], hash) end
   end
+  for _, prefix in ipairs(empty) do lists(unlinked, d, prefix, hash) end
+end
+
+local function parentOf(field)
+  local p = find(field, T, 1, true) or bad('field of ' .. #field .. ' bytes')
+  return sub(field, 2, p - 1), p
+end
+
+-- takeApart is take for a block whose records are a hash of their own, from s on. It
+-- looks closely only at fields that may be the worker's: there may be thousands.
+local function takeApart(d, hash, s, want, worker)
+  local r = base(d) .. 'r' .. hash
+  rest[d] = rest[d] or {}
+  local all, some, others = rest[d][hash] or call('HKEYS', r), {}, {}
+  local last = worker and lastOf(worker) or ''
+  for _, f in ipairs(all) do
+    if sub(f, -#last) == last or last == '' then some[#some + 1] = f else others[#others + 1] = f end
+  end
+  local gone, stays, from = {}, {}, {}
+  read(r, some, function(f, e)
+    local parent, p = parentOf(f)
+    local k = plain(sub(f, p + 1, -2))
+    if #k < 14 or not e then bad('record of ' .. #k .. ' bytes') end
+    local w, t = sub(k, 15), byte(k, 2)
+    e = sub(e, 1, -2)
+    if want(k, e, w, t) then
+      gone[#gone + 1] = {class(t) .. w, w, e}
+      from[parent] = true
+      lists(fields, d, hash, f)
+    else
+      stays[class(t) .. w] = true
+      others[#others + 1] = f
+    end
+  end)
+  rest[d][hash] = others
+  if #gone == 0 then return 0, #all end
+  local kept, empty, v = {}, {}, sub(seen[d][hash], 1, s)
+  for _, f in ipairs(others) do kept[parentOf(f)] = true end
+  for parent in pairs(from) do
+    if not kept[parent] then empty[#empty + 1] = parent end
+  end
+  local heads = {}
+  for parent in pairs(kept) do heads[#heads + 1] = 'P' .. parent .. T end
+  if #heads > 0 then v = v .. 'L' .. T .. table.concat(heads) end
+  lead(d, hash, gone, stays, empty)
+  seen[d][hash] = v
+  dirty[d][hash] = true
+  return #gone, #all
+end
+
+-- take removes the wanted records of a block that was fetched, which are of a worker
+-- unless that is nil. It returns how many, and at how many it looked.
+local function take(d, hash, want, worker)
+  local v = seen[d][hash]
+  if not v then return 0, 0 end
+  local s = find(v, TL, 1, true)
+  if s then return takeApart(d, hash, s, want, worker) end
   local p = find(v, TP, 1, true)
   if not p then return 0, 0 end
-  local out, n, looked, heads = {sub(v, 1, p - 1)}, 0, 0, {}
+  local out, n, looked = {sub(v, 1, p - 1)}, 0, 0
   local gone, stays, empty = {}, {}, {}
   local parent, key, kept
   local function close()
@@ -44,12 +101,8 @@ local function take(d, hash, want)
       if want(k, e, w, t) then
         n = n + 1
         gone[n] = {class(t) .. w, w, e}
-        if large then lists(fields, d, hash, 'P' .. parent .. T .. key .. T) end
       else
-        if not kept then
-          out[#out + 1] = 'P' .. parent
-          heads[#heads + 1] = 'P' .. parent .. T
-        end
+        if not kept then out[#out + 1] = 'P' .. parent end
         kept, stays[class(t) .. w] = true, true
         out[#out + 1] = key
         out[#out + 1] = e
@@ -65,23 +118,10 @@ local function take(d, hash, want)
     end
   end
   close()
-  if large then full[d][hash] = v end
   if n == 0 then return 0, looked end
-  for _, x in ipairs(gone) do
-    lose(d, x[2], x[3])
-    if not stays[x[1]] then lists(left, d, x[1], hash) end
-  end
-  for _, prefix in ipairs(empty) do
-    lists(unlinked, d, prefix, hash)
-  end
+  lead(d, hash, gone, stays, empty)
   out[#out + 1] = ''
-  v = table.concat(out, T)
-  if large then
-    full[d][hash] = v
-    v = sub(v, 1, p)
-    if #heads > 0 then v = v .. 'L' .. T .. table.concat(heads) end
-  end
-  seen[d][hash] = v
+  seen[d][hash] = table.concat(out, T)
   dirty[d][hash] = true
   return n, looked
 end
@@ -162,7 +202,7 @@ local function clear(w, scopes, volatile, limit)
       local hashes = call('SRANDMEMBER', base(d) .. c .. w, limit)
       fetch(d, hashes)
       for _, hash in ipairs(hashes) do
-        n = n + take(d, hash, want)
+        n = n + take(d, hash, want, w)
         -- A set may name a block that is gone: it goes, too.
         lists(left, d, c .. w, hash)
       end
