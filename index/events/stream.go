@@ -266,6 +266,11 @@ func (st *stream) lapsed(ctx context.Context, workers []string) error {
 	if st.forgotten.Load() {
 		return nil
 	}
+	// What waits goes first, and if the index refuses it, that is the engine's
+	// fault and not the end of following leases.
+	if err := st.written(ctx); err != nil {
+		return err
+	}
 	var ours bool
 	err := st.s.retry(ctx, func() error {
 		one, err := st.in.lapse(ctx, workers)
