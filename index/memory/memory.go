@@ -31,8 +31,11 @@ type Index struct {
 	workers dict[string]
 	longs   longs
 	reads   readCounts
-	blocks  blocks
 	putters pool[putter]
+
+	// What slabs and tables lie in. Outgrown tables would keep a block that they
+	// share with slabs, which live on.
+	blocks, tables blocks
 
 	shards [shards]shard
 	scans  [shards]scanShard
@@ -60,8 +63,8 @@ func New(o Options) (*Index, error) {
 	x.workers.init()
 	x.longs.init()
 	for i := range x.shards {
-		x.shards[i].init(&x.blocks)
-		x.scans[i].parents.mem = &x.blocks
+		x.shards[i].init(&x.blocks, &x.tables)
+		x.scans[i].parents.mem = &x.tables
 	}
 	x.reset()
 	return x, nil
@@ -70,6 +73,7 @@ func New(o Options) (*Index, error) {
 // reset lets go of all records; whoever calls it has all locks.
 func (x *Index) reset() {
 	x.blocks.reset()
+	x.tables.reset()
 	for i := range x.shards {
 		x.shards[i].reset()
 		x.scans[i].parents.reset()

@@ -59,10 +59,10 @@ type scanShard struct {
 	_       [64]byte
 }
 
-func (sh *shard) init(mem *blocks) {
+func (sh *shard) init(mem, tables *blocks) {
 	sh.nodes.mem = mem
 	for _, t := range []*table{&sh.hashes, &sh.far, &sh.exact, &sh.kin} {
-		t.mem = mem
+		t.mem = tables
 	}
 	sh.nodes.shift, sh.nodes.limit = 1, 1<<offsetBits
 }
