@@ -95,7 +95,7 @@ func (l *log) append(frames []byte) (harmless bool, err error) {
 		// Of a group the first frames may be whole: they are to be gone for good.
 		undo := l.trim()
 		if undo == nil {
-			undo = l.f.Sync()
+			undo = l.settle()
 		}
 		return undo == nil && full(err), errors.Join(err, undo)
 	}
@@ -157,6 +157,30 @@ func (l *log) sync(upto int64) error {
 			l.mu.Unlock()
 			l.syncAll(upto)
 			continue
+		}
+		l.mu.Unlock()
+		<-under
+	}
+}
+
+// settle makes the log durable as it is, also where nothing was added. It is no
+// sync beside another: a failure, which the system tells one of them alone, is to
+// reach all who wait.
+func (l *log) settle() error {
+	for {
+		l.mu.Lock()
+		if l.broken != nil {
+			defer l.mu.Unlock()
+			return l.broken
+		}
+		under := l.syncing
+		if under == nil {
+			l.syncing = make(chan struct{})
+			l.mu.Unlock()
+			l.syncAll(l.end)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.broken
 		}
 		l.mu.Unlock()
 		<-under

@@ -219,7 +219,8 @@ func (r *logReader) rest(from int64) (durable int64, zeros bool, err error) {
 // disk, and would not write it any more.
 func (x *Index) trust() error {
 	l := x.log
-	if l.told+int64(markBytes) >= l.end {
+	marked := l.told > logHeadBytes && l.told+int64(markBytes) >= l.end // the last frame is a mark
+	if marked || l.told == l.end {
 		l.synced = l.end
 		return nil
 	}
