@@ -1,0 +1,353 @@
+#include "textflag.h"
+
+// The kernels for AVX-512 with VBMI and VBMI2: a group of 64 values is one
+// register of exponents. Names of registers, all of bytes:
+//
+//	Z3 what a window codes   Z4 its code        Z5 what goes on
+//	Z6 starts of windows     Z7 running maxima
+//	Z20 hi  Z21 lo  Z22 d  Z24 b0  Z28 2  Z29 1  Z30 3  Z31 start of window 2 or 3
+
+// func encodeAVX512(src, rests, planes, out *byte, groups, step, second, stripes int, p uint64, across int) int
+//
+// A group is 64 bytes at src and 64 bytes second behind them; the next group is
+// step behind it, the next stripe 128 bytes. With across, both halves are of
+// the same channels.
+TEXT ·encodeAVX512(SB), NOSPLIT, $0-88
+	MOVQ src+0(FP), SI
+	MOVQ rests+8(FP), DI
+	MOVQ planes+16(FP), DX
+	MOVQ out+24(FP), R8
+	MOVQ groups+32(FP), R13
+	MOVQ step+40(FP), R9
+	MOVQ second+48(FP), R11
+	MOVQ stripes+56(FP), CX
+	MOVQ p+64(FP), AX
+	MOVQ across+72(FP), R12
+	VPBROADCASTB AX, Z24
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z22
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z21
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z20
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	MOVQ $3, AX
+	VPBROADCASTB AX, Z30
+	LEAQ ·shuffles(SB), AX
+	VMOVDQU64 (AX), Z26
+	VMOVDQU64 64(AX), Z25
+
+encodeStripe:
+	MOVQ SI, BX
+	MOVQ R13, R10
+	VMOVDQA64 Z24, Z6
+	VPXORQ Z7, Z7, Z7
+
+encodeGroup:
+	// Rotated by a bit, the low bytes are rests and the high ones exponents.
+	VMOVDQU64 (BX), Z0
+	VMOVDQU64 (BX)(R11*1), Z1
+	VPSHLDW $1, Z0, Z0, Z0
+	VPSHLDW $1, Z1, Z1, Z1
+	VMOVDQA64 Z26, Z2
+	VPERMI2B Z1, Z0, Z2
+	VMOVDQA64 Z25, Z3
+	VPERMI2B Z1, Z0, Z3
+	VMOVDQU64 Z2, (DI)
+	VPMAXUB Z3, Z7, Z7
+	VPSUBB Z6, Z3, Z3
+	TESTQ R12, R12
+	JZ encodeNext
+	VSHUFI64X2 $0x4e, Z7, Z7, Z8
+	VPMAXUB Z8, Z7, Z7
+
+encodeNext:
+	VPSUBUSB Z22, Z7, Z6
+	VPMAXUB Z21, Z6, Z6
+	VPMINUB Z20, Z6, Z6
+	VPMINUB Z30, Z3, Z4
+	VPTESTMB Z29, Z4, K2
+	VPTESTMB Z28, Z4, K3
+	KANDQ K2, K3, K1
+	KMOVQ K2, (DX)
+	KMOVQ K3, 8(DX)
+	VPCOMPRESSB Z3, K1, Z5
+	VMOVDQU64 Z5, (R8)
+	KMOVQ K1, AX
+	POPCNTQ AX, AX
+	ADDQ AX, R8
+	ADDQ R9, BX
+	ADDQ $64, DI
+	ADDQ $16, DX
+	DECQ R10
+	JNZ encodeGroup
+	ADDQ $128, SI
+	DECQ CX
+	JNZ encodeStripe
+	SUBQ out+24(FP), R8
+	MOVQ R8, ret+80(FP)
+	VZEROUPPER
+	RET
+
+// func decodeAVX512(dst, rests, planes, in *byte, groups, step, second, stripes int, p uint64, across int) int
+TEXT ·decodeAVX512(SB), NOSPLIT, $0-88
+	MOVQ dst+0(FP), SI
+	MOVQ rests+8(FP), DI
+	MOVQ planes+16(FP), DX
+	MOVQ in+24(FP), R8
+	MOVQ groups+32(FP), R13
+	MOVQ step+40(FP), R9
+	MOVQ second+48(FP), R11
+	MOVQ stripes+56(FP), CX
+	MOVQ p+64(FP), AX
+	MOVQ across+72(FP), R12
+	VPBROADCASTB AX, Z24
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z22
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z21
+	SHRQ $8, AX
+	VPBROADCASTB AX, Z20
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	LEAQ ·shuffles(SB), AX
+	VMOVDQU64 128(AX), Z26
+	VMOVDQU64 192(AX), Z25
+
+decodeStripe:
+	MOVQ SI, BX
+	MOVQ R13, R10
+	VMOVDQA64 Z24, Z6
+	VPXORQ Z7, Z7, Z7
+
+decodeGroup:
+	MOVQ (DX), AX
+	KMOVQ AX, K2
+	ANDQ 8(DX), AX
+	KMOVQ 8(DX), K3
+	KMOVQ AX, K1
+	POPCNTQ AX, AX
+	VMOVDQU8.Z Z29, K2, Z3
+	VPADDB Z28, Z3, K3, Z3
+	VMOVDQU64 (R8), Z5
+	VPEXPANDB Z5, K1, Z3
+	ADDQ AX, R8
+	VPADDB Z6, Z3, Z3
+	VPMAXUB Z3, Z7, Z7
+	TESTQ R12, R12
+	JZ decodeNext
+	VSHUFI64X2 $0x4e, Z7, Z7, Z8
+	VPMAXUB Z8, Z7, Z7
+
+decodeNext:
+	VPSUBUSB Z22, Z7, Z6
+	VPMAXUB Z21, Z6, Z6
+	VPMINUB Z20, Z6, Z6
+	VMOVDQU64 (DI), Z2
+	VMOVDQA64 Z26, Z0
+	VPERMI2B Z3, Z2, Z0
+	VMOVDQA64 Z25, Z1
+	VPERMI2B Z3, Z2, Z1
+	VPSHLDW $15, Z0, Z0, Z0
+	VPSHLDW $15, Z1, Z1, Z1
+	VMOVDQU64 Z0, (BX)
+	VMOVDQU64 Z1, (BX)(R11*1)
+	ADDQ R9, BX
+	ADDQ $64, DI
+	ADDQ $16, DX
+	DECQ R10
+	JNZ decodeGroup
+	ADDQ $128, SI
+	DECQ CX
+	JNZ decodeStripe
+	SUBQ in+24(FP), R8
+	MOVQ R8, ret+80(FP)
+	VZEROUPPER
+	RET
+
+// func encode2AVX512(x, planes, out *byte, groups int, start, mask uint64) int
+//
+// mask says which values of each group there are.
+TEXT ·encode2AVX512(SB), NOSPLIT, $0-56
+	MOVQ x+0(FP), SI
+	MOVQ planes+8(FP), DX
+	MOVQ out+16(FP), R8
+	MOVQ groups+24(FP), CX
+	MOVQ start+32(FP), AX
+	VPBROADCASTB AX, Z31
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	MOVQ $3, AX
+	VPBROADCASTB AX, Z30
+	VPXORQ Z25, Z25, Z25
+	MOVQ mask+40(FP), AX
+	KMOVQ AX, K7
+
+encode2Group:
+	VMOVDQU64 (SI), Z3
+	VPCMPGTB Z25, Z3, K5
+	VPSUBB Z30, Z3, K5, Z3
+	VPSUBB Z31, Z3, Z3
+	VPMINUB Z30, Z3, Z4
+	VPTESTMB Z29, Z4, K7, K2
+	VPTESTMB Z28, Z4, K7, K3
+	KANDQ K2, K3, K1
+	KMOVQ K2, (DX)
+	KMOVQ K3, 8(DX)
+	VPCOMPRESSB Z3, K1, Z5
+	VMOVDQU64 Z5, (R8)
+	KMOVQ K1, AX
+	POPCNTQ AX, AX
+	ADDQ AX, R8
+	ADDQ $64, SI
+	ADDQ $16, DX
+	DECQ CX
+	JNZ encode2Group
+	SUBQ out+16(FP), R8
+	MOVQ R8, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func encode3AVX512(x, planes, out *byte, groups int, start, mask uint64) int
+TEXT ·encode3AVX512(SB), NOSPLIT, $0-56
+	MOVQ x+0(FP), SI
+	MOVQ planes+8(FP), DX
+	MOVQ out+16(FP), R8
+	MOVQ groups+24(FP), CX
+	MOVQ start+32(FP), AX
+	VPBROADCASTB AX, Z31
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	MOVQ $3, AX
+	VPBROADCASTB AX, Z30
+	MOVQ $4, AX
+	VPBROADCASTB AX, Z27
+	MOVQ $7, AX
+	VPBROADCASTB AX, Z26
+	VPXORQ Z25, Z25, Z25
+	MOVQ mask+40(FP), AX
+	KMOVQ AX, K7
+
+encode3Group:
+	VMOVDQU64 (SI), Z3
+	VPCMPGTB Z25, Z3, K5
+	VPSUBB Z30, Z3, K5, Z3
+	VPSUBB Z31, Z3, Z3
+	VPMINUB Z26, Z3, Z4
+	VPTESTMB Z29, Z4, K7, K2
+	VPTESTMB Z28, Z4, K7, K3
+	VPTESTMB Z27, Z4, K7, K4
+	KANDQ K2, K3, K1
+	KANDQ K4, K1, K1
+	KMOVQ K2, (DX)
+	KMOVQ K3, 8(DX)
+	KMOVQ K4, 16(DX)
+	VPCOMPRESSB Z3, K1, Z5
+	VMOVDQU64 Z5, (R8)
+	KMOVQ K1, AX
+	POPCNTQ AX, AX
+	ADDQ AX, R8
+	ADDQ $64, SI
+	ADDQ $24, DX
+	DECQ CX
+	JNZ encode3Group
+	SUBQ out+16(FP), R8
+	MOVQ R8, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func decode2AVX512(x, planes, in *byte, groups int, start uint64) int
+TEXT ·decode2AVX512(SB), NOSPLIT, $0-48
+	MOVQ x+0(FP), SI
+	MOVQ planes+8(FP), DX
+	MOVQ in+16(FP), R8
+	MOVQ groups+24(FP), CX
+	MOVQ start+32(FP), AX
+	VPBROADCASTB AX, Z31
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	MOVQ $3, AX
+	VPBROADCASTB AX, Z30
+	VPTERNLOGQ $0xff, Z24, Z24, Z24
+
+decode2Group:
+	MOVQ (DX), AX
+	KMOVQ AX, K2
+	ANDQ 8(DX), AX
+	KMOVQ 8(DX), K3
+	KMOVQ AX, K1
+	POPCNTQ AX, AX
+	VMOVDQU8.Z Z29, K2, Z3
+	VPADDB Z28, Z3, K3, Z3
+	VMOVDQU64 (R8), Z5
+	VPEXPANDB Z5, K1, Z3
+	ADDQ AX, R8
+	VPADDB Z31, Z3, Z3
+	VPCMPGTB Z24, Z3, K5
+	VPADDB Z30, Z3, K5, Z3
+	VMOVDQU64 Z3, (SI)
+	ADDQ $64, SI
+	ADDQ $16, DX
+	DECQ CX
+	JNZ decode2Group
+	SUBQ in+16(FP), R8
+	MOVQ R8, ret+40(FP)
+	VZEROUPPER
+	RET
+
+// func decode3AVX512(x, planes, in *byte, groups int, start uint64) int
+TEXT ·decode3AVX512(SB), NOSPLIT, $0-48
+	MOVQ x+0(FP), SI
+	MOVQ planes+8(FP), DX
+	MOVQ in+16(FP), R8
+	MOVQ groups+24(FP), CX
+	MOVQ start+32(FP), AX
+	VPBROADCASTB AX, Z31
+	MOVQ $1, AX
+	VPBROADCASTB AX, Z29
+	MOVQ $2, AX
+	VPBROADCASTB AX, Z28
+	MOVQ $3, AX
+	VPBROADCASTB AX, Z30
+	MOVQ $4, AX
+	VPBROADCASTB AX, Z27
+	VPTERNLOGQ $0xff, Z24, Z24, Z24
+
+decode3Group:
+	MOVQ (DX), AX
+	KMOVQ AX, K2
+	ANDQ 8(DX), AX
+	ANDQ 16(DX), AX
+	KMOVQ 8(DX), K3
+	KMOVQ 16(DX), K4
+	KMOVQ AX, K1
+	POPCNTQ AX, AX
+	VMOVDQU8.Z Z29, K2, Z3
+	VPADDB Z28, Z3, K3, Z3
+	VPADDB Z27, Z3, K4, Z3
+	VMOVDQU64 (R8), Z5
+	VPEXPANDB Z5, K1, Z3
+	ADDQ AX, R8
+	VPADDB Z31, Z3, Z3
+	VPCMPGTB Z24, Z3, K5
+	VPADDB Z30, Z3, K5, Z3
+	VMOVDQU64 Z3, (SI)
+	ADDQ $64, SI
+	ADDQ $24, DX
+	DECQ CX
+	JNZ decode3Group
+	SUBQ in+16(FP), R8
+	MOVQ R8, ret+40(FP)
+	VZEROUPPER
+	RET
