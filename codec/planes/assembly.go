@@ -10,9 +10,9 @@ type instructions uint8
 // squeezes and spreads are indices of bytes in a register for each mask of
 // eight: which bytes the mask names, and which of the first bytes comes where
 // the mask has a bit. 0x80 makes a zero.
-var squeezes, spreads = makeMasks()
+var squeezes, spreads = makeMasks() //nolint:unused // assembly reads them
 
-func makeMasks() (squeezes, spreads [256][8]byte) {
+func makeMasks() (squeezes, spreads [256][8]byte) { //nolint:unused // see squeezes
 	for m := range squeezes {
 		squeezes[m] = [8]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80}
 		spreads[m] = squeezes[m]

@@ -11,13 +11,13 @@ const (
 var (
 	// shuffles are indices of bytes in two registers of 64: the low bytes of 64
 	// words, the high ones, and the reverse, for the first 32 words and the last.
-	shuffles = makeShuffles()
+	shuffles = makeShuffles() //nolint:unused // assembly reads it
 	// constants are registers of 32 bytes: for each value the byte of a plane
 	// that has its bit, for the first 32 and the last; its bit; and 1, 2, 3, 7, 4.
-	constants = makeConstants()
+	constants = makeConstants() //nolint:unused // assembly reads it
 )
 
-func makeShuffles() (t [4][lanes]byte) {
+func makeShuffles() (t [4][lanes]byte) { //nolint:unused // see shuffles
 	for i := range lanes {
 		t[0][i], t[1][i] = byte(2*i), byte(2*i+1)
 		t[2][i] = byte(i/2 + i%2*lanes)
@@ -26,7 +26,7 @@ func makeShuffles() (t [4][lanes]byte) {
 	return t
 }
 
-func makeConstants() (t [8][lanes / 2]byte) {
+func makeConstants() (t [8][lanes / 2]byte) { //nolint:unused // see constants
 	for i := range lanes / 2 {
 		t[0][i], t[1][i] = byte(i/8), byte(i/8+4)
 		t[2][i] = 1 << (i % 8)

@@ -4,9 +4,9 @@ const neon instructions = 0
 
 // constants are registers of 16 bytes: the bit of each value in its byte of a
 // plane, and which byte that is, for each quarter of the values.
-var constants = makeConstants()
+var constants = makeConstants() //nolint:unused // assembly reads it
 
-func makeConstants() (t [5][lanes / 4]byte) {
+func makeConstants() (t [5][lanes / 4]byte) { //nolint:unused // see constants
 	for i := range lanes / 4 {
 		t[0][i] = 1 << (i % 8)
 		for q := range 4 {

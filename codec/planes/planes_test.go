@@ -80,7 +80,7 @@ func TestRatio(t *testing.T) {
 			require.NoError(t, err)
 			plain += len(page)
 			coded += len(payload)
-			entropy += exponentsByHuff0(t, page, set.shape)
+			entropy += exponentsByHuff0(t, page)
 		}
 		ratio, limit := float64(plain)/float64(coded), float64(plain)/float64(entropy)
 		t.Logf("%s: %.4f, exponents by huff0 %.4f", set.name, ratio, limit)
@@ -91,7 +91,7 @@ func TestRatio(t *testing.T) {
 
 // exponentsByHuff0 is the size of a page whose exponents are coded by huff0,
 // each half of the page with its own tables, and whose other bits are kept.
-func exponentsByHuff0(t *testing.T, page []byte, s Shape) (size int) {
+func exponentsByHuff0(t *testing.T, page []byte) (size int) {
 	for half := range 2 {
 		part := page[half*len(page)/2:][:len(page)/2]
 		exps := make([]byte, 0, len(part)/2)
