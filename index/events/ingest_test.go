@@ -307,6 +307,13 @@ func TestIntake(t *testing.T) {
 	long := string(make([]byte, index.MaxFieldBytes+1))
 	_, err = in.Ingest(t.Context(), &events.Batch{EngineID: "vllm-a", Tenant: &long})
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	many := events.Batch{EngineID: "vllm-a"}
+	for g := range uint32(300) {
+		many.Events = append(many.Events, events.Event{Kind: events.Stored, Hashes: []string{"h"}, BlockSize: 16, Group: &g})
+	}
+	_, err = in.Ingest(t.Context(), &many)
+	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	require.NotErrorIs(t, err, kvferry.ErrCorrupt, "nothing is damaged")
 	require.Equal(t, uint64(1), in.Stats().UnknownMediums)
 }
 

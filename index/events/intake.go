@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -82,8 +83,9 @@ func (t *Intake) Close() {
 func (t *Intake) Stats() Stats { return t.count.stats() }
 
 // Ingest takes a batch, which is in the index then. An engine that is not known
-// is ErrNotFound, one that is subscribed to ErrInvalid, and nothing was changed. After another error the batch may be
-// there in part; it may be given again.
+// is ErrNotFound, one that is subscribed to ErrInvalid, and nothing was changed. A
+// batch beyond what an engine may have (groups, adapters, scopes) is ErrInvalid,
+// too. After that or another error it may be there in part; it may be given again.
 func (t *Intake) Ingest(ctx context.Context, b *Batch) (Summary, error) {
 	e := t.engines[b.EngineID]
 	if e == nil {
@@ -95,6 +97,9 @@ func (t *Intake) Ingest(ctx context.Context, b *Batch) (Summary, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	sum, err := e.in.ingestJSON(ctx, b)
+	if errors.Is(err, errBatch) {
+		err = fmt.Errorf("%v: %w", err, kvferry.ErrInvalid) //nolint:errorlint // it is whoever sent it, and nothing here is damaged
+	}
 	if err != nil {
 		return sum, err
 	}
