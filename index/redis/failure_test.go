@@ -208,8 +208,9 @@ func TestSlow(t *testing.T) {
 		calls.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 			defer cancel()
-			if err := x.Put(ctx, []index.Record{r}); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("not the end of its time: %v", err)
+			// Of those who wait for a connection given up meanwhile, some are told that.
+			if err := x.Put(ctx, []index.Record{r}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, redis.ErrUnavailable) {
+				t.Errorf("neither the end of its time nor of the connection: %v", err)
 			}
 		})
 	}
