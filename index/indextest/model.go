@@ -109,7 +109,7 @@ func (m *Model) changed(c index.Change) {
 	c.Records, c.Removals = slices.Clone(c.Records), slices.Clone(c.Removals)
 	m.changes = append(m.changes, c)
 	if n := len(m.changes) - m.options.History; n > 0 {
-		m.changes = slices.Delete(m.changes, 0, n)
+		m.changes = m.changes[n:] // append moves them when their array ends
 	}
 	close(m.added)
 	m.added = make(chan struct{})
