@@ -1,17 +1,20 @@
 package planes
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// realPages are the pages of a model in testdata.
+// realPages are pages of a model: every third in testdata, all where the folder
+// KVFERRY_MODELS has them.
 type realPages struct {
 	name  string
 	shape Shape
@@ -19,12 +22,13 @@ type realPages struct {
 }
 
 func readPages(t testing.TB) []realPages {
+	dir := cmp.Or(os.Getenv("KVFERRY_MODELS"), "testdata")
 	sets := []realPages{
 		{name: "s260k", shape: Shape{10, 16, 32}},
 		{name: "kvlab", shape: Shape{12, 16, 256}},
 	}
 	for i := range sets {
-		raw, err := os.ReadFile("testdata/" + sets[i].name + ".kv")
+		raw, err := os.ReadFile(filepath.Join(dir, sets[i].name+".kv"))
 		require.NoError(t, err)
 		for n := sets[i].shape.Bytes(); len(raw) >= n; raw = raw[n:] {
 			sets[i].pages = append(sets[i].pages, raw[:n])
