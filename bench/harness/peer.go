@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"github.com/kvferry/kvferry"
+)
+
+// PeerLine is a line of JSON that a peer's program prints to standard output.
+// Everything else that it has to say goes to standard error. A program measures
+// one round of what its arguments say and ends; what it could not do is a line
+// with Error and status 0.
+type PeerLine struct {
+	// Name is that of a figure: key=value pairs with slashes between them.
+	Name string `json:"name"`
+	// Version is the peer's own, "zipnn 0.5.3".
+	Version string  `json:"version"`
+	Unit    Unit    `json:"unit"`
+	Value   float64 `json:"value"`
+	// Note says under which conditions that differ from ours: "no fsync, no
+	// checksum".
+	Note  string `json:"note,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// ErrNoPeer says that a peer is not installed.
+var ErrNoPeer = errors.New("peer is not installed")
+
+// RunPeer runs a peer once and returns its lines. A peer that is not installed
+// is ErrNoPeer, one that fails or prints something else ErrInvalid.
+func (e *Env) RunPeer(ctx context.Context, name string, args ...string) ([]PeerLine, error) {
+	path := e.PeerPath(name)
+	if path == "" {
+		return nil, fmt.Errorf("bench: %s: %w", name, ErrNoPeer)
+	}
+	var told bytes.Buffer
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir, cmd.Stderr = e.Dir, &told
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("bench: peer %s: %w: %w\n%s", name, kvferry.ErrInvalid, err, tail(told.Bytes()))
+	}
+	var lines []PeerLine
+	for in := bufio.NewScanner(bytes.NewReader(out)); in.Scan(); {
+		var l PeerLine
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			return nil, fmt.Errorf("bench: peer %s printed %q: %w: %w", name, tail(in.Bytes()), kvferry.ErrInvalid, err)
+		}
+		lines = append(lines, l)
+	}
+	return lines, nil
+}
+
+// tail is the end of what a program said, as much as a person wants to read.
+func tail(b []byte) []byte {
+	const most = 2000
+	return b[max(0, len(b)-most):]
+}
