@@ -1,6 +1,9 @@
 package planes
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func BenchmarkEncode(b *testing.B) {
 	for _, set := range readPages(b) {
@@ -44,11 +47,29 @@ func BenchmarkDecode(b *testing.B) {
 
 func BenchmarkTune(b *testing.B) {
 	for _, set := range readPages(b) {
-		b.Run(set.name, func(b *testing.B) {
-			for b.Loop() {
-				if _, err := Tune(set.shape, set.pages[1:5]...); err != nil {
-					b.Fatal(err)
+		for _, n := range []int{1, 4} {
+			b.Run(fmt.Sprintf("%s/%d", set.name, n), func(b *testing.B) {
+				var t Tuner
+				var params []Params
+				var err error
+				for b.Loop() {
+					if params, err = t.Tune(params[:0], set.shape, set.pages[1:1+n]...); err != nil {
+						b.Fatal(err)
+					}
 				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n*set.shape.Segments), "ns/segment")
+			})
+		}
+	}
+}
+
+func BenchmarkEstimate(b *testing.B) {
+	for _, set := range readPages(b) {
+		b.Run(set.name, func(b *testing.B) {
+			p := set.tuned(b)[0]
+			var e Encoder
+			for b.Loop() {
+				e.Estimate(set.pages[3][:set.shape.segmentBytes()], set.shape, p)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 type Encoder struct {
 	k          *kernels
 	x1, x2, x3 []byte // what the windows leave
+	scratch    []byte // what an estimate codes
 }
 
 // MaxBytes is the length that the payload of a page of n bytes does not exceed.
