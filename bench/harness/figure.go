@@ -107,14 +107,6 @@ func Median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// spread writes least and most.
-func spread(v []float64, text func(float64) string) string {
-	if len(v) < 2 {
-		return ""
-	}
-	return text(slices.Min(v)) + " to " + text(slices.Max(v))
-}
-
 // share writes a ratio: as a percentage up to 2, else as a factor.
 func share(r float64) string {
 	if r <= 2 {
@@ -129,25 +121,6 @@ func (f *Figure) judged() ([]float64, func(float64) string) {
 		return f.Ratios, share
 	}
 	return f.Samples, f.Unit.Text
-}
-
-// verdict says whether the goal was reached.
-func (f *Figure) verdict() (goalText, result string) {
-	v, text := f.judged()
-	if f.Goal == (Goal{}) || len(v) == 0 {
-		return "", ""
-	}
-	m := Median(v)
-	ok := m >= f.Goal.AtLeast
-	goalText = "≥ " + text(f.Goal.AtLeast)
-	if f.Goal.AtMost > 0 {
-		ok = m <= f.Goal.AtMost
-		goalText = "≤ " + text(f.Goal.AtMost)
-	}
-	if ok {
-		return goalText, "reached"
-	}
-	return goalText, "**missed**"
 }
 
 // ratios divides sample by sample.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Suite is one part of kvferry that can be measured.
@@ -66,6 +67,10 @@ type Env struct {
 	// Models is a folder with real page files (NAME.kv beside NAME.json), ""
 	// for those that are built in.
 	Models string
+	// Self is the command that does a task in a process of its own: the suite's
+	// name, "child" and the task are added to it. Empty where there is none; a
+	// suite that needs it says so then.
+	Self []string
 	// Log tells what is under way. It may be called from any goroutine.
 	Log func(format string, args ...any)
 }
@@ -105,8 +110,22 @@ type Section struct {
 	Title   string    `json:"title"`
 	Notes   []string  `json:"notes,omitempty"`
 	Figures []*Figure `json:"figures"`
+	// Tables show what is no measurement: statistics of the data, say.
+	Tables []*Table `json:"tables,omitempty"`
+	// Versions are those of the peers that were measured: "zipnn 0.5.3".
+	Versions []string `json:"versions,omitempty"`
 	// Missing are the peers that were not installed, and why if that is known.
 	Missing []string `json:"missing,omitempty"`
+	// Failed is why the suite ended early, "" if it did not.
+	Failed  string  `json:"failed,omitempty"`
+	Seconds float64 `json:"seconds"` // that the suite took
+}
+
+// Table is a head and rows of as many cells.
+type Table struct {
+	Title string     `json:"title"`
+	Head  []string   `json:"head"`
+	Rows  [][]string `json:"rows"`
 }
 
 // Figure adds a line to the section's table. Its name is key=value pairs with
@@ -126,4 +145,21 @@ func (s *Section) Note(format string, args ...any) {
 // Miss tells that a peer could not be measured.
 func (s *Section) Miss(peer, why string) {
 	s.Missing = append(s.Missing, peer+": "+why)
+}
+
+// Table adds a table behind the section's figures; the caller fills its rows.
+func (s *Section) Table(title string, head ...string) *Table {
+	t := &Table{Title: title, Head: head}
+	s.Tables = append(s.Tables, t)
+	return t
+}
+
+// Row adds a row.
+func (t *Table) Row(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// Version notes which version of a peer was measured, each once.
+func (s *Section) Version(v string) {
+	if v != "" && !slices.Contains(s.Versions, v) {
+		s.Versions = append(s.Versions, v)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,13 @@ func (a *app) benchCommand() *cobra.Command {
 			return usage(fmt.Errorf("no command given; see %q", c.CommandPath()+" --help"))
 		},
 	}
-	c.AddCommand(a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand())
+	own := a.ownBenchCommands()
+	c.AddCommand(append(own, a.benchAllCommand())...)
+	for _, s := range suites() {
+		if !slices.ContainsFunc(own, func(c *cobra.Command) bool { return c.Name() == s.Name }) {
+			c.AddCommand(a.suiteCommand(s))
+		}
+	}
 	return c
 }
 

@@ -1,0 +1,147 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Line is a figure as people read it.
+type Line struct {
+	Name, N, Median, Interval string
+	// Ratio is to the figure To, with its interval; Peer to the best peer, which
+	// it names.
+	Ratio, To, Peer string
+	// Verdict is the goal and whether it was reached, "" without one.
+	Verdict string
+	Role    Role
+	Note    string
+}
+
+// Lines returns the section's figures in their order.
+func (s *Section) Lines() []Line {
+	out := make([]Line, 0, len(s.Figures))
+	for _, f := range s.Figures {
+		out = append(out, f.line())
+	}
+	return out
+}
+
+func (f *Figure) line() Line {
+	l := Line{Name: Label(f.Name), N: strconv.Itoa(len(f.Samples)), Median: "not measured", Role: f.Role, Note: f.Note}
+	if len(f.Samples) > 0 {
+		l.Median, l.Interval = f.Unit.Text(Median(f.Samples)), intervalText(f.Samples, f.Unit.Text)
+	}
+	l.Ratio, l.To = ratioText(f.Ratios), Label(f.To)
+	if p := ratioText(f.ToPeer); p != "" {
+		l.Peer = p + " of " + Label(f.BestPeer)
+	}
+	if g, ok := f.goal(); ok {
+		l.Verdict = g.Goal + ": " + g.Result()
+	}
+	return l
+}
+
+// Label makes the name of a figure fit to be read: op=encode/codec=fast is
+// "encode, codec=fast".
+func Label(name string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(name, "op="), "/", ", ")
+}
+
+// intervalText writes the interval of the median, and its confidence where
+// that is not the one it should have; "" of one sample.
+func intervalText(v []float64, text func(float64) string) string {
+	i := IntervalOf(v)
+	t := i.Text(text)
+	if t != "" && i.Level < Confidence {
+		t += fmt.Sprintf(" (%.0f %%)", 100*i.Level)
+	}
+	return t
+}
+
+// ratioText writes ratios and their interval.
+func ratioText(v []float64) string {
+	if len(v) == 0 {
+		return ""
+	}
+	t := share(Median(v))
+	if i := IntervalOf(v).Text(share); i != "" {
+		t += " (" + i + ")"
+	}
+	return t
+}
+
+// GoalLine is a goal and what became of it.
+type GoalLine struct {
+	Suite, Figure, Goal, Median, Interval, To string
+	Reached                                   bool
+	// Close says that the bound lies within the interval: another run may judge
+	// otherwise.
+	Close bool
+}
+
+// Result says whether the goal was reached.
+func (g *GoalLine) Result() string {
+	result := "**missed**"
+	if g.Reached {
+		result = "reached"
+	}
+	if g.Close {
+		result += ", but the goal lies within the interval"
+	}
+	return result
+}
+
+// Goals returns all goals of a report, those that were missed first.
+func (r *Report) Goals() []GoalLine {
+	var out []GoalLine
+	for _, s := range r.Sections {
+		for _, f := range s.Figures {
+			if g, ok := f.goal(); ok {
+				g.Suite = s.Name
+				out = append(out, g)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b GoalLine) int {
+		switch {
+		case a.Reached == b.Reached:
+			return 0
+		case b.Reached:
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Missing returns what could not be measured, each with its suite.
+func (r *Report) Missing() []string {
+	var out []string
+	for _, s := range r.Sections {
+		for _, m := range s.Missing {
+			out = append(out, s.Name+": "+m)
+		}
+	}
+	return out
+}
+
+// goal judges a figure, if it has a goal and samples.
+func (f *Figure) goal() (GoalLine, bool) {
+	v, text := f.judged()
+	if f.Goal == (Goal{}) || len(v) == 0 {
+		return GoalLine{}, false
+	}
+	m, i := Median(v), IntervalOf(v)
+	g := GoalLine{
+		Figure: Label(f.Name), Median: text(m), Interval: intervalText(v, text), To: Label(f.To),
+		Goal: "≥ " + text(f.Goal.AtLeast), Reached: m >= f.Goal.AtLeast,
+	}
+	bound := f.Goal.AtLeast
+	if f.Goal.AtMost > 0 {
+		bound, g.Goal, g.Reached = f.Goal.AtMost, "≤ "+text(f.Goal.AtMost), m <= f.Goal.AtMost
+	}
+	g.Close = i.Level > 0 && i.Low < bound && bound < i.High
+	return g, true
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kvferry/kvferry/bench/caches"
+	"github.com/kvferry/kvferry/bench/harness"
+)
+
+// suites are what bench all measures, in this order. Each is a command of its
+// own, too: that of suiteCommand, unless ownBenchCommands has one of its name.
+func suites() []harness.Suite {
+	return []harness.Suite{
+		caches.Suite(),
+	}
+}
+
+// ownBenchCommands are those with flags or arguments of their own. Such a
+// command can take a suite's flags as well: see suiteRun.add.
+func (a *app) ownBenchCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand(),
+	}
+}
