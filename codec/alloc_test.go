@@ -51,3 +51,32 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestNoAllocationsOfPlanes: neither with windows that are known nor without.
+// Not parallel, as above.
+func TestNoAllocationsOfPlanes(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations cannot be counted under the race detector")
+	}
+	k, v := kvlab(t)
+	known := bf16(codec.Auto, kvlabShape)
+	known.Tuning = tuning(t)
+	for name, h := range map[string]codec.Hint{"known": known, "auto": bf16(codec.Auto, kvlabShape), "fast": bf16(codec.Fast, kvlabShape)} {
+		t.Run(name, func(t *testing.T) {
+			var e codec.Encoder
+			var d codec.Decoder
+			dst := make([]byte, len(k[0]))
+			frame := make([]byte, 0, len(dst)+codec.HeaderBytes)
+			failed := false
+			require.Zero(t, testing.AllocsPerRun(20, func() {
+				for _, p := range [][]byte{k[1], v[1], k[2]} {
+					f, err := e.Encode(h, p)
+					failed = failed || err != nil || f.Codec() != codec.Planes
+					_, err = d.Decode(dst, f.AppendTo(frame[:0]))
+					failed = failed || err != nil
+				}
+			}))
+			require.False(t, failed)
+		})
+	}
+}

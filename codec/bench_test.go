@@ -85,3 +85,40 @@ func BenchmarkDecodeZstd(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkPlanes measures pages of a model: with windows that are known, as in
+// a capture, and with such that are found in each blob.
+func BenchmarkPlanes(b *testing.B) {
+	k, v := kvlab(b)
+	known := bf16(codec.Auto, kvlabShape)
+	known.Tuning = tuning(b)
+	for name, h := range map[string]codec.Hint{"known": known, "none": bf16(codec.Auto, kvlabShape)} {
+		for part, plain := range map[string][]byte{"k": k[1], "v": v[1]} {
+			b.Run("op=encode/windows="+name+"/part="+part, func(b *testing.B) {
+				b.SetBytes(int64(len(plain)))
+				var e codec.Encoder
+				var f codec.Frame
+				for b.Loop() {
+					f, _ = e.Encode(h, plain)
+				}
+				b.ReportMetric(float64(f.Size())/float64(len(plain)), "stored/plain")
+			})
+			b.Run("op=decode/windows="+name+"/part="+part, func(b *testing.B) {
+				b.SetBytes(int64(len(plain)))
+				var e codec.Encoder
+				f, err := e.Encode(h, plain)
+				if err != nil {
+					b.Fatal(err)
+				}
+				frame, dst := f.AppendTo(nil), make([]byte, len(plain))
+				var d codec.Decoder
+				for b.Loop() {
+					_, err = d.Decode(dst, frame)
+				}
+				if err != nil || !bytes.Equal(dst, plain) {
+					b.Fatal("decoded differently", err)
+				}
+			})
+		}
+	}
+}

@@ -7,7 +7,7 @@
 //
 //	 0  4  magic            4b 56 46 52 ("KVFR")
 //	 4  1  version          01
-//	 5  1  codec            1 raw, 2 constant, 3 zstd, 4 planes (reserved)
+//	 5  1  codec            1 raw, 2 constant, 3 zstd, 4 planes
 //	 6  2  reserved         00 00
 //	 8  8  plain length     bytes after decoding
 //	16  8  stored length    bytes of the payload
@@ -21,7 +21,8 @@
 //	constant  1 to 8 bytes, no more than the plain length, that repeat from
 //	          the start to the plain length; the last repetition may be cut
 //	zstd      one standard zstd frame without dictionary or checksum
-//	planes    reserved; decoding it is kvferry.ErrUnsupported
+//	planes    a payload of package codec/planes, for bfloat16; it tells its
+//	          own version, and one that is unknown is kvferry.ErrUnsupported
 //
 // The empty blob is a raw frame without a payload. Lengths are below 2^63.
 //
@@ -31,15 +32,17 @@ package codec
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 // ID is a codec's number as it stands in a frame.
 type ID uint8
 
 // The codecs. The zero value is invalid. The numbers are stored and must not
-// change; Planes is reserved for the lossless bf16 codec.
+// change.
 const (
 	Raw      ID = 1
 	Constant ID = 2
@@ -67,45 +70,85 @@ type Mode uint8
 
 // The modes.
 const (
-	// Auto stores constant data as Constant, data that a sample shows to
-	// shrink compressed, and everything else raw. It never grows a blob by
-	// more than the frame header.
+	// Auto stores constant data as Constant, bf16 as Planes and other data as
+	// Zstd where a sample shows that this saves a sixteenth or more, and
+	// everything else raw. It never grows a blob by more than the frame header.
 	Auto Mode = iota
 	// OnlyRaw stores everything raw.
 	OnlyRaw
-	// PreferZstd compresses everything that shrinks.
+	// PreferZstd compresses everything that shrinks, with Zstd.
 	PreferZstd
+	// Fast is Auto without a sample of bf16: whatever shrinks is stored as
+	// Planes.
+	Fast
 )
+
+var modes = [...]string{Auto: "auto", OnlyRaw: "raw", PreferZstd: "zstd", Fast: "fast"}
+
+// Modes returns all modes.
+func Modes() []Mode { return []Mode{Auto, OnlyRaw, Fast, PreferZstd} }
+
+// ModeNames returns the names of all modes, as ParseMode reads them.
+func ModeNames() string {
+	names := make([]string, 0, len(modes))
+	for _, m := range Modes() {
+		names = append(names, m.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// valid reports whether m is a mode.
+func (m Mode) valid() bool { return int(m) < len(modes) }
 
 // String returns the mode's name as the command line spells it.
 func (m Mode) String() string {
-	switch m {
-	case Auto:
-		return "auto"
-	case OnlyRaw:
-		return "raw"
-	case PreferZstd:
-		return "zstd"
+	if !m.valid() {
+		return "invalid"
 	}
-	return "invalid"
+	return modes[m]
 }
 
-// ParseMode reads the name of a mode: auto, raw or zstd.
+// ParseMode reads the name of a mode.
 func ParseMode(s string) (Mode, error) {
-	for m := Auto; m <= PreferZstd; m++ {
+	for _, m := range Modes() {
 		if m.String() == s {
 			return m, nil
 		}
 	}
-	return 0, fmt.Errorf("codec: mode %q is not one of auto, raw, zstd: %w", s, kvferry.ErrInvalid)
+	return 0, fmt.Errorf("codec: mode %q is not one of %s: %w", s, ModeNames(), kvferry.ErrInvalid)
 }
+
+// Elem is the type of the elements of a blob.
+type Elem uint8
+
+// The types that encoders know; all others are Bytes.
+const (
+	Bytes Elem = iota
+	BF16
+)
 
 // Hint tells an encoder what the plain bytes are; the zero Hint is "bytes".
 // It guides the choice of a codec and is never needed to decode.
 type Hint struct {
 	Mode Mode
+	Elem Elem
 	// ElemBytes is the size of one element, 0 if unknown; RowElems the number
 	// of elements after which the same channel comes again; Segments the
 	// number of equally long independent pieces (layers).
 	ElemBytes, RowElems, Segments int
+	// Tuning, if set, is what is known of the data. The same hint with the
+	// same sets of windows and the same plain bytes give the same frame on
+	// every machine.
+	Tuning *Tuning
+}
+
+// shape returns that of a blob of n bytes, if it is one of bf16 values as h
+// describes them.
+func (h *Hint) shape(n int) (s planes.Shape, ok bool) {
+	if h.Elem != BF16 || h.RowElems <= 0 || h.Segments <= 0 || n == 0 {
+		return s, false
+	}
+	rows := n / 2 / h.RowElems / h.Segments
+	s = planes.Shape{Segments: h.Segments, Rows: rows, Cols: h.RowElems}
+	return s, s.Validate() == nil && s.Bytes() == n
 }

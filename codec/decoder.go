@@ -9,12 +9,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 // Decoder turns frames back into plain bytes. Its zero value is ready for use.
 // It is not safe for concurrent use: each worker owns one.
 type Decoder struct {
 	z *zstd.Decoder // nil until something compressed is met
+	p planes.Decoder
 }
 
 // Decode writes the plain bytes of frame, which is a header and exactly its
@@ -62,6 +64,10 @@ func (d *Decoder) decodePayload(h Header, plain, payload []byte) error {
 			return fmt.Errorf("codec: zstd frame does not have the announced %d bytes: %w", len(plain), kvferry.ErrCorrupt)
 		}
 		return err
+	case Planes:
+		if err := d.p.Decode(plain, payload); err != nil {
+			return fmt.Errorf("codec: %w", err)
+		}
 	default: // ParseHeader lets no other codec through
 		return fmt.Errorf("codec: decode %v: %w", h.Codec, kvferry.ErrUnsupported)
 	}

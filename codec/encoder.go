@@ -6,6 +6,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 // Encoder turns plain bytes into frames. Its zero value is ready for use. It
@@ -13,8 +14,11 @@ import (
 // long as the greatest blob that it compressed and allocates nothing once that
 // buffer is large enough.
 type Encoder struct {
-	z   *zstd.Encoder // nil until something is compressed
-	buf []byte
+	z     *zstd.Encoder // nil until something is compressed
+	p     planes.Encoder
+	tuner planes.Tuner
+	own   [1]planes.Params // windows found in the blob itself
+	buf   []byte
 	// head is built here because the checksum's code lets its argument escape:
 	// in a frame on the stack it would cost an allocation each time.
 	head [HeaderBytes]byte
@@ -28,12 +32,21 @@ func (e *Encoder) Encode(h Hint, plain []byte) (Frame, error) {
 	switch h.Mode {
 	case OnlyRaw:
 		return e.seal(Raw, len(plain), plain), nil
-	case Auto, PreferZstd:
+	case Auto, PreferZstd, Fast:
 	default:
 		return Frame{}, fmt.Errorf("codec: encode with mode %d: %w", h.Mode, kvferry.ErrInvalid)
 	}
 	if p := period(plain); p > 0 {
 		return e.seal(Constant, len(plain), plain[:p]), nil
+	}
+	if h.Mode != PreferZstd {
+		p, err := e.planes(&h, plain)
+		if err != nil {
+			return Frame{}, err
+		}
+		if p != nil {
+			return e.seal(Planes, len(plain), p), nil
+		}
 	}
 	z, err := e.shrink(h.Mode, plain)
 	if err != nil {
@@ -45,6 +58,9 @@ func (e *Encoder) Encode(h Hint, plain []byte) (Frame, error) {
 	return e.seal(Raw, len(plain), plain), nil
 }
 
+// worthwhile is the part of a blob that Auto wants to save.
+const worthwhile = 16
+
 // seal returns the frame of payload.
 func (e *Encoder) seal(id ID, plainBytes int, payload []byte) Frame {
 	sealTo(&e.head, id, plainBytes, payload)
@@ -52,15 +68,15 @@ func (e *Encoder) seal(id ID, plainBytes int, payload []byte) Frame {
 }
 
 // shrink returns plain as one zstd frame, or nil if the mode does not want it
-// compressed. Auto wants a saving of a sixteenth, for which a reader pays with
-// decoding at a fraction of the speed of a copy.
+// compressed. Auto and Fast want a saving for which a reader pays with decoding
+// at a fraction of the speed of a copy.
 func (e *Encoder) shrink(m Mode, plain []byte) ([]byte, error) {
 	limit := len(plain)
-	if m == Auto {
+	if m != PreferZstd {
 		if !compressible(plain) {
 			return nil, nil
 		}
-		limit -= len(plain) / 16
+		limit -= len(plain) / worthwhile
 	}
 	if len(plain) == 0 {
 		return nil, nil

@@ -89,7 +89,7 @@ func ParseHeader(b []byte) (Header, error) {
 		StoredBytes: int64(stored),
 		PayloadCRC:  binary.LittleEndian.Uint32(b[24:]),
 	}
-	if h.Codec < Raw || h.Codec > Zstd {
+	if h.Codec < Raw || h.Codec > Planes {
 		return h, fmt.Errorf("codec: frame of %v: %w", h.Codec, kvferry.ErrUnsupported)
 	}
 	return h, nil

@@ -152,9 +152,9 @@ func TestRawAliasesPlain(t *testing.T) {
 func TestUnknownMode(t *testing.T) {
 	t.Parallel()
 	var e codec.Encoder
-	_, err := e.Encode(codec.Hint{Mode: 3}, nil)
+	_, err := e.Encode(codec.Hint{Mode: 9}, nil)
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
-	_, err = e.EncodeZstd(codec.Hint{Mode: 3}, nil)
+	_, err = e.EncodeZstd(codec.Hint{Mode: 9}, nil)
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 }
 
@@ -162,6 +162,7 @@ func TestUnknownMode(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	z := zstdOf(t, codec.PreferZstd, repeat("text ", 1000))
+	p := planesOf(t, 1024)[codec.HeaderBytes:]
 	reserved := good(codec.Raw, 2, []byte("kv"))[:28]
 	reserved[7] = 1
 	reserved = binary.LittleEndian.AppendUint32(reserved, crc32.Checksum(reserved, crc32.MakeTable(crc32.Castagnoli)))
@@ -177,7 +178,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"next version", frame(2, 1, 2, 2, []byte("kv")), kvferry.ErrUnsupported},
 		{"reserved field", append(reserved, "kv"...), kvferry.ErrUnsupported},
 		{"codec 0", good(0, 2, []byte("kv")), kvferry.ErrUnsupported},
-		{"planes", good(codec.Planes, 2, []byte("kv")), kvferry.ErrUnsupported},
+		{"codec 5", good(5, 2, []byte("kv")), kvferry.ErrUnsupported},
 		{"codec 255", good(255, 2, []byte("kv")), kvferry.ErrUnsupported},
 		{"plain of 2^63", frame(1, 2, 1<<63, 1, []byte{0}), kvferry.ErrCorrupt},
 		{"stored of 2^64-1", frame(1, 1, 2, math.MaxUint64, []byte("kv")), kvferry.ErrCorrupt},
@@ -191,6 +192,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"zstd of noise", good(codec.Zstd, 10, noise(100)), kvferry.ErrCorrupt},
 		{"zstd longer than announced", good(codec.Zstd, 999, z), kvferry.ErrCorrupt},
 		{"zstd shorter than announced", good(codec.Zstd, 1001, z), kvferry.ErrCorrupt},
+		{"planes of nothing", good(codec.Planes, 0, nil), kvferry.ErrCorrupt},
+		{"planes without a head", good(codec.Planes, 2, []byte("kv")), kvferry.ErrCorrupt},
+		{"planes of another version", good(codec.Planes, 2, append([]byte{9, 1}, p[2:]...)), kvferry.ErrUnsupported},
+		{"planes longer than announced", good(codec.Planes, 1023, p), kvferry.ErrCorrupt},
+		{"planes shorter than announced", good(codec.Planes, 1025, p), kvferry.ErrCorrupt},
+		{"planes and a byte", good(codec.Planes, 1024, append(bytes.Clone(p), 0)), kvferry.ErrCorrupt},
+		{"planes cut by a byte", good(codec.Planes, 1024, p[:len(p)-1]), kvferry.ErrCorrupt},
 		{"zstd of two frames", good(codec.Zstd, 1000, append(bytes.Clone(z), z...)), kvferry.ErrCorrupt},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -220,15 +228,18 @@ func TestEveryBitFlip(t *testing.T) {
 	t.Parallel()
 	var e codec.Encoder
 	var d codec.Decoder
+	frames := [][]byte{planesOf(t, 512)}
 	for _, plain := range [][]byte{nil, []byte("kv"), noise(200), make([]byte, 300), repeat("text ", 500)} {
 		f, err := e.Encode(codec.Hint{Mode: codec.PreferZstd}, plain)
 		require.NoError(t, err)
-		stored := f.AppendTo(nil)
-		dst := make([]byte, len(plain)+100)
+		frames = append(frames, f.AppendTo(nil))
+	}
+	for _, stored := range frames {
+		dst := make([]byte, 1000)
 		for bit := range 8 * len(stored) {
 			stored[bit/8] ^= 1 << (bit % 8)
 			_, err := d.Decode(dst, stored)
-			require.ErrorIs(t, err, kvferry.ErrCorrupt, "bit %d of %v", bit, f.Codec())
+			require.ErrorIs(t, err, kvferry.ErrCorrupt, "bit %d of %v", bit, codec.ID(stored[5]))
 			stored[bit/8] ^= 1 << (bit % 8)
 		}
 	}
@@ -241,10 +252,11 @@ func TestEveryCut(t *testing.T) {
 	var d codec.Decoder
 	f, err := e.Encode(codec.Hint{Mode: codec.PreferZstd}, repeat("text ", 500))
 	require.NoError(t, err)
-	stored := f.AppendTo(nil)
-	for n := range stored {
-		_, err := d.Decode(make([]byte, 500), stored[:n])
-		require.ErrorIs(t, err, kvferry.ErrCorrupt, "%d bytes", n)
+	for _, stored := range [][]byte{f.AppendTo(nil), planesOf(t, 512)} {
+		for n := range stored {
+			_, err := d.Decode(make([]byte, 512), stored[:n])
+			require.ErrorIs(t, err, kvferry.ErrCorrupt, "%d bytes", n)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 // fuzzMax bounds the buffers of the fuzz targets.
@@ -39,6 +40,7 @@ func wantCanaries(t *testing.T, buf []byte, size int) {
 // shorter.
 func FuzzDecode(f *testing.F) {
 	f.Add(good(codec.Raw, 2, []byte("kv")), 2)
+	f.Add(planesOf(f, 1024), 1024)
 	f.Fuzz(func(t *testing.T, frame []byte, size int) {
 		size = max(0, min(size, fuzzMax))
 		buf := bytes.Repeat([]byte{canary}, size+64)
@@ -121,6 +123,51 @@ func FuzzRoundTrip(f *testing.F) {
 		n, err = d.DecodeZstd(dst, file)
 		if err != nil || n != len(plain) || !bytes.Equal(dst, plain) {
 			t.Fatalf("zstd: %d of %d bytes, %v", n, len(plain), err)
+		}
+	})
+}
+
+// FuzzPlanes encodes arbitrary bytes as bf16 of arbitrary shapes, with windows
+// found in them and with arbitrary ones.
+func FuzzPlanes(f *testing.F) {
+	f.Add(kv(1024), uint8(2), uint8(32), uint8(0), []byte{120, 1, 118, 126, 0, 0})
+	f.Fuzz(func(t *testing.T, plain []byte, segments, cols, mode uint8, p []byte) {
+		s := planes.Shape{Segments: int(segments), Cols: int(cols)}
+		h := bf16(modes[int(mode)%len(modes)], s)
+		if row := 2 * s.Segments * s.Cols; row > 0 && len(p) >= 6 {
+			s.Rows = len(plain) / row
+			h.Tuning = new(codec.Tuning)
+			_ = h.Tuning.Add("", s, []planes.Params{{ // a shape that cannot be stays unknown
+				First: p[0], Down: p[1], Low: p[2], Top: p[3], Second: int8(p[4]), Third: int8(p[5]),
+			}})
+		}
+		var e codec.Encoder
+		var d codec.Decoder
+		frame, err := e.Encode(h, plain)
+		if err != nil || frame.Size() > len(plain)+codec.HeaderBytes {
+			t.Fatalf("%d bytes as %d: %v", len(plain), frame.Size(), err)
+		}
+		dst := bytes.Repeat([]byte{canary}, len(plain)+64)
+		n, err := d.Decode(dst[:len(plain)], frame.AppendTo(nil))
+		if err != nil || n != len(plain) || !bytes.Equal(dst[:n], plain) {
+			t.Fatalf("%d of %d bytes, %v", n, len(plain), err)
+		}
+		wantCanaries(t, dst, len(plain))
+	})
+}
+
+// FuzzDecodePlanes damages the payload of frames whose checksums hold.
+func FuzzDecodePlanes(f *testing.F) {
+	f.Add(planesOf(f, 1024)[codec.HeaderBytes:], uint16(1024))
+	f.Fuzz(func(t *testing.T, payload []byte, plain uint16) {
+		buf := bytes.Repeat([]byte{canary}, int(plain)+64)
+		var d codec.Decoder
+		n, err := d.Decode(buf[:plain], good(codec.Planes, int(plain), payload))
+		wantCanaries(t, buf, int(plain))
+		if err != nil {
+			wantTyped(t, err, true)
+		} else if n != int(plain) {
+			t.Fatalf("%d of %d bytes", n, plain)
 		}
 	})
 }

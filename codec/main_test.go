@@ -72,7 +72,7 @@ var sizes = []int{
 	128<<10 - 1, 128 << 10, 128<<10 + 1, 256<<10 + 1,
 }
 
-var modes = []codec.Mode{codec.Auto, codec.OnlyRaw, codec.PreferZstd}
+var modes = codec.Modes()
 
 const canary = 0xa5
 
