@@ -11,7 +11,7 @@ import (
 // sampledChannels is how many channels of a segment are looked at, in all pages
 // together, but at least sampledOfPage of each.
 const (
-	sampledChannels = 128
+	sampledChannels = 64
 	sampledOfPage   = 24
 )
 
@@ -122,29 +122,40 @@ func (h *pairs) channels(src []byte, rows, stride, apart, count, fold int) {
 	var above, top [lanes]uint8 // greatest exponents, of earlier groups and of all
 	least := uint8(255)
 	for r := range rows {
-		at := src[r*stride:]
 		if r < fold {
-			for i := range top[:count] {
-				e := byte(binary.LittleEndian.Uint16(at[i*apart:]) >> 7)
-				h.first[e]++
-				top[i], least = max(top[i], e), min(least, e)
-			}
-		} else {
-			for i := range top[:count] {
-				e := byte(binary.LittleEndian.Uint16(at[i*apart:]) >> 7)
-				h.by[above[i]][e]++
-				top[i], least = max(top[i], e), min(least, e)
-			}
+			least = h.row(src[r*stride:], apart, top[:count], least)
+			continue
 		}
-		if (r+1)%fold == 0 {
+		if r%fold == 0 { // a group begins
 			above = top
-			if r+1 < rows {
-				h.lowest = min(h.lowest, int(slices.Min(top[:count])))
-			}
+			h.lowest = min(h.lowest, int(slices.Min(top[:count])))
 		}
+		least = h.rowBelow(src[r*stride:], apart, above[:count], top[:count], least)
 	}
 	h.high = max(h.high, int(slices.Max(top[:count])))
 	h.great, h.least = max(h.great, h.high), min(h.least, int(least))
+}
+
+// row counts values that have none above. It returns the least of their
+// exponents and least.
+func (h *pairs) row(src []byte, apart int, top []uint8, least uint8) uint8 {
+	for i, m := range top {
+		e := byte(binary.LittleEndian.Uint16(src[i*apart:]) >> 7)
+		h.first[e]++
+		top[i], least = max(m, e), min(least, e)
+	}
+	return least
+}
+
+// rowBelow does so with values that have, the greatest in above.
+func (h *pairs) rowBelow(src []byte, apart int, above, top []uint8, least uint8) uint8 {
+	top = top[:len(above)]
+	for i, m := range above {
+		e := byte(binary.LittleEndian.Uint16(src[i*apart:]) >> 7)
+		h.by[m][e]++
+		top[i], least = max(top[i], e), min(least, e)
+	}
+	return least
 }
 
 // best finds the parameters that let the fewest values go on.
