@@ -12,27 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/kvferry/kvferry/index"
-	"github.com/kvferry/kvferry/index/indextest"
 	"github.com/kvferry/kvferry/index/lsm"
 )
-
-// TestPartsConform: removals are what they are with a batch for each record.
-func TestPartsConform(t *testing.T) {
-	t.Parallel()
-	h := &homes{of: map[index.Index]*vfs.MemFS{}}
-	small := func(x index.Index) index.Index {
-		x.(*lsm.Index).SetPartBytes(1)
-		return x
-	}
-	indextest.Run(t, indextest.Config{
-		Open: func(t testing.TB, o index.Options) index.Index { return small(h.open(t, vfs.NewMem(), o)) },
-		Reopen: func(t testing.TB, x index.Index, o index.Options) index.Index {
-			require.NoError(t, x.Close())
-			return small(h.open(t, h.fs(x), o))
-		},
-		Again: h.again,
-	})
-}
 
 // TestParts: a large removal is several batches, and wherever it ends the counts
 // are those of the records.

@@ -151,6 +151,9 @@ func TestPowerFailsAtEveryOperation(t *testing.T) {
 	var failures []error
 	count := 0
 	hooked(d, func(k int, what string) {
+		if raceEnabled && k%4 != 0 {
+			return
+		}
 		for _, c := range crashes(k) {
 			count++
 			if err := h.whole(ctx, d.Crash(c), true, "last"); err != nil {
@@ -181,6 +184,9 @@ func TestPowerFailsAgainDuringRecovery(t *testing.T) {
 		some, every := crashes(k)[1:3], 43
 		if soak() {
 			some, every = crashes(k)[1:10], 7
+		}
+		if raceEnabled {
+			every *= 4
 		}
 		if k%every != every/2 {
 			return
