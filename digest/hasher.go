@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"hash"
 
-	"github.com/zeebo/blake3"
+	zeebo "github.com/zeebo/blake3"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/digest/blake3"
 )
 
 // Key is the 32-byte key of a tenant's keyed digests.
@@ -21,7 +22,7 @@ const keyContext = "kvferry 2026-11 tenant blob key v1"
 // gives the same key everywhere.
 func DeriveKey(salt []byte) Key {
 	var k Key
-	blake3.DeriveKey(keyContext, salt, k[:])
+	zeebo.DeriveKey(keyContext, salt, k[:])
 	return k
 }
 
@@ -44,11 +45,7 @@ func NewHasher(a Algorithm, key *Key) (*Hasher, error) {
 	}
 	h := &Hasher{alg: a}
 	if key != nil {
-		k, err := blake3.NewKeyed(key[:])
-		if err != nil {
-			return nil, fmt.Errorf("digest: new keyed hasher: %w", err)
-		}
-		h.keyed = k
+		h.keyed = blake3.NewKeyed((*[32]byte)(key))
 	}
 	if a == KeyedBLAKE3 && key == nil {
 		return nil, fmt.Errorf("digest: keyed digests need the tenant's key: %w", kvferry.ErrInvalid)
@@ -74,12 +71,12 @@ func (h *Hasher) SumWith(a Algorithm, p []byte) (Digest, error) {
 		if h.plain == nil {
 			h.plain = blake3.New()
 		}
-		return h.sumBLAKE3(a, h.plain, p), nil
+		return Digest{a, h.plain.Sum(p)}, nil
 	case KeyedBLAKE3:
 		if h.keyed == nil {
 			return Digest{}, fmt.Errorf("digest: no key to check a keyed digest with: %w", kvferry.ErrUnsupported)
 		}
-		return h.sumBLAKE3(a, h.keyed, p), nil
+		return Digest{a, h.keyed.Sum(p)}, nil
 	case SHA256:
 		if h.sha == nil {
 			h.sha = sha256.New()
@@ -90,13 +87,6 @@ func (h *Hasher) SumWith(a Algorithm, p []byte) (Digest, error) {
 		return Digest{a, h.sum}, nil
 	}
 	return Digest{}, fmt.Errorf("digest: algorithm %d: %w", a, kvferry.ErrUnsupported)
-}
-
-func (h *Hasher) sumBLAKE3(a Algorithm, b *blake3.Hasher, p []byte) Digest {
-	b.Reset()
-	_, _ = b.Write(p) // a hash never fails to take bytes
-	b.Sum(h.sum[:0])
-	return Digest{a, h.sum}
 }
 
 // Check returns nil if p has digest d, ErrCorrupt if it has another one, and

@@ -1,0 +1,190 @@
+package blake3_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	library "github.com/zeebo/blake3"
+	"go.uber.org/goleak"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/digest/blake3"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testKey = [32]byte([]byte("whats the Elvish word for friend"))
+
+// eachKernel runs f with every implementation that this processor can run.
+func eachKernel(t *testing.T, f func(t *testing.T)) {
+	before := blake3.Active()
+	defer func() { require.NoError(t, blake3.Use(before)) }()
+	for _, name := range blake3.Kernels() {
+		require.NoError(t, blake3.Use(name))
+		require.Equal(t, name, blake3.Active())
+		t.Run(name, f)
+	}
+}
+
+// counted returns n bytes that are never equal for long.
+func counted(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(i % 251)
+	}
+	return p
+}
+
+func noise(n int) []byte {
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8(testKey).Read(p) // it never fails
+	return p
+}
+
+// other returns both sums of p as the library makes them.
+func other(t testing.TB, p []byte) (plain, keyed [32]byte) {
+	k, err := library.NewKeyed(testKey[:])
+	require.NoError(t, err)
+	_, _ = k.Write(p)
+	k.Sum(keyed[:0])
+	return library.Sum256(p), keyed
+}
+
+// TestVectors holds the sums that BLAKE3 publishes.
+func TestVectors(t *testing.T) {
+	f, err := os.Open(filepath.Join("testdata", "vectors.txt"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	type vector struct {
+		length      int
+		hash, keyed string
+	}
+	var all []vector
+	for in := bufio.NewScanner(f); in.Scan(); {
+		var v vector
+		_, err := fmt.Sscan(in.Text(), &v.length, &v.hash, &v.keyed)
+		require.NoError(t, err)
+		all = append(all, v)
+	}
+	require.Len(t, all, 35)
+	eachKernel(t, func(t *testing.T) {
+		plain, keyed := blake3.New(), blake3.NewKeyed(&testKey)
+		for _, v := range all {
+			sum := plain.Sum(counted(v.length))
+			require.Equal(t, v.hash, hex.EncodeToString(sum[:]), "%d bytes", v.length)
+			sum = keyed.Sum(counted(v.length))
+			require.Equal(t, v.keyed, hex.EncodeToString(sum[:]), "%d bytes, keyed", v.length)
+		}
+	})
+}
+
+// TestLengths compares with the library at every length up to some chunks more
+// than a kernel takes at once, at lengths about subtrees, and at some others.
+func TestLengths(t *testing.T) {
+	p := noise(2<<20 + 3000)
+	lengths := make([]int, 0, 21_000)
+	for n := range 20_001 {
+		lengths = append(lengths, n)
+	}
+	for n := 32 << 10; n <= 2<<20; n += 32 << 10 {
+		lengths = append(lengths, n-1, n, n+1, n+1024, n+1025)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 40 {
+		lengths = append(lengths, r.IntN(len(p)))
+	}
+	before := bytes.Clone(p)
+	plain, keyed := blake3.New(), blake3.NewKeyed(&testKey)
+	for _, n := range lengths {
+		wantPlain, wantKeyed := other(t, p[:n])
+		if plain.Sum(p[:n]) != wantPlain || keyed.Sum(p[:n]) != wantKeyed {
+			t.Fatalf("%s differs from the library at %d bytes", blake3.Active(), n)
+		}
+	}
+	require.Equal(t, before, p, "the input was written to")
+}
+
+// TestSoak compares many random lengths, offsets and keys.
+func TestSoak(t *testing.T) {
+	if os.Getenv("KVFERRY_SOAK") == "" {
+		t.Skip("set KVFERRY_SOAK=1: it takes minutes")
+	}
+	p := noise(9 << 20)
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		var key [32]byte
+		copy(key[:], p[r.IntN(len(p)-32):])
+		n := int(float64(8<<20) * r.Float64() * r.Float64() * r.Float64() * r.Float64())
+		in := p[r.IntN(len(p)-n):][:n]
+		k, err := library.NewKeyed(key[:])
+		require.NoError(t, err)
+		_, _ = k.Write(in)
+		if !bytes.Equal(k.Sum(nil), sliceOf(blake3.NewKeyed(&key).Sum(in))) || blake3.New().Sum(in) != library.Sum256(in) {
+			t.Fatalf("differs at %d bytes", n)
+		}
+	}
+}
+
+func sliceOf(sum [32]byte) []byte { return sum[:] }
+
+func TestUse(t *testing.T) {
+	require.Contains(t, blake3.Kernels(), "zeebo")
+	require.Equal(t, blake3.Kernels()[0], blake3.Active(), "the fastest is not what is used")
+	require.ErrorIs(t, blake3.Use("abacus"), kvferry.ErrUnsupported)
+	require.Equal(t, blake3.Kernels()[0], blake3.Active())
+}
+
+// TestSumAllocatesNothing, not even for an input that lies on the stack.
+func TestSumAllocatesNothing(t *testing.T) {
+	p := noise(600_000)
+	eachKernel(t, func(t *testing.T) {
+		h := blake3.NewKeyed(&testKey)
+		h.Sum(p)
+		for _, n := range []int{0, 64, 1024, 5000, 20_000, len(p)} {
+			require.Zero(t, testing.AllocsPerRun(10, func() { h.Sum(p[:n]) }), "%d bytes", n)
+		}
+	})
+}
+
+// TestWorkers: hashers of several goroutines do not disturb each other.
+func TestWorkers(t *testing.T) {
+	p := noise(300_000)
+	eachKernel(t, func(t *testing.T) {
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				h := blake3.New()
+				for n := w; n < len(p); n += 50_021 {
+					if h.Sum(p[:n]) != library.Sum256(p[:n]) {
+						t.Errorf("worker %d differs at %d bytes", w, n)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func FuzzSum(f *testing.F) {
+	for _, n := range []int{0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 3072, 8 << 10, 8<<10 + 1, 9 << 10, 17<<10 - 1} {
+		f.Add(counted(n), uint16(3), uint8(n))
+	}
+	f.Fuzz(func(t *testing.T, seed []byte, times uint16, offset uint8) {
+		p := bytes.Repeat(seed, 1+int(times)%40)
+		if len(p) > 1<<20 {
+			p = p[:1<<20]
+		}
+		p = p[min(len(p), int(offset)):]
+		plain, keyed := other(t, p)
+		require.Equal(t, plain, blake3.New().Sum(p))
+		require.Equal(t, keyed, blake3.NewKeyed(&testKey).Sum(p))
+	})
+}
