@@ -51,6 +51,7 @@ func assembly(name string, set instructions) *kernels {
 		encode3: func(x []byte, start int8, planes, out []byte) int { return encodeOuter(set, 3, x, start, planes, out) },
 		decode2: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 2, x, start, planes, in) },
 		decode3: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 3, x, start, planes, in) },
+		left:    left2,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // concurrent use. What it allocates is bounded by the caller's buffer.
 type Decoder struct {
 	k          *kernels
+	plan       plan
 	x1, x2, x3 []byte
 }
 
@@ -115,88 +116,107 @@ func (d *Decoder) planes(segment, block []byte, s Shape) error {
 	if zero > s.Rows {
 		return fmt.Errorf("%d rows of zeros of %d: %w", zero, s.Rows, kvferry.ErrCorrupt)
 	}
-	rows := s.Rows - zero
-	l, err := layoutOf(block[paramBytes:], rows, s.Cols)
+	w := d.plan.of(s.Rows-zero, s.Cols)
+	l, err := d.layout(block[paramBytes:], w)
 	if err != nil {
 		return err
 	}
 	copy(d.x3, l.bytes)
 	d.k.decode3(d.x2[:l.r2], p.Third, l.planes3, d.x3)
 	d.k.decode2(d.x1[:l.r1], p.Second, l.planes2, d.x2)
-	r1, rests, planes := 0, l.rests, l.planes1
-	stripes(s.Cols, func(st stripe) {
-		n := rows * st.width * st.count
-		r1 += d.k.decode(segment[2*st.col:], rows, 2*s.Cols, st, p, rests[:n], planes, d.x1[r1:])
-		rests, planes = rests[n:], planes[2*st.count*planeBytes(rows*st.width):]
-	})
-	clear(segment[2*rows*s.Cols:])
+	if w.rows > 0 {
+		d.first(segment, l, w, p)
+	}
+	clear(segment[2*w.values:])
 	return nil
 }
 
-// layout are the parts of a block.
+// first decodes the values of a segment by the first window and x1.
+func (d *Decoder) first(segment []byte, l layout, w *plan, p Params) {
+	r1, rests, planes := 0, l.rests, l.planes1
+	for i := range w.parts() {
+		s := &w.all[i]
+		r1 += d.k.decode(segment[2*s.col:], w.rows, 2*w.cols, s.stripe, p, rests[:s.values], planes[:s.planes], d.x1[r1:])
+		rests, planes = rests[s.values:], planes[s.planes:]
+	}
+}
+
+// layout are the parts of a block; behind planes 2 and 3 follows the rest of it.
 type layout struct {
 	rests, planes1, planes2, planes3, bytes []byte
 	r1, r2                                  int // values that the first and second window left
 }
 
-// layoutOf finds the parts of body, a block without its parameters. Every part
+// layout finds the parts of body, a block without its parameters. Every part
 // but the first two is as long as the one before says.
-func layoutOf(body []byte, rows, cols int) (l layout, err error) {
-	take := func(n int) (part []byte) {
-		if n > len(body) {
-			err = fmt.Errorf("block is cut: %w", kvferry.ErrCorrupt)
-			return nil
-		}
-		part, body = body[:n], body[n:]
-		return part
+func (d *Decoder) layout(body []byte, w *plan) (l layout, err error) {
+	if w.values+w.planes > len(body) {
+		return l, cutBlock(len(body), w.values+w.planes)
 	}
-	if l.rests = take(rows * cols); err != nil {
-		return l, err
+	l.rests, l.planes1, l.planes2 = body[:w.values], body[w.values:][:w.planes], body[w.values+w.planes:]
+	if w.even {
+		l.r1 = d.k.left(l.planes1, w.values)
+	} else {
+		l.r1 = d.leftOfParts(l.planes1, w)
 	}
-	if l.planes1 = take(2 * stripesPlane(rows, cols)); err != nil {
-		return l, err
+	n := 2 * planeBytes(l.r1)
+	if n > len(l.planes2) {
+		return l, cutBlock(len(l.planes2), n)
 	}
-	planes := l.planes1
-	stripes(cols, func(s stripe) {
-		n := rows * s.width * s.count // groups are whole where there are several stripes
-		l.r1 += left(planes, n, 2)
-		planes = planes[2*planeBytes(n):]
-	})
-	if l.planes2 = take(2 * planeBytes(l.r1)); err != nil {
-		return l, err
+	l.r2, l.planes3 = d.k.left(l.planes2, l.r1), l.planes2[n:]
+	if n = 3 * planeBytes(l.r2); n > len(l.planes3) {
+		return l, cutBlock(len(l.planes3), n)
 	}
-	l.r2 = left(l.planes2, l.r1, 2)
-	if l.planes3 = take(3 * planeBytes(l.r2)); err != nil {
-		return l, err
-	}
-	if l.bytes = body; len(body) != left(l.planes3, l.r2, 3) {
-		return l, fmt.Errorf("%d bytes at the end of a block for %d values: %w", len(body), left(l.planes3, l.r2, 3), kvferry.ErrCorrupt)
+	l.bytes = l.planes3[n:]
+	if r3 := left3(l.planes3, l.r2); len(l.bytes) != r3 {
+		return l, fmt.Errorf("%d bytes at the end of a block for %d values: %w", len(l.bytes), r3, kvferry.ErrCorrupt)
 	}
 	return l, nil
 }
 
-// left counts the values of n whose code says that they went on, all of its
-// depth bits being set.
-func left(planes []byte, n, depth int) (count int) {
-	whole := n / lanes * depth * 8
-	switch p := planes[:whole]; depth {
-	case 2:
-		for ; len(p) >= 16; p = p[16:] {
-			count += bits.OnesCount64(binary.LittleEndian.Uint64(p) & binary.LittleEndian.Uint64(p[8:]))
-		}
-	case 3:
-		for ; len(p) >= 24; p = p[24:] {
-			count += bits.OnesCount64(binary.LittleEndian.Uint64(p) & binary.LittleEndian.Uint64(p[8:]) & binary.LittleEndian.Uint64(p[16:]))
-		}
-	}
-	if n %= lanes; n > 0 {
-		all, p := ^uint64(0), planes[whole:]
-		for range depth {
-			var one uint64
-			one, p = plane(p, n)
-			all &= one
-		}
-		count += bits.OnesCount64(all)
+func cutBlock(n, want int) error {
+	return fmt.Errorf("block is cut: %d bytes of %d: %w", n, want, kvferry.ErrCorrupt)
+}
+
+// leftOfParts counts the values that the first window left, part by part.
+func (d *Decoder) leftOfParts(planes []byte, w *plan) (count int) {
+	for i := range w.parts() {
+		s := &w.all[i]
+		count += d.k.left(planes, s.values) // groups are whole where there are several stripes
+		planes = planes[s.planes:]
 	}
 	return count
+}
+
+// left2 counts the values of n whose code of two bits says that they went on,
+// both being set.
+func left2(planes []byte, n int) (count int) {
+	p := planes[:n/lanes*16]
+	for ; len(p) >= 16; p = p[16:] {
+		count += bits.OnesCount64(binary.LittleEndian.Uint64(p) & binary.LittleEndian.Uint64(p[8:]))
+	}
+	return count + leftOfLast(planes[n/lanes*16:], n%lanes, 2)
+}
+
+// left3 does so for a code of three.
+func left3(planes []byte, n int) (count int) {
+	p := planes[:n/lanes*24]
+	for ; len(p) >= 24; p = p[24:] {
+		count += bits.OnesCount64(binary.LittleEndian.Uint64(p) & binary.LittleEndian.Uint64(p[8:]) & binary.LittleEndian.Uint64(p[16:]))
+	}
+	return count + leftOfLast(planes[n/lanes*24:], n%lanes, 3)
+}
+
+// leftOfLast does so for a group that is not full.
+func leftOfLast(planes []byte, n, depth int) int {
+	if n == 0 {
+		return 0
+	}
+	all := ^uint64(0)
+	for range depth {
+		var one uint64
+		one, planes = plane(planes, n)
+		all &= one
+	}
+	return bits.OnesCount64(all)
 }

@@ -12,6 +12,7 @@ import (
 // largest segment needs.
 type Encoder struct {
 	k          *kernels
+	plan       plan
 	x1, x2, x3 []byte // what the windows leave
 	scratch    []byte // what an estimate codes
 }
@@ -22,8 +23,9 @@ func MaxBytes(s Shape, n int) int {
 }
 
 // Append codes page, whose values lie as s says, with the windows of params,
-// one for each segment or one for all, and appends the payload to dst. A
-// segment that would not shrink is stored as it is. The same arguments give
+// one for each segment or one for all, and appends the payload to dst, behind
+// which the bytes up to MaxBytes may be written too. A segment that would not
+// shrink is stored as it is. The same arguments give
 // the same bytes on every machine. A page shorter than its shape, and another
 // number of params, are ErrInvalid.
 func (e *Encoder) Append(dst, page []byte, s Shape, params []Params) ([]byte, error) {
@@ -80,65 +82,69 @@ func appendHead(dst []byte, s Shape) []byte {
 
 // pad fills dst up to a multiple of 8 behind base.
 func pad(dst []byte, base int) []byte {
-	for (len(dst)-base)%8 != 0 {
-		dst = append(dst, 0)
-	}
-	return dst
+	return append(dst, "\x00\x00\x00\x00\x00\x00\x00"[:(base-len(dst))&7]...)
 }
 
 // block appends the block of a segment and says of which kind it is.
 func (e *Encoder) block(dst, segment []byte, s Shape, p Params) ([]byte, uint32) {
-	from, stride := len(dst), 2*s.Cols
-	zero := zeroRows(segment, stride)
-	rows := s.Rows - zero
-	n, planes1 := rows*s.Cols, 2*stripesPlane(rows, s.Cols)
-	if paramBytes+n+planes1 >= len(segment) {
-		return append(dst, segment...), kindRaw
+	from := len(dst)
+	dst = extend(dst, len(segment))
+	if n, shrank := e.planes(dst[from:], segment, s, p); shrank {
+		return dst[:from+n], kindPlanes
 	}
-	dst = append(dst, p.First, p.Down, p.Low, p.Top, byte(p.Second), byte(p.Third), byte(zero), byte(zero>>8))
-	dst = extend(dst, n+planes1)
-	r1 := e.first(dst[from+paramBytes:], segment, rows, s.Cols, p)
-	planes2 := 2 * planeBytes(r1)
-	if len(dst)-from+planes2 >= len(segment) {
-		return append(dst[:from], segment...), kindRaw
+	copy(dst[from:], segment)
+	return dst, kindRaw
+}
+
+// planes writes a block of kind 1 to block, which is as long as the segment, and
+// returns its length if that is less. The rest of block is scratch.
+func (e *Encoder) planes(block, segment []byte, s Shape, p Params) (n int, shrank bool) {
+	zero := zeroRows(segment, 2*s.Cols)
+	w := e.plan.of(s.Rows-zero, s.Cols)
+	at := paramBytes + w.values + w.planes
+	if at >= len(block) {
+		return 0, false
 	}
-	dst = extend(dst, planes2)
-	r2 := e.k.encode2(e.x1[:r1], p.Second, dst[len(dst)-planes2:], e.x2)
-	planes3 := 3 * planeBytes(r2)
-	if len(dst)-from+planes3 >= len(segment) {
-		return append(dst[:from], segment...), kindRaw
+	copy(block, []byte{p.First, p.Down, p.Low, p.Top, byte(p.Second), byte(p.Third), byte(zero), byte(zero >> 8)})
+	r1 := e.first(block[paramBytes:at], segment, w, p)
+	planes2 := block[at:]
+	if at += 2 * planeBytes(r1); at >= len(block) {
+		return 0, false
 	}
-	dst = extend(dst, planes3)
-	r3 := e.k.encode3(e.x2[:r2], p.Third, dst[len(dst)-planes3:], e.x3)
-	if len(dst)-from+r3 >= len(segment) {
-		return append(dst[:from], segment...), kindRaw
+	r2 := e.k.encode2(e.x1[:r1], p.Second, planes2, e.x2)
+	planes3 := block[at:]
+	if at += 3 * planeBytes(r2); at >= len(block) {
+		return 0, false
 	}
-	return append(dst, e.x3[:r3]...), kindPlanes
+	r3 := e.k.encode3(e.x2[:r2], p.Third, planes3, e.x3)
+	if at+r3 >= len(block) {
+		return 0, false
+	}
+	return at + copy(block[at:], e.x3[:r3]), true
 }
 
 // first codes a segment by the first window: the rests of all its values to
 // body, the planes behind them. It returns how many values went on.
-func (e *Encoder) first(body, segment []byte, rows, cols int, p Params) int {
-	rests, planes := body[:rows*cols], body[rows*cols:]
+func (e *Encoder) first(body, segment []byte, w *plan, p Params) int {
+	rests, planes := body[:w.values], body[w.values:]
 	r1 := 0
-	stripes(cols, func(s stripe) {
-		n := rows * s.width * s.count
-		r1 += e.k.encode(segment[2*s.col:], rows, 2*cols, s, p, rests[:n], planes, e.x1[r1:])
-		rests, planes = rests[n:], planes[2*s.count*planeBytes(rows*s.width):]
-	})
+	if w.rows == 0 {
+		return 0
+	}
+	for i := range w.parts() {
+		s := &w.all[i]
+		r1 += e.k.encode(segment[2*s.col:], w.rows, 2*w.cols, s.stripe, p, rests[:s.values], planes[:s.planes], e.x1[r1:])
+		rests, planes = rests[s.values:], planes[s.planes:]
+	}
 	return r1
-}
-
-// stripesPlane is the length of one bit plane of the first window.
-func stripesPlane(rows, cols int) int {
-	n := 0
-	stripes(cols, func(s stripe) { n += s.count * planeBytes(rows*s.width) })
-	return n
 }
 
 // zeroRows counts the rows at the segment's end that hold nothing but zeros.
 func zeroRows(segment []byte, stride int) int {
 	end := len(segment)
+	for end >= 8 && binary.LittleEndian.Uint64(segment[end-8:]) == 0 {
+		end -= 8
+	}
 	for end > 0 && segment[end-1] == 0 {
 		end--
 	}

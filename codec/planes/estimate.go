@@ -15,16 +15,15 @@ func (e *Encoder) Estimate(segment []byte, s Shape, p Params) int {
 		return len(segment)
 	}
 	e.prepare(s.Rows * s.Cols)
-	rows := s.Rows - zeroRows(segment, 2*s.Cols)
-	planes1 := 2 * stripesPlane(rows, s.Cols)
+	w := e.plan.of(s.Rows-zeroRows(segment, 2*s.Cols), s.Cols)
 	var outer int
 	if s.Cols <= sampledStripes*lanes {
-		e.scratch = extend(e.scratch[:0], rows*s.Cols+planes1)
-		outer = e.outer(e.first(e.scratch, segment, rows, s.Cols, p), p)
+		e.scratch = extend(e.scratch[:0], w.values+w.planes)
+		outer = e.outer(e.first(e.scratch, segment, w, p), p)
 	} else {
-		outer = (e.outer(e.sample(segment, rows, s.Cols, p), p)*s.Cols + sampledStripes*lanes/2) / (sampledStripes * lanes)
+		outer = (e.outer(e.sample(segment, w.rows, s.Cols, p), p)*s.Cols + sampledStripes*lanes/2) / (sampledStripes * lanes)
 	}
-	return min(paramBytes+rows*s.Cols+planes1+outer, len(segment))
+	return min(paramBytes+w.values+w.planes+outer, len(segment))
 }
 
 // sample codes stripes of a segment by the first window: those around the

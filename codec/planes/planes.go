@@ -126,29 +126,4 @@ type Params struct {
 	Third    int8  // lo3: start of the third
 }
 
-// stripe is a part of a segment that is walked from top to bottom, or several
-// side by side.
-type stripe struct {
-	col, width int // first channel, channels of one
-	fold       int // rows of a group
-	count      int // how many there are
-}
-
-// stripes calls f with the stripes of cols channels.
-func stripes(cols int, f func(s stripe)) {
-	if cols >= lanes {
-		f(stripe{0, lanes, 1, cols / lanes})
-	}
-	c := cols &^ (lanes - 1)
-	for w := lanes / 2; w > 0; w /= 2 {
-		if cols&w != 0 {
-			f(stripe{c, w, lanes / w, 1})
-			c += w
-		}
-	}
-}
-
-// planeBytes is the length of a bit plane of n values in groups of 64.
-func planeBytes(n int) int { return n/lanes*(lanes/8) + (n%lanes+7)/8 }
-
 func pad8(n int) int { return (n + 7) &^ 7 }

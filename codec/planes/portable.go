@@ -7,8 +7,9 @@ import (
 
 // kernels are the loops over values. All implementations give the same bytes.
 // Where out is written and x and in are read, 64 bytes more are there than
-// count, whose content does not matter; rests, planes and values end where they
-// end.
+// count, whose content does not matter; rests and values end where they end, and
+// so do the planes of encode and decode. Behind those of the other functions may
+// be more, which encode2 and encode3 may overwrite.
 type kernels struct {
 	name string
 	// encode codes stripes, whose first row begins at src and whose rows are
@@ -22,10 +23,12 @@ type kernels struct {
 	encode2, encode3 func(x []byte, start int8, planes, out []byte) int
 	// decode2 and decode3 fill x.
 	decode2, decode3 func(x []byte, start int8, planes, in []byte) int
+	// left counts those of n values that two planes let go on.
+	left func(planes []byte, n int) int
 }
 
 // portable are the kernels without assembly: what the others are held to.
-var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable}
+var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2}
 
 // implementations are those that this processor can run, the fastest first.
 var implementations = available()
@@ -230,13 +233,14 @@ func decode3Portable(x []byte, start int8, planes, in []byte) int {
 	return n
 }
 
-// putPlane writes the bits of n values and returns what is behind them.
+// putPlane writes the bits of n values and returns what is behind them, where it
+// may write, too.
 func putPlane(dst []byte, p uint64, n int) []byte {
-	if n == lanes {
-		binary.LittleEndian.PutUint64(dst, p)
-		return dst[8:]
-	}
 	k := (n + 7) / 8
+	if len(dst) >= 8 {
+		binary.LittleEndian.PutUint64(dst, p)
+		return dst[k:]
+	}
 	for i := range k {
 		dst[i] = byte(p >> (8 * i))
 	}
@@ -245,10 +249,10 @@ func putPlane(dst []byte, p uint64, n int) []byte {
 
 // plane reads the bits of n values and returns what is behind them.
 func plane(src []byte, n int) (uint64, []byte) {
-	if n == lanes {
-		return binary.LittleEndian.Uint64(src), src[8:]
-	}
 	k := (n + 7) / 8
+	if len(src) >= 8 {
+		return binary.LittleEndian.Uint64(src) & (^uint64(0) >> (-n & 63)), src[k:]
+	}
 	var p uint64
 	for i := range k {
 		p |= uint64(src[i]) << (8 * i)
