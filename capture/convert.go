@@ -56,8 +56,8 @@ func Convert(ctx context.Context, from cas.Store, root digest.Digest, to cas.Sto
 		return Report{}, fmt.Errorf("capture: convert %v: %w", root, err)
 	}
 	snap.Identity = opts.Identity
-	hint := codec.Hint{Mode: o.Codec, ElemBytes: snap.Groups[0].Meta.Dtype.Bytes()}
-	sess, err := to.Begin(ctx, cas.SessionOptions{Owner: "convert", Lease: o.Lease, Hint: hint})
+	tune := newTuning(snap.Groups)
+	sess, err := to.Begin(ctx, cas.SessionOptions{Owner: "convert", Lease: o.Lease, Hint: tune.hint(snap.Groups, o.Codec)})
 	if err != nil {
 		return Report{}, fmt.Errorf("capture: convert %v: %w", root, err)
 	}
@@ -67,7 +67,7 @@ func Convert(ctx context.Context, from cas.Store, root digest.Digest, to cas.Sto
 			_ = sess.Abort(context.WithoutCancel(ctx))
 		}
 	}()
-	c := &taking{opts: opts, session: sess, snapshot: *snap}
+	c := &taking{opts: opts, session: sess, snapshot: *snap, tune: tune}
 	rep, err := c.copyFrom(ctx, from, o.FromKey)
 	if err != nil {
 		return Report{}, fmt.Errorf("capture: convert %v: %w", root, err)
@@ -124,14 +124,15 @@ func (c *taking) copyFrom(ctx context.Context, from cas.Store, key *digest.Key) 
 		if c.opts.Format == cas.FormatProcessFork && g.Indices == nil {
 			return Report{}, fmt.Errorf("the snapshot has no engine indices, which the processfork format needs: %w", kvferry.ErrUnsupported)
 		}
-		if err := c.copyGroup(ctx, g, from, key, m); err != nil {
+		if err := c.copyGroup(ctx, i, from, key, m); err != nil {
 			return Report{}, err
 		}
 	}
 	return c.publish(ctx)
 }
 
-func (c *taking) copyGroup(ctx context.Context, g *manifest.Group, from cas.Store, key *digest.Key, m meter) error {
+func (c *taking) copyGroup(ctx context.Context, group int, from cas.Store, key *digest.Key, m meter) error {
+	g := &c.snapshot.Groups[group]
 	table := manifest.NewTable(c.opts.algorithm(), g.Table.Pages(), g.Table.Parts())
 	var next atomic.Int64
 	var mu sync.Mutex
@@ -159,6 +160,7 @@ func (c *taking) copyGroup(ctx context.Context, g *manifest.Group, from cas.Stor
 					if err := checkBlob(gctx, rd, g.Table.Digest(n, p), scratch, part.Bytes); err != nil {
 						return fmt.Errorf("page %d, part %d: %w", n, p, err)
 					}
+					c.tune.meet(group, p, scratch[:part.Bytes])
 					d, err := w.put(scratch[:part.Bytes])
 					if err != nil {
 						return fmt.Errorf("page %d, part %d: %w", n, p, err)

@@ -10,7 +10,6 @@ import (
 	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/capture/processfork"
 	"github.com/kvferry/kvferry/cas"
-	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/identity"
 )
@@ -43,7 +42,9 @@ func Groups(ctx context.Context, groups []Group, s cas.Store, o Options) (Report
 	if err := o.prepare(groups); err != nil {
 		return Report{}, err
 	}
-	sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "capture", Lease: o.Lease, Hint: hintOf(groups, o.Codec)})
+	metas := metasOf(groups)
+	tune := newTuning(metas)
+	sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "capture", Lease: o.Lease, Hint: tune.hint(metas, o.Codec)})
 	if err != nil {
 		return Report{}, fmt.Errorf("capture: begin: %w", err)
 	}
@@ -53,7 +54,7 @@ func Groups(ctx context.Context, groups []Group, s cas.Store, o Options) (Report
 			_ = sess.Abort(context.WithoutCancel(ctx))
 		}
 	}()
-	c := &taking{opts: o, groups: groups, session: sess}
+	c := &taking{opts: o, groups: groups, session: sess, tune: tune}
 	if err := c.open(ctx, s); err != nil {
 		return Report{}, fmt.Errorf("capture: base snapshot %v: %w", o.Since, err)
 	}
@@ -159,13 +160,11 @@ func (o *Options) algorithm() digest.Algorithm {
 	return digest.BLAKE3
 }
 
-// hintOf describes the first group's pages to the encoders.
-func hintOf(groups []Group, mode codec.Mode) codec.Hint {
-	m := groups[0].Pager.Meta()
-	return codec.Hint{
-		Mode:      mode,
-		ElemBytes: m.Dtype.Bytes(),
-		RowElems:  int(m.KVHeads) * int(m.HeadDim),
-		Segments:  int(m.Layers),
+// metasOf returns the groups' geometries alone.
+func metasOf(groups []Group) []manifest.Group {
+	out := make([]manifest.Group, len(groups))
+	for i, g := range groups {
+		out[i] = manifest.Group{Name: g.Name, Meta: g.Pager.Meta()}
 	}
+	return out
 }

@@ -19,6 +19,7 @@ type taking struct {
 	groups  []Group
 	session cas.Session
 	bases   []*base // by group; nil if the capture has no base
+	tune    *tuning
 
 	snapshot manifest.Snapshot
 	pause    Pause

@@ -129,6 +129,7 @@ func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tall
 					p, sp.ids[b.offset+i], d, g.Table.Digest(number, p), kvferry.ErrCorrupt)
 			}
 			g.Table.Set(number, p, d)
+			l.c.tune.meet(sp.group, p, plain)
 			r, err := l.c.session.Put(ctx, d, plain)
 			if err != nil {
 				return fmt.Errorf("store part %d of page %d: %w", p, sp.ids[b.offset+i], err)

@@ -156,7 +156,7 @@ func TestRecordErrors(t *testing.T) {
 		{"algorithm", func(rec []byte) []byte { rec[5] = 9; reseal(rec); return rec }, kvferry.ErrUnsupported},
 		{"frame", func(rec []byte) []byte { rec[48] = 0; return rec }, kvferry.ErrCorrupt},
 		{"frame version", func(rec []byte) []byte { return reframe(rec, 4, 2) }, kvferry.ErrUnsupported},
-		{"codec", func(rec []byte) []byte { return reframe(rec, 5, byte(codec.Planes)) }, kvferry.ErrUnsupported},
+		{"codec", func(rec []byte) []byte { return reframe(rec, 5, byte(codec.Planes)+1) }, kvferry.ErrUnsupported},
 		{"stored length", func(rec []byte) []byte { return reframe(rec, 22, 0x7f) }, kvferry.ErrCorrupt},
 		{"another blob", func([]byte) []byte { return other.record() }, kvferry.ErrCorrupt},
 	} {

@@ -175,7 +175,7 @@ func TestScanMeetsNewerRecords(t *testing.T) {
 	t.Parallel()
 	f := makeDisk(t).Process()
 	blobs := fillPacks(t, options(f, false), 300, 10_000, 500)
-	rec := reframe(blobs[1].record(), 5, 4)
+	rec := reframe(blobs[1].record(), 5, 9)
 	overwrite(t, f, blobs[1].at.Off, rec)
 	all := scanPack(t, f, 0, 0)
 	require.Equal(t, []packfile.Spot{blobs[0].at, blobs[2].at}, all.sound)
