@@ -140,19 +140,16 @@ decodeGroup:
 	VPADDB Z6, Z3, Z3
 	VPMAXUB Z3, Z7, Z7
 	TESTQ R12, R12
-	JZ decodeNext
-	VSHUFI64X2 $0x4e, Z7, Z7, Z8
-	VPMAXUB Z8, Z7, Z7
+	JNZ decodeAcross
 
 decodeNext:
 	VPSUBUSB Z22, Z7, Z6
 	VPMAXUB Z21, Z6, Z6
 	VPMINUB Z20, Z6, Z6
-	VMOVDQU64 (DI), Z2
-	VMOVDQA64 Z26, Z0
-	VPERMI2B Z3, Z2, Z0
-	VMOVDQA64 Z25, Z1
-	VPERMI2B Z3, Z2, Z1
+	VMOVDQU64 (DI), Z0
+	VMOVDQA64 Z0, Z1
+	VPERMT2B Z3, Z26, Z0
+	VPERMT2B Z3, Z25, Z1
 	VPSHLDW $15, Z0, Z0, Z0
 	VPSHLDW $15, Z1, Z1, Z1
 	VMOVDQU64 Z0, (BX)
@@ -169,6 +166,11 @@ decodeNext:
 	MOVQ R8, ret+80(FP)
 	VZEROUPPER
 	RET
+
+decodeAcross:
+	VSHUFI64X2 $0x4e, Z7, Z7, Z8
+	VPMAXUB Z8, Z7, Z7
+	JMP decodeNext
 
 // func encode2AVX512(x, planes, out *byte, groups int, start, mask uint64) int
 //
@@ -349,5 +351,56 @@ decode3Group:
 	JNZ decode3Group
 	SUBQ in+16(FP), R8
 	MOVQ R8, ret+40(FP)
+	VZEROUPPER
+	RET
+
+// func left2AVX512(planes *byte, groups int) int
+//
+// Four groups are a register; swapped in pairs, both planes of a group meet,
+// and each is counted twice.
+TEXT ·left2AVX512(SB), NOSPLIT, $0-24
+	MOVQ planes+0(FP), SI
+	MOVQ groups+8(FP), CX
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	SUBQ $8, CX
+	JLT left2Few
+
+left2Eight:
+	VMOVDQU64 (SI), Z0
+	VMOVDQU64 64(SI), Z1
+	VPERMILPD $0x55, Z0, Z2
+	VPERMILPD $0x55, Z1, Z3
+	VPANDQ Z0, Z2, Z2
+	VPANDQ Z1, Z3, Z3
+	VPOPCNTQ Z2, Z2
+	VPOPCNTQ Z3, Z3
+	VPADDQ Z2, Z4, Z4
+	VPADDQ Z3, Z5, Z5
+	ADDQ $128, SI
+	SUBQ $8, CX
+	JGE left2Eight
+
+left2Few:
+	VPADDQ Z5, Z4, Z4
+	VEXTRACTI64X4 $1, Z4, Y5
+	VPADDQ Y5, Y4, Y4
+	VEXTRACTI128 $1, Y4, X5
+	VPADDQ X5, X4, X4
+	VMOVQ X4, R8
+	ADDQ $8, CX
+	JZ left2Done
+
+left2One:
+	MOVQ (SI), AX
+	ANDQ 8(SI), AX
+	POPCNTQ AX, AX
+	ADDQ AX, R8
+	ADDQ $16, SI
+	DECQ CX
+	JNZ left2One
+
+left2Done:
+	MOVQ R8, ret+16(FP)
 	VZEROUPPER
 	RET

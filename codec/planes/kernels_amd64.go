@@ -71,11 +71,26 @@ func decode3AVX512(x, planes, in *byte, groups int, start uint64) int
 //go:noescape
 func decode3AVX2(x, planes, in *byte, groups int, start uint64) int
 
+//go:noescape
+func left2AVX512(planes *byte, groups int) int
+
+// leftAVX512 counts like left2.
+func leftAVX512(planes []byte, n int) int {
+	whole := n / lanes
+	if whole == 0 {
+		return leftOfLast(planes, n, 2)
+	}
+	_ = planes[16*whole-1]
+	return left2AVX512(&planes[0], whole) + leftOfLast(planes[16*whole:], n%lanes, 2)
+}
+
 // available are the kernels that this processor can run, the fastest first.
 func available() []*kernels {
 	var all []*kernels
-	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VBMI2 && cpu.X86.HasPOPCNT {
-		all = append(all, assembly("avx512", avx512))
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VBMI2 && cpu.X86.HasAVX512VPOPCNTDQ && cpu.X86.HasPOPCNT {
+		k := assembly("avx512", avx512)
+		k.left = leftAVX512
+		all = append(all, k)
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasPOPCNT {
 		all = append(all, assembly("avx2", avx2))
