@@ -172,8 +172,22 @@ check-dockerfile: | toolchain ## lint Dockerfile.cuda and run its build stage wi
 
 ##@ Measure
 
+# What measures knows its commit, so that a report can name it.
+MEASURE := $(BUILD)/bench/kvferry
+
+.PHONY: $(MEASURE)
+$(MEASURE): | toolchain
+	$(GO) build -buildvcs=auto -o $@ ./cmd/kvferry
+
 .PHONY: bench
-bench: $(BENCHSTAT) ## run the benchmarks, print a table (BENCH=regexp PKG=./cas/... COUNT=6)
+bench: $(MEASURE) $(BENCHSTAT) ## measure everything quickly, without peers (5 minutes; BENCH_FLAGS='--only store,codec')
+	@scripts/bench-fio
+	$(MEASURE) bench all --dir $(BUILD)/bench --go $(BUILD)/bench/all.txt --raw $(BUILD)/bench/all.json --report $(BUILD)/bench/all.md $(BENCH_FLAGS)
+	@$(BENCHSTAT) $(BUILD)/bench/all.txt
+	@echo "report: $(BUILD)/bench/all.md, samples: $(BUILD)/bench/all.json, all.txt"
+
+.PHONY: bench-go
+bench-go: $(BENCHSTAT) ## run the benchmarks beside the code, print a table (BENCH=regexp PKG=./cas/... COUNT=6)
 	@scripts/bench $(BENCHSTAT) $(BUILD)/bench '$(BENCH)' $(COUNT) $(PKG)
 
 .PHONY: bench-peers
@@ -181,8 +195,8 @@ bench-peers: | toolchain ## install the programs to measure beside, pinned, into
 	@GO=$(GO) scripts/bench-peers $(PEERS) $(BUILD)/vllm
 
 .PHONY: bench-store
-bench-store: $(PEERS)/restic $(PEERS)/kopia | toolchain ## measure the store beside fio, restic and kopia (STORE_FLAGS='-only write' STORE_PAGE=FILE)
-	@scripts/bench-store $(PEERS) $(BUILD)/bench-store $(STORE_PAGE) $(STORE_FLAGS)
+bench-store: $(MEASURE) $(PEERS)/restic $(PEERS)/kopia ## measure the store beside fio, restic and kopia (STORE_FLAGS='--only write' STORE_PAGE=FILE)
+	@scripts/bench-store $(MEASURE) $(PEERS) $(BUILD)/bench-store $(STORE_PAGE) $(STORE_FLAGS)
 
 .PHONY: bench-caches
 bench-caches: $(BINARY) ## measure the caches of kernels and pages, pages beside golang-lru, ristretto and otter

@@ -23,19 +23,27 @@ func WriteGoHead(w io.Writer, pkg string) error {
 // limits are there as well, told apart by /role=peer and /role=limit.
 func (s *Section) WriteGo(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	for _, f := range s.Figures {
-		name := "Benchmark" + goName(capital(s.Name)+"/"+f.Name)
-		if f.Role != Ours {
-			name += "/role=" + string(f.Role)
-		}
-		for _, v := range f.Samples {
-			_, err := b.WriteString(name + " 1 " + strconv.FormatFloat(v, 'g', 6, 64) + " " + f.Unit.goUnit() + "\n")
-			if err != nil {
+	for _, part := range s.All() {
+		for _, f := range part.Figures {
+			if _, err := b.WriteString(f.goLines(s.Name)); err != nil {
 				return err
 			}
 		}
 	}
 	return b.Flush()
+}
+
+// goLines are a figure's samples as lines of benchmarks.
+func (f *Figure) goLines(suite string) string {
+	name := "Benchmark" + goName(capital(suite)+"/"+f.Name)
+	if f.Role != Ours {
+		name += "/role=" + string(f.Role)
+	}
+	var b strings.Builder
+	for _, v := range f.Samples {
+		b.WriteString(name + " 1 " + strconv.FormatFloat(v, 'g', 6, 64) + " " + f.Unit.goUnit() + "\n")
+	}
+	return b.String()
 }
 
 // capital makes the first letter one.

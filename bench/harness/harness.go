@@ -112,13 +112,15 @@ type Section struct {
 	Figures []*Figure `json:"figures"`
 	// Tables show what is no measurement: statistics of the data, say.
 	Tables []*Table `json:"tables,omitempty"`
+	// Parts are sections below this one, of one level.
+	Parts []*Section `json:"parts,omitempty"`
 	// Versions are those of the peers that were measured: "zipnn 0.5.3".
 	Versions []string `json:"versions,omitempty"`
 	// Missing are the peers that were not installed, and why if that is known.
 	Missing []string `json:"missing,omitempty"`
 	// Failed is why the suite ended early, "" if it did not.
 	Failed  string  `json:"failed,omitempty"`
-	Seconds float64 `json:"seconds"` // that the suite took
+	Seconds float64 `json:"seconds,omitempty"` // that the suite took
 }
 
 // Table is a head and rows of as many cells.
@@ -127,6 +129,16 @@ type Table struct {
 	Head  []string   `json:"head"`
 	Rows  [][]string `json:"rows"`
 }
+
+// Part adds a section below this one, for a suite with many figures.
+func (s *Section) Part(name, title string) *Section {
+	p := &Section{Name: name, Title: title}
+	s.Parts = append(s.Parts, p)
+	return p
+}
+
+// All returns the section and its parts.
+func (s *Section) All() []*Section { return append([]*Section{s}, s.Parts...) }
 
 // Figure adds a line to the section's table. Its name is key=value pairs with
 // slashes between them, op first, as in "op=encode/codec=fast/data=kvlab", so

@@ -97,10 +97,12 @@ func (g *GoalLine) Result() string {
 func (r *Report) Goals() []GoalLine {
 	var out []GoalLine
 	for _, s := range r.Sections {
-		for _, f := range s.Figures {
-			if g, ok := f.goal(); ok {
-				g.Suite = s.Name
-				out = append(out, g)
+		for _, part := range s.All() {
+			for _, f := range part.Figures {
+				if g, ok := f.goal(); ok {
+					g.Suite = s.Name
+					out = append(out, g)
+				}
 			}
 		}
 	}
@@ -120,8 +122,10 @@ func (r *Report) Goals() []GoalLine {
 func (r *Report) Missing() []string {
 	var out []string
 	for _, s := range r.Sections {
-		for _, m := range s.Missing {
-			out = append(out, s.Name+": "+m)
+		for _, part := range s.All() {
+			for _, m := range part.Missing {
+				out = append(out, s.Name+": "+m)
+			}
 		}
 	}
 	return out

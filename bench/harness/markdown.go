@@ -24,7 +24,10 @@ func (r *Report) Markdown() []byte {
 		}
 	}
 	for _, s := range r.Sections {
-		s.markdown(&b)
+		s.markdown(&b, "##")
+		for _, p := range s.Parts {
+			p.markdown(&b, "###")
+		}
 	}
 	return b.Bytes()
 }
@@ -54,9 +57,9 @@ func (r *Report) goals(b *bytes.Buffer) {
 	}
 }
 
-// markdown writes one section.
-func (s *Section) markdown(b *bytes.Buffer) {
-	fmt.Fprintf(b, "\n## %s\n", s.Title)
+// markdown writes one section without its parts.
+func (s *Section) markdown(b *bytes.Buffer, level string) {
+	fmt.Fprintf(b, "\n%s %s\n", level, s.Title)
 	for _, n := range s.Notes {
 		fmt.Fprintf(b, "\n%s\n", wrap(n))
 	}
@@ -66,14 +69,15 @@ func (s *Section) markdown(b *bytes.Buffer) {
 	if len(s.Versions) > 0 {
 		fmt.Fprintf(b, "\nPeers: %s.\n", cell(strings.Join(s.Versions, ", ")))
 	}
-	if len(s.Figures) == 0 {
-		fmt.Fprint(b, "\nNothing was measured.\n")
-	} else {
+	switch {
+	case len(s.Figures) > 0:
 		fmt.Fprintln(b)
 		head(b, "figure", "n", "median", "interval", "ratio", "to", "to the best peer", "goal")
 		for _, l := range s.Lines() {
 			row(b, l.markdownName(), l.N, l.Median, l.Interval, l.Ratio, l.To, l.Peer, l.Verdict)
 		}
+	case len(s.Parts) == 0:
+		fmt.Fprint(b, "\nNothing was measured.\n")
 	}
 	for _, t := range s.Tables {
 		fmt.Fprintf(b, "\n%s\n\n", t.Title)

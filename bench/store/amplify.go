@@ -1,21 +1,23 @@
-package main
+package store
 
 import (
 	"context"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // measureAmplify counts what the kernel writes for each plain byte.
-func measureAmplify(ctx context.Context, b *bench, s *section) error {
-	s.note("A new store, %s put and committed, the store closed: logs, indexes, headers and padding are in it. "+
+func measureAmplify(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("A new store, %s put and committed, the store closed: logs, indexes, headers and padding are in it. "+
 		"The kernel counts for the process (/proc/self/io) and for the device; the second includes the file system's own "+
-		"journal and whatever else runs, and is taken after a sync of the file system.", sizeText(int(b.amplifyBytes)))
+		"journal and whatever else runs, and is taken after a sync of the file system.", harness.SizeText(int(b.amplifyBytes)))
 	for _, size := range []int{4 * kiB, 80 * kiB, 176 * kiB, miB} {
-		own := s.figure(b.store.name+", blobs of "+sizeText(size)+", counted for the process", times)
-		device := s.figure("... counted by the device", times)
-		space := s.figure("... taken on the disk", times)
-		own.Goal = goal{AtMost: 1.02}
+		own := s.Figure("op=amplify-process/"+b.by(size), harness.Times)
+		device := s.Figure("op=amplify-device/"+b.by(size), harness.Times)
+		space := s.Figure("op=amplify-space/"+b.by(size), harness.Times)
+		own.Goal = harness.Goal{AtMost: 1.02}
 		for round := range min(b.rounds, 3) {
 			if err := b.amplifyOnce(ctx, b.pages(size, b.amplifyBytes, uint64(round+1)), own, device, space); err != nil {
 				return err
@@ -25,7 +27,7 @@ func measureAmplify(ctx context.Context, b *bench, s *section) error {
 	return nil
 }
 
-func (b *bench) amplifyOnce(ctx context.Context, p *pages, own, device, space *figure) error {
+func (b *bench) amplifyOnce(ctx context.Context, p *pages, own, device, space *harness.Figure) error {
 	if err := b.settle(); err != nil {
 		return err
 	}
@@ -48,9 +50,9 @@ func (b *bench) amplifyOnce(ctx context.Context, p *pages, own, device, space *f
 	if err != nil {
 		return err
 	}
-	own.add(float64(used.writeBytes) / float64(f.bytes))
-	device.add(float64(after.since(before).deviceBytes) / float64(f.bytes))
-	space.add(float64(taken) / float64(f.bytes))
+	own.Add(float64(used.writeBytes) / float64(f.bytes))
+	device.Add(float64(after.since(before).deviceBytes) / float64(f.bytes))
+	space.Add(float64(taken) / float64(f.bytes))
 	return b.drop(f.dir)
 }
 

@@ -1,12 +1,14 @@
-package main
+package store
 
 import (
 	"fmt"
 	"strings"
 
+	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/cas/dir"
 	"github.com/kvferry/kvferry/cas/pack"
+	"github.com/kvferry/kvferry/codec"
 )
 
 // backend is a store that can be measured.
@@ -34,19 +36,25 @@ func backendNamed(name string) (backend, error) {
 			return x, nil
 		}
 	}
-	return backend{}, fmt.Errorf("no store %q, there are %s", name, backendNames())
+	return backend{}, fmt.Errorf("bench store: no store %q, there are %s: %w", name, strings.Join(StoreNames(), ", "), kvferry.ErrInvalid)
 }
 
-func backendNames() string {
+// StoreNames are the stores that can be measured.
+func StoreNames() []string {
 	var names []string
 	for _, x := range backends() {
 		names = append(names, x.name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // indexed is what a store that keeps its index in memory can tell of it: the
 // bytes of the digest index, all memory mapped for it included.
 type indexed interface {
 	IndexBytes() int64
+}
+
+// rawSession are the options of all sessions: bytes stay as they are.
+func rawSession() cas.SessionOptions {
+	return cas.SessionOptions{Owner: "bench", Hint: codec.Hint{Mode: codec.OnlyRaw}}
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func hashers(n int) ([]*digest.Hasher, error) {
 // capture hashes and stores n blobs in a session of their own and commits it:
 // when it returns, all of it is durable.
 func capture(ctx context.Context, s cas.Store, n int, blob func(worker, i int) ([]byte, error)) (captured, error) {
-	sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "bench"})
+	sess, err := s.Begin(ctx, rawSession())
 	if err != nil {
 		return captured{}, err
 	}

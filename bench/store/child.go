@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -13,16 +13,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/cas"
-	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
 )
 
-// childArg makes this program do one task of a run in a process of its own:
-// one that can be killed, or whose memory is only what the task needs.
-const childArg = "child"
-
-// task is what a child does with a store.
+// task is what a child does with a store: a process of its own, one that can be
+// killed, or whose memory is only what the task needs.
 type task struct {
 	Store string `json:"store"`
 	Dir   string `json:"dir"`
@@ -55,13 +53,17 @@ type taskResult struct {
 
 // child runs a task in a process of its own.
 func (b *bench) child(ctx context.Context, t task) (taskResult, error) {
+	if len(b.Self) == 0 {
+		return taskResult{}, fmt.Errorf("no command for children: %w", kvferry.ErrInvalid)
+	}
 	t.Store = b.store.name
 	arg, err := json.Marshal(t)
 	if err != nil {
 		return taskResult{}, err
 	}
-	cmd := exec.CommandContext(ctx, b.self, childArg, string(arg))
-	cmd.Stderr = b.stderr
+	args := slices.Concat(b.Self[1:], []string{"store", "child", string(arg)})
+	cmd := exec.CommandContext(ctx, b.Self[0], args...)
+	cmd.Stderr = b.told()
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if t.Crash && errors.As(err, &exit) && !exit.Exited() {
@@ -81,14 +83,15 @@ func (b *bench) child(ctx context.Context, t task) (taskResult, error) {
 	return r, nil
 }
 
-// runChild is the child's side.
-func runChild(ctx context.Context, args []string, stdout io.Writer) error {
+// Child does the task that its one argument describes, and prints what it
+// found: what Env.Self runs in a process of its own.
+func Child(ctx context.Context, args []string, stdout io.Writer) error {
 	var t task
 	if len(args) != 1 {
-		return errors.New("a child wants one task")
+		return fmt.Errorf("bench store: a child wants one task: %w", kvferry.ErrInvalid)
 	}
 	if err := json.Unmarshal([]byte(args[0]), &t); err != nil {
-		return err
+		return fmt.Errorf("bench store: task %q: %w: %w", args[0], kvferry.ErrInvalid, err)
 	}
 	r, s, err := t.open()
 	if err != nil {
@@ -166,7 +169,7 @@ func (t task) put(ctx context.Context, s cas.Store, r *taskResult) error {
 }
 
 func putMadeUp(ctx context.Context, s cas.Store, p *pages, first, end int) error {
-	sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "bench", Hint: codec.Hint{Mode: codec.OnlyRaw}})
+	sess, err := s.Begin(ctx, rawSession())
 	if err != nil {
 		return err
 	}
@@ -202,7 +205,7 @@ func (t task) lookUp(ctx context.Context, s cas.Store, r *taskResult) error {
 	for i := range absent {
 		absent[i] = madeUp(uint64(t.Blobs) + mix(uint64(i))>>16)
 	}
-	sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "bench"})
+	sess, err := s.Begin(ctx, rawSession())
 	if err != nil {
 		return err
 	}
@@ -240,5 +243,5 @@ func ask(ctx context.Context, has func(context.Context, digest.Digest) (bool, er
 		took = append(took, float64(time.Since(start).Nanoseconds())/float64(len(piece)))
 	}
 	runtime.ReadMemStats(&after)
-	return median(took), float64(after.Mallocs-before.Mallocs) / float64(len(ds)), found, nil
+	return harness.Median(took), float64(after.Mallocs-before.Mallocs) / float64(len(ds)), found, nil
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -8,21 +8,23 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // measureChunks moves what engines' disk tiers move, in their chunks.
-func measureChunks(ctx context.Context, b *bench, s *section) error {
-	s.note("%s in chunks of %s and in blobs of 80 KiB. Ours is hashed, durable when the time is taken, and verified when it is "+
+func measureChunks(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("%s in chunks of %s and in blobs of 80 KiB. Ours is hashed, durable when the time is taken, and verified when it is "+
 		"read. The goals are rates that such tiers reached on a machine like this one, without fsync and without a checksum, "+
 		"back from the page cache: vLLM's 1.9 GB/s in and 1.5 to 1.7 out at 32 MiB, 0.4 to 1.1 in at 80 KiB; LMCache's 1.8 and "+
 		"1.5 to 1.7. Beside ours stands a tier of files that is not slowed down by Python: one file per chunk, written and "+
-		"renamed by %d threads, nothing synced, nothing checked.", sizeText(int(b.chunkAll)), sizeText(b.chunkBytes), workers)
+		"renamed by %d threads, nothing synced, nothing checked.", harness.SizeText(int(b.chunkAll)), harness.SizeText(b.chunkBytes), workers)
 	for _, x := range []struct {
 		size    int
-		in, out goal
+		in, out harness.Goal
 	}{
-		{b.chunkBytes, goal{AtLeast: 1.9e9}, goal{AtLeast: 1.7e9}},
-		{80 * kiB, goal{AtLeast: 1.1e9}, goal{}},
+		{b.chunkBytes, harness.Goal{AtLeast: 1.9e9}, harness.Goal{AtLeast: 1.7e9}},
+		{80 * kiB, harness.Goal{AtLeast: 1.1e9}, harness.Goal{}},
 	} {
 		if err := b.chunksOf(ctx, s, x.size, x.in, x.out); err != nil {
 			return err
@@ -32,13 +34,13 @@ func measureChunks(ctx context.Context, b *bench, s *section) error {
 }
 
 // chunksOf measures one size.
-func (b *bench) chunksOf(ctx context.Context, s *section, size int, inGoal, outGoal goal) error {
-	name := ", " + sizeText(size)
-	in := s.figure(b.store.name+name+", in", perSecond)
-	out := s.figure(b.store.name+name+", out", perSecond)
-	cold := s.figure(b.store.name+name+", out, nothing in the page cache", perSecond)
-	filesIn := s.figure("plain files"+name+", in", perSecond)
-	filesOut := s.figure("plain files"+name+", out of the page cache", perSecond)
+func (b *bench) chunksOf(ctx context.Context, s *harness.Section, size int, inGoal, outGoal harness.Goal) error {
+	in := s.Figure("op=chunks-in/"+b.by(size), harness.BytesPerSecond)
+	out := s.Figure("op=chunks-out/"+b.by(size), harness.BytesPerSecond)
+	cold := s.Figure("op=chunks-out-cold/"+b.by(size), harness.BytesPerSecond)
+	filesIn := peer(s, "op=chunks-in/by=files/size="+sizeKey(size), harness.BytesPerSecond)
+	filesOut := peer(s, "op=chunks-out/by=files/size="+sizeKey(size), harness.BytesPerSecond)
+	filesIn.Note, filesOut.Note = "no fsync, no checksum", "no checksum, from the page cache"
 	in.Goal, out.Goal = inGoal, outGoal
 	for round := range b.rounds {
 		p := b.pages(size, b.chunkAll, uint64(round+1))
@@ -46,17 +48,17 @@ func (b *bench) chunksOf(ctx context.Context, s *section, size int, inGoal, outG
 		if err != nil {
 			return err
 		}
-		in.add(float64(f.bytes) / took.Seconds())
+		in.Add(float64(f.bytes) / took.Seconds())
 		c, _, err := b.readCold(ctx, f, size)
 		if err != nil {
 			return err
 		}
-		cold.add(float64(f.bytes) / c.Seconds())
+		cold.Add(float64(f.bytes) / c.Seconds())
 		w, err := b.readWarm(ctx, f, size)
 		if err != nil {
 			return err
 		}
-		out.add(float64(f.bytes) / w.Seconds())
+		out.Add(float64(f.bytes) / w.Seconds())
 		if err := b.drop(f.dir); err != nil {
 			return err
 		}
@@ -64,6 +66,8 @@ func (b *bench) chunksOf(ctx context.Context, s *section, size int, inGoal, outG
 			return err
 		}
 	}
+	in.Beside(filesIn)
+	out.Beside(filesOut)
 	return nil
 }
 
@@ -80,7 +84,7 @@ func (b *bench) readWarm(ctx context.Context, f filled, size int) (time.Duration
 }
 
 // plainFiles is a tier that keeps each chunk in a file.
-func (b *bench) plainFiles(ctx context.Context, p *pages, in, out *figure) error {
+func (b *bench) plainFiles(ctx context.Context, p *pages, in, out *harness.Figure) error {
 	dir, err := b.folder("tier")
 	if err != nil {
 		return err
@@ -96,7 +100,7 @@ func (b *bench) plainFiles(ctx context.Context, p *pages, in, out *figure) error
 	if err != nil {
 		return err
 	}
-	in.add(rate(int64(p.count)*int64(p.size), start))
+	in.Add(harness.Rate(int64(p.count)*int64(p.size), start))
 	bufs := make([][]byte, workers)
 	for w := range bufs {
 		bufs[w] = make([]byte, p.size)
@@ -113,6 +117,6 @@ func (b *bench) plainFiles(ctx context.Context, p *pages, in, out *figure) error
 	if err != nil {
 		return err
 	}
-	out.add(rate(int64(p.count)*int64(p.size), start))
+	out.Add(harness.Rate(int64(p.count)*int64(p.size), start))
 	return b.drop(dir)
 }

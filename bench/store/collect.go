@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -16,20 +17,21 @@ import (
 const collectRounds = 3
 
 // measureCollect collects stores whose packs are half garbage.
-func measureCollect(ctx context.Context, b *bench, s *section) error {
+func measureCollect(ctx context.Context, b *bench, s *harness.Section) error {
 	size := partSizes()[0]
-	s.note("Two snapshots of %s each are captured at the same time, so that their blobs of %s lie mixed; one is dropped, and "+
+	s.Note("Two snapshots of %s each are captured at the same time, so that their blobs of %s lie mixed; one is dropped, and "+
 		"a collection copies what stays. Its rate is the bytes that it copied by its whole time, marking included. The disk's "+
 		"copy rate is a loop that reads %s with O_DIRECT and writes them, into a preallocated file. The foreground captures "+
-		"%s after %s, each committed.", sizeText(int(b.collectBytes/2)), sizeText(size), sizeText(copyBlock),
-		sizeText(int(b.foreBytes)), sizeText(int(b.foreBytes)))
-	loops := []*figure{s.figure("copy loop, 1 job", perSecond), s.figure("copy loop, 2 jobs", perSecond)}
+		"%s after %s, each committed.", harness.SizeText(int(b.collectBytes/2)), harness.SizeText(size), harness.SizeText(copyBlock),
+		harness.SizeText(int(b.foreBytes)), harness.SizeText(int(b.foreBytes)))
+	loops := []*harness.Figure{limit(s, "op=copy/jobs=1", harness.BytesPerSecond), limit(s, "op=copy/jobs=2", harness.BytesPerSecond)}
+	by := "/by=" + b.store.name
 	c := &collection{
-		gc:      s.figure("collection alone, bytes copied", perSecond),
-		freed:   s.figure("... bytes freed for each byte of garbage", times),
-		alone:   s.figure("foreground captures alone", perSecond),
-		beside:  s.figure("foreground captures beside a collection", perSecond),
-		gcSlow:  s.figure("... that collection, bytes copied", perSecond),
+		gc:      s.Figure("op=collect"+by, harness.BytesPerSecond),
+		freed:   s.Figure("op=collect-freed"+by, harness.Times),
+		alone:   s.Figure("op=capture"+by, harness.BytesPerSecond),
+		beside:  s.Figure("op=capture-beside-collect"+by, harness.BytesPerSecond),
+		gcSlow:  s.Figure("op=collect-beside-capture"+by, harness.BytesPerSecond),
 		bench:   b,
 		half:    int(b.collectBytes / 2 / int64(size)),
 		size:    size,
@@ -44,20 +46,20 @@ func measureCollect(ctx context.Context, b *bench, s *section) error {
 			if err != nil {
 				return err
 			}
-			f.add(x)
+			f.Add(x)
 		}
 		if err := c.round(ctx, uint64(round+1)); err != nil {
 			return err
 		}
 	}
-	c.gc.versus(fastest(loops), goal{AtLeast: 0.70})
-	c.beside.versus(c.alone, goal{AtLeast: 0.60})
+	c.gc.Versus(harness.Fastest(loops), harness.Goal{AtLeast: 0.70})
+	c.beside.Versus(c.alone, harness.Goal{AtLeast: 0.60})
 	return nil
 }
 
 // collection is the figures of measureCollect and what they are taken with.
 type collection struct {
-	gc, freed, alone, beside, gcSlow *figure
+	gc, freed, alone, beside, gcSlow *harness.Figure
 	bench                            *bench
 	half, size                       int
 	expects                          int64 // bytes of garbage
@@ -90,14 +92,14 @@ func (c *collection) measure(ctx context.Context, s cas.Store) error {
 		return err
 	}
 	if r.MovedBytes > 0 { // else blobs are files, and nothing has to be copied
-		c.gc.add(moved)
-		c.freed.add(float64(r.FreedBytes) / float64(c.expects))
+		c.gc.Add(moved)
+		c.freed.Add(float64(r.FreedBytes) / float64(c.expects))
 	}
 	x, err := c.foreground(ctx, s, max(int(c.expects/c.bench.foreBytes), 1), nil)
 	if err != nil {
 		return err
 	}
-	c.alone.add(x)
+	c.alone.Add(x)
 	if err := c.litter(ctx, s); err != nil {
 		return err
 	}
@@ -123,9 +125,9 @@ func (c *collection) both(ctx context.Context, s cas.Store) error {
 	if err = errors.Join(err, r.err); err != nil {
 		return err
 	}
-	c.beside.add(x)
+	c.beside.Add(x)
 	if r.report.MovedBytes > 0 {
-		c.gcSlow.add(r.moved)
+		c.gcSlow.Add(r.moved)
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func (c *collection) litter(ctx context.Context, s cas.Store) error {
 	var sessions [2]cas.Session
 	var snaps [2]captured
 	for i := range sessions {
-		sess, err := s.Begin(ctx, cas.SessionOptions{Owner: "bench"})
+		sess, err := s.Begin(ctx, rawSession())
 		if err != nil {
 			return err
 		}
@@ -176,7 +178,7 @@ func collect(ctx context.Context, s cas.Store) (float64, cas.CollectReport, erro
 	}
 	start := time.Now()
 	r, err := x.Collect(ctx, cas.CollectOptions{References: references(s)})
-	return rate(r.MovedBytes, start), r, err
+	return harness.Rate(r.MovedBytes, start), r, err
 }
 
 // foreground captures n units, or units until over, and returns the bytes per
@@ -196,7 +198,7 @@ func (c *collection) foreground(ctx context.Context, s cas.Store, n int, over *a
 			break
 		}
 		total += got.bytes
-		x = rate(total, start)
+		x = harness.Rate(total, start)
 	}
 	return x, nil
 }

@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // copyBlock is what the copy loop moves at a time.
@@ -30,7 +32,7 @@ func (b *bench) copyRate(ctx context.Context, jobs int) (float64, error) {
 	if err := copyDirect(ctx, from, to, n, jobs); err != nil {
 		return 0, err
 	}
-	x := rate(int64(n)*copyBlock, start)
+	x := harness.Rate(int64(n)*copyBlock, start)
 	return x, b.drop(dir)
 }
 

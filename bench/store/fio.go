@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // fioVariant is one way to move bytes at the disk's best: which one is fastest
@@ -17,13 +19,9 @@ type fioVariant struct {
 	depth  int
 }
 
-// String names the variant in tables.
+// String is the variant as part of a figure's name.
 func (v fioVariant) String() string {
-	name := fmt.Sprintf("fio, O_DIRECT, %d jobs, %s, %s", workers, v.engine, sizeText(v.block))
-	if v.depth > 1 {
-		name += fmt.Sprintf(", depth %d", v.depth)
-	}
-	return name
+	return fmt.Sprintf("by=fio-%s/block=%s/depth=%d", v.engine, sizeKey(v.block), v.depth)
 }
 
 // fioVariants are those for blobs of the given sizes: blocks as long as the
@@ -67,7 +65,7 @@ func (b *bench) fioRate(ctx context.Context, dir, rw string, v fioVariant, bytes
 		args = append(args, "--readonly")
 	}
 	cmd := exec.CommandContext(ctx, b.fio, args...)
-	cmd.Dir, cmd.Stderr = dir, b.stderr
+	cmd.Dir, cmd.Stderr = dir, b.told()
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("fio: %w", err)
@@ -92,18 +90,18 @@ func (b *bench) fioRate(ctx context.Context, dir, rw string, v fioVariant, bytes
 // fioRates are the variants' rates over the rounds.
 type fioRates struct {
 	variants []fioVariant
-	figures  []*figure
+	figures  []*harness.Figure
 }
 
-func newFioRates(s *section, b *bench, variants []fioVariant) *fioRates {
+func newFioRates(s *harness.Section, b *bench, op string, variants []fioVariant) *fioRates {
 	r := &fioRates{}
 	if b.fio == "" {
-		s.note("fio is missing, or the file system has no O_DIRECT: nothing to hold the rates against.")
+		s.Miss("fio", "not installed, or the file system has no O_DIRECT: nothing to hold the rates against")
 		return r
 	}
 	r.variants = variants
 	for _, v := range variants {
-		r.figures = append(r.figures, s.figure(v.String(), perSecond))
+		r.figures = append(r.figures, limit(s, "op="+op+"/"+v.String(), harness.BytesPerSecond))
 	}
 	return r
 }
@@ -119,7 +117,7 @@ func (r *fioRates) write(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		r.figures[i].add(x)
+		r.figures[i].Add(x)
 		if err := b.drop(dir); err != nil {
 			return err
 		}
@@ -145,13 +143,13 @@ func (r *fioRates) read(ctx context.Context, b *bench, dir string) error {
 		if err != nil {
 			return err
 		}
-		r.figures[i].add(x)
+		r.figures[i].Add(x)
 	}
 	return nil
 }
 
 // best is the fastest variant's figure, or nil where there is no fio.
-func (r *fioRates) best() *figure { return fastest(r.figures) }
+func (r *fioRates) best() *harness.Figure { return harness.Fastest(r.figures) }
 
 // exists reports whether path is there.
 func exists(path string) bool {

@@ -1,9 +1,11 @@
-package main
+package store
 
 import (
 	"context"
 	"fmt"
 	"path/filepath"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // tinyBytes is the size of blobs that are there to be many.
@@ -19,8 +21,9 @@ func (b *bench) many(n int) int {
 }
 
 // measureIndex opens a store of many blobs and asks for them.
-func measureIndex(ctx context.Context, b *bench, s *section) error {
+func measureIndex(ctx context.Context, b *bench, s *harness.Section) error {
 	n := b.many(b.indexBlobs)
+	by := fmt.Sprintf("/by=%s/blobs=%d", b.store.name, n)
 	root, err := b.folder("index")
 	if err != nil {
 		return err
@@ -33,21 +36,21 @@ func measureIndex(ctx context.Context, b *bench, s *section) error {
 	if err != nil {
 		return err
 	}
-	s.note("%d blobs of %d bytes were put by %d goroutines in %.1f s under made-up names and committed, then the store was "+
+	s.Note("%d blobs of %d bytes were put by %d goroutines in %.1f s under made-up names and committed, then the store was "+
 		"closed; it takes %s. Each round opens it in two new processes, first with nothing of it in the page cache, and asks "+
 		"for %d blobs in no order. Memory is what the process has more after opening than before, page cache not counted.",
-		n, tinyBytes, workers, filled.PutSeconds, bytesEach.text(float64(size)), b.indexLookups)
-	cold := s.figure(fmt.Sprintf("open, %d blobs, cold", n), seconds)
-	warm := s.figure("open, files in the page cache", seconds)
-	has := s.figure("Has, there", nanoseconds)
-	allocs := s.figure("... allocations", plain)
-	absent := s.figure("Has, not there", nanoseconds)
-	session := s.figure("a session's Has, there", nanoseconds)
-	sessionAllocs := s.figure("... allocations", plain)
-	index := s.figure("index, by the store's own count, per blob", bytesEach)
-	resident := s.figure("memory of the process, per blob", bytesEach)
-	cold.Goal, has.Goal, absent.Goal, index.Goal = goal{AtMost: 2}, goal{AtMost: 200}, goal{AtMost: 200}, goal{AtMost: 48}
-	allocs.Goal = goal{AtMost: noAllocs}
+		n, tinyBytes, workers, filled.PutSeconds, harness.Bytes.Text(float64(size)), b.indexLookups)
+	cold := s.Figure("op=open-cold"+by, harness.Seconds)
+	warm := s.Figure("op=open-warm"+by, harness.Seconds)
+	has := s.Figure("op=has"+by, harness.Nanoseconds)
+	allocs := s.Figure("op=has-allocations"+by, harness.Plain)
+	absent := s.Figure("op=has-absent"+by, harness.Nanoseconds)
+	session := s.Figure("op=session-has"+by, harness.Nanoseconds)
+	sessionAllocs := s.Figure("op=session-has-allocations"+by, harness.Plain)
+	index := s.Figure("op=index-bytes-per-blob"+by, harness.Bytes)
+	resident := s.Figure("op=memory-per-blob"+by, harness.Bytes)
+	cold.Goal, has.Goal, absent.Goal, index.Goal = harness.Goal{AtMost: 2}, harness.Goal{AtMost: 200}, harness.Goal{AtMost: 200}, harness.Goal{AtMost: 48}
+	allocs.Goal = harness.Goal{AtMost: noAllocs}
 	for range b.rounds {
 		if err := dropCached(root); err != nil {
 			return err
@@ -60,17 +63,17 @@ func measureIndex(ctx context.Context, b *bench, s *section) error {
 		if err != nil {
 			return err
 		}
-		cold.add(first.OpenSeconds)
-		warm.add(second.OpenSeconds)
+		cold.Add(first.OpenSeconds)
+		warm.Add(second.OpenSeconds)
 		for _, r := range []taskResult{first, second} {
-			has.add(r.HasNanos)
-			allocs.add(r.HasAllocs)
-			absent.add(r.AbsentNanos)
-			session.add(r.SessionNanos)
-			sessionAllocs.add(r.SessionAllocs)
-			resident.add(float64(r.ResidentBytes) / float64(n))
+			has.Add(r.HasNanos)
+			allocs.Add(r.HasAllocs)
+			absent.Add(r.AbsentNanos)
+			session.Add(r.SessionNanos)
+			sessionAllocs.Add(r.SessionAllocs)
+			resident.Add(float64(r.ResidentBytes) / float64(n))
 			if r.IndexBytes >= 0 {
-				index.add(float64(r.IndexBytes) / float64(n))
+				index.Add(float64(r.IndexBytes) / float64(n))
 			}
 		}
 	}
@@ -87,13 +90,13 @@ const (
 )
 
 // measureCrash opens stores whose process was killed.
-func measureCrash(ctx context.Context, b *bench, s *section) error {
+func measureCrash(ctx context.Context, b *bench, s *harness.Section) error {
 	records := b.many(b.crashBlobs)
-	s.note("A process puts blobs, commits, and is killed without closing the store; the next one opens it with nothing of it "+
+	s.Note("A process puts blobs, commits, and is killed without closing the store; the next one opens it with nothing of it "+
 		"in the page cache, closes it, and opens it once more. What a recovery does grows with the bytes of the tail (where it "+
 		"reads them) or with the records of the log: so there is one tail of pages, of which the time beyond that of a clean "+
 		"opening is taken times 100 GiB by its size, and one of %d tiny blobs. 100 GiB in blobs of %s are %d records.",
-		records, sizeText(partSizes()[0]), int64(tailGoalBytes)/int64(partSizes()[0]))
+		records, harness.SizeText(partSizes()[0]), int64(tailGoalBytes)/int64(partSizes()[0]))
 	pages := task{Blobs: int(b.crashBytes / int64(partSizes()[0])), BlobBytes: partSizes()[0]}
 	if b.store.files {
 		pages.Blobs = b.many(pages.Blobs)
@@ -105,16 +108,17 @@ func measureCrash(ctx context.Context, b *bench, s *section) error {
 }
 
 // crashes measures one kind of tail.
-func (b *bench) crashes(ctx context.Context, s *section, t task, byBytes bool) error {
+func (b *bench) crashes(ctx context.Context, s *harness.Section, t task, byBytes bool) error {
 	tail := int64(t.Blobs) * int64(t.BlobBytes)
-	crashed := s.figure(fmt.Sprintf("open after a kill, tail of %s in %d blobs", bytesEach.text(float64(tail)), t.Blobs), seconds)
-	clean := s.figure("... open after a close", seconds)
-	log := s.figure("... bytes of the log after the kill", bytesEach)
+	by := fmt.Sprintf("/by=%s/blobs=%d/size=%s", b.store.name, t.Blobs, sizeKey(t.BlobBytes))
+	crashed := s.Figure("op=open-killed"+by, harness.Seconds)
+	clean := s.Figure("op=open-closed"+by, harness.Seconds)
+	log := s.Figure("op=log-bytes-killed"+by, harness.Bytes)
 	far := crashed
 	if byBytes {
-		far = s.figure("... extrapolated to a tail of 100 GiB", seconds)
+		far = s.Figure("op=open-killed-at-100GiB"+by, harness.Seconds)
 	}
-	far.Goal = goal{AtMost: tailGoalSeconds}
+	far.Goal = harness.Goal{AtMost: tailGoalSeconds}
 	for range min(b.rounds, 3) {
 		if err := b.crashOnce(ctx, t, crashed, clean, log); err != nil {
 			return err
@@ -123,13 +127,13 @@ func (b *bench) crashes(ctx context.Context, s *section, t task, byBytes bool) e
 	if byBytes {
 		for i, x := range crashed.Samples {
 			beyond := max(x-clean.Samples[i], 0)
-			far.add(clean.Samples[i] + beyond*tailGoalBytes/float64(tail))
+			far.Add(clean.Samples[i] + beyond*tailGoalBytes/float64(tail))
 		}
 	}
 	return nil
 }
 
-func (b *bench) crashOnce(ctx context.Context, t task, crashed, clean, log *figure) error {
+func (b *bench) crashOnce(ctx context.Context, t task, crashed, clean, log *harness.Figure) error {
 	root, err := b.folder("crash")
 	if err != nil {
 		return err
@@ -143,11 +147,11 @@ func (b *bench) crashOnce(ctx context.Context, t task, crashed, clean, log *figu
 		if err != nil {
 			return err
 		}
-		log.add(float64(n))
+		log.Add(float64(n))
 	}
 	// A few questions tell whether all that was committed is there.
 	look := task{Dir: root, Blobs: t.Blobs, Lookups: min(t.Blobs, 1000)}
-	for _, f := range []*figure{crashed, clean} {
+	for _, f := range []*harness.Figure{crashed, clean} {
 		if err := dropCached(root); err != nil {
 			return err
 		}
@@ -155,7 +159,7 @@ func (b *bench) crashOnce(ctx context.Context, t task, crashed, clean, log *figu
 		if err != nil {
 			return err
 		}
-		f.add(r.OpenSeconds)
+		f.Add(r.OpenSeconds)
 	}
 	return b.drop(root)
 }

@@ -1,8 +1,7 @@
-package main
+package store
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -169,46 +168,4 @@ func alignedBuffer(bytes int) (buf []byte, release func() error, err error) {
 		return nil, nil, fmt.Errorf("mmap: %w", err)
 	}
 	return buf, func() error { return unix.Munmap(buf) }, nil
-}
-
-// machine describes what the figures were taken on.
-func machine(_ context.Context, dir string) string {
-	var u unix.Utsname
-	kernel := "Linux"
-	if unix.Uname(&u) == nil {
-		kernel += " " + unix.ByteSliceToString(u.Release[:])
-	}
-	model, memory := "unknown processor", "unknown memory"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, rest, ok := strings.Cut(string(text), "model name"); ok {
-			line, _, _ := strings.Cut(rest, "\n")
-			model = strings.Trim(line, " \t:")
-		}
-	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		memory = fmt.Sprintf("%.0f GiB", float64(info.Totalram)*float64(info.Unit)/giB)
-	}
-	return fmt.Sprintf("%s, %s of memory, %s, %s", model, memory, fileSystem(dir), kernel)
-}
-
-// fileSystem names the file system of dir.
-func fileSystem(dir string) string {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return "unknown file system"
-	}
-	switch st.Type {
-	case unix.EXT4_SUPER_MAGIC:
-		return "ext4"
-	case unix.XFS_SUPER_MAGIC:
-		return "xfs"
-	case unix.BTRFS_SUPER_MAGIC:
-		return "btrfs"
-	case unix.TMPFS_MAGIC:
-		return "tmpfs"
-	case unix.OVERLAYFS_SUPER_MAGIC:
-		return "overlayfs"
-	}
-	return fmt.Sprintf("file system %#x", st.Type)
 }

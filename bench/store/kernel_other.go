@@ -1,12 +1,10 @@
 //go:build !linux
 
-package main
+package store
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/kvferry/kvferry"
 )
@@ -58,5 +56,3 @@ func allocate(*os.File, int64) error { return nil }
 func alignedBuffer(bytes int) (buf []byte, release func() error, err error) {
 	return make([]byte, bytes), func() error { return nil }, nil
 }
-
-func machine(context.Context, string) string { return runtime.GOOS + "/" + runtime.GOARCH }

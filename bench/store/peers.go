@@ -1,15 +1,17 @@
-package main
+package store
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
 
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/digest"
 )
 
@@ -33,26 +35,29 @@ type peerTool interface {
 type contender struct {
 	name    string
 	tool    func(repo string) peerTool
-	in, out *figure
+	in, out *harness.Figure
 }
 
 // measurePeers moves page files into repositories and back.
-func measurePeers(ctx context.Context, b *bench, s *section) error {
-	s.note("%s of page files of %s, without repetitions, go into a new repository and back into a new folder, in turns. "+
+func measurePeers(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("%s of page files of %s, without repetitions, go into a new repository and back into a new folder, in turns. "+
 		"The files are in the page cache when they are backed up, the repository is not when it is restored from. Of what they "+
 		"write, restic syncs each pack file and its folder, kopia 0.21 syncs nothing, and nobody syncs the files that are "+
 		"restored; to compare equal durability, every time ends with a sync of the whole file system. All of them check the "+
 		"bytes that they restore. restic and kopia encrypt, which cannot be switched off; compression is as the table says.",
-		sizeText(int(b.peerBytes)), sizeText(fileBytes))
+		harness.SizeText(int(b.peerBytes)), harness.SizeText(fileBytes))
 	source, err := b.pageFiles(ctx)
 	if err != nil {
 		return err
 	}
 	ours := &contender{name: b.store.name, tool: b.ourTool}
-	all := append([]*contender{ours}, b.contenders(s)...)
+	all := append([]*contender{ours}, b.contenders(ctx, s)...)
 	for _, c := range all {
-		c.in = s.figure(c.name+", backup", perSecond)
-		c.out = s.figure(c.name+", restore", perSecond)
+		c.in = s.Figure("op=backup/by="+c.name, harness.BytesPerSecond)
+		c.out = s.Figure("op=restore/by="+c.name, harness.BytesPerSecond)
+		if c != ours {
+			c.in.Role, c.out.Role = harness.Peer, harness.Peer
+		}
 	}
 	for round := range min(b.rounds, peerRounds) {
 		for _, c := range all {
@@ -61,40 +66,36 @@ func measurePeers(ctx context.Context, b *bench, s *section) error {
 			}
 		}
 	}
-	var ins, outs []*figure
+	var ins, outs []*harness.Figure
 	for _, c := range all[1:] {
 		ins, outs = append(ins, c.in), append(outs, c.out)
 	}
-	ours.in.versus(fastest(ins), goal{AtLeast: 3})
-	ours.out.versus(fastest(outs), goal{AtLeast: 3})
+	ours.in.Versus(harness.Fastest(ins), harness.Goal{AtLeast: 3}).Beside(ins...)
+	ours.out.Versus(harness.Fastest(outs), harness.Goal{AtLeast: 3}).Beside(outs...)
 	return b.drop(source)
 }
 
-// peer returns the binary of a peer, or nothing where there is none.
-func (b *bench) peer(name string) string {
-	path := filepath.Join(b.peers, name)
-	if b.peers == "" || !exists(path) {
-		return ""
-	}
-	return path
-}
-
-func (b *bench) contenders(s *section) []*contender {
+// contenders are the peers that are installed.
+func (b *bench) contenders(ctx context.Context, s *harness.Section) []*contender {
 	var out []*contender
-	if path := b.peer("restic"); path != "" {
+	for _, name := range []string{"restic", "kopia"} {
+		if path := b.PeerPath(name); path != "" {
+			s.Version(version(ctx, path))
+		} else {
+			s.Miss(name, "not installed")
+		}
+	}
+	if path := b.PeerPath("restic"); path != "" {
 		for _, mode := range []string{"off", "auto"} {
-			out = append(out, &contender{name: "restic, compression " + mode, tool: func(repo string) peerTool {
-				return &restic{program{path, repo, b}, mode}
+			out = append(out, &contender{name: "restic/compression=" + mode, tool: func(repo string) peerTool {
+				return &restic{program{path, repo, b.told()}, mode}
 			}})
 		}
 	}
-	if path := b.peer("kopia"); path != "" {
-		out = append(out, &contender{name: "kopia, no compression", tool: func(repo string) peerTool {
-			return &kopia{program: program{path, repo, b}}
+	if path := b.PeerPath("kopia"); path != "" {
+		out = append(out, &contender{name: "kopia/compression=off", tool: func(repo string) peerTool {
+			return &kopia{program: program{path, repo, b.told()}}
 		}})
-	}
-	if len(out) < 3 {
-		s.note("restic or kopia is missing: see -peers.")
 	}
 	return out
 }
@@ -143,14 +144,14 @@ func (b *bench) peerRound(ctx context.Context, c *contender, source string, comp
 	if err != nil {
 		return err
 	}
-	c.in.add(x)
+	c.in.Add(x)
 	if err := dropCached(repo); err != nil {
 		return err
 	}
 	if x, err = b.durably(n, func() error { return t.restore(ctx, target) }); err != nil {
 		return err
 	}
-	c.out.add(x)
+	c.out.Add(x)
 	if compare {
 		if err := b.compareFiles(ctx, source, target); err != nil {
 			return err
@@ -171,7 +172,7 @@ func (b *bench) durably(bytes int64, do func() error) (float64, error) {
 	if err := b.settle(); err != nil {
 		return 0, err
 	}
-	return rate(bytes, start), nil
+	return harness.Rate(bytes, start), nil
 }
 
 // compareFiles holds what came back against the source.
@@ -199,14 +200,14 @@ func (b *bench) compareFiles(ctx context.Context, source, target string) error {
 // program runs a peer's binary on a repository.
 type program struct {
 	path, repo string
-	bench      *bench
+	told       io.Writer
 }
 
 // run runs it in dir with a configuration that lies in the repository's folder
 // and nowhere else, and returns what it prints.
 func (p *program) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, p.path, args...)
-	cmd.Dir, cmd.Stderr = dir, p.bench.stderr
+	cmd.Dir, cmd.Stderr = dir, p.told
 	within := func(name string) string { return filepath.Join(p.repo, name) }
 	cmd.Env = append(cmd.Environ(),
 		"RESTIC_PASSWORD=bench", "RESTIC_REPOSITORY="+within("data"), "RESTIC_CACHE_DIR="+within("cache"),
@@ -248,9 +249,7 @@ type kopia struct {
 
 func (k *kopia) prepare(ctx context.Context) error {
 	// What it says of its new repository goes to standard error: nobody needs it.
-	quiet := *k.bench
-	quiet.stderr = nil
-	p := program{k.path, k.repo, &quiet}
+	p := program{k.path, k.repo, io.Discard}
 	if _, err := p.run(ctx, k.repo, "repository", "create", "filesystem", "--path", filepath.Join(k.repo, "data")); err != nil {
 		return err
 	}

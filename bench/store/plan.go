@@ -1,14 +1,16 @@
-package main
+package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 const (
@@ -24,7 +26,7 @@ const workers = 2
 // measure is one of the things to find out.
 type measure struct {
 	name, title string
-	run         func(ctx context.Context, b *bench, s *section) error
+	run         func(ctx context.Context, b *bench, s *harness.Section) error
 }
 
 // measures lists what a run does, in order.
@@ -44,7 +46,6 @@ func measures() []measure {
 
 // scale says how much each measurement moves.
 type scale struct {
-	rounds                   int
 	fioBytes, writeBytes     int64
 	amplifyBytes             int64
 	smallOurs, smallFiles    int // puts of each of the writers
@@ -58,73 +59,56 @@ type scale struct {
 	poolBytes                int64 // memory that pages are taken from; far more than any cache
 }
 
-// scales are what -scale chooses from. The full scale is made for a disk of
-// about 1 GB/s and ten minutes.
-func scales() map[string]scale {
-	return map[string]scale{
-		"full": {
-			rounds: 5, fioBytes: giB, writeBytes: 2 * giB, amplifyBytes: 512 * miB,
+// scaleOf returns what a scale moves. They are made for a disk of about 1 GB/s:
+// the full one for five minutes, the quick one for half a minute.
+func scaleOf(s harness.Scale) scale {
+	switch s {
+	case harness.Full:
+		return scale{
+			fioBytes: 512 * miB, writeBytes: giB, amplifyBytes: 512 * miB,
 			smallOurs: 1024, smallFiles: 64, indexBlobs: 1e7, indexLookups: 2e6,
-			crashBytes: 4 * giB, crashBlobs: 600_000, collectBytes: 2 * giB, foreBytes: 64 * miB,
-			copyBytes: giB, peerBytes: 2 * giB, chunkBytes: 32 * miB, chunkAll: giB, poolBytes: giB,
-		},
-		"smoke": {
-			rounds: 1, fioBytes: 4 * miB, writeBytes: 4 * miB, amplifyBytes: 2 * miB,
+			crashBytes: 2 * giB, crashBlobs: 600_000, collectBytes: 2 * giB, foreBytes: 64 * miB,
+			copyBytes: giB, peerBytes: giB, chunkBytes: 32 * miB, chunkAll: giB / 2, poolBytes: giB,
+		}
+	case harness.Smoke:
+		return scale{
+			fioBytes: 4 * miB, writeBytes: 4 * miB, amplifyBytes: 2 * miB,
 			smallOurs: 4, smallFiles: 2, indexBlobs: 500, indexLookups: 1000,
 			crashBytes: 2 * miB, crashBlobs: 100, collectBytes: 4 * miB, foreBytes: miB,
 			copyBytes: 4 * miB, peerBytes: 4 * miB, chunkBytes: miB, chunkAll: 4 * miB, poolBytes: 4 * miB,
-		},
+		}
+	}
+	return scale{
+		fioBytes: 128 * miB, writeBytes: 256 * miB, amplifyBytes: 64 * miB,
+		smallOurs: 256, smallFiles: 16, indexBlobs: 1e6, indexLookups: 2e5,
+		crashBytes: 256 * miB, crashBlobs: 100_000, collectBytes: 256 * miB, foreBytes: 32 * miB,
+		copyBytes: 256 * miB, peerBytes: 256 * miB, chunkBytes: 32 * miB, chunkAll: 128 * miB, poolBytes: 256 * miB,
 	}
 }
 
 // bench is one run.
 type bench struct {
+	*harness.Env
 	scale
-	root   string // removed in the end
+	rounds int
+	root   string // empty, and ours
 	store  backend
 	fio    string // binary; empty where there is none
-	peers  string
-	self   string // this program, for children
-	stderr io.Writer
-	report *report
 	pool   []byte
 	serial int
 }
 
-func newBench(ctx context.Context, o options, stderr io.Writer) (*bench, error) {
-	sc, ok := scales()[o.scale]
-	if !ok {
-		return nil, fmt.Errorf("no scale %q", o.scale)
-	}
-	if o.rounds > 0 {
-		sc.rounds = o.rounds
-	}
-	st, err := backendNamed(o.store)
+// newBench finds out what this machine has.
+func newBench(ctx context.Context, e *harness.Env, s *harness.Section, o *Options) (*bench, error) {
+	st, err := o.backend()
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	b := &bench{Env: e, scale: scaleOf(e.Scale), rounds: e.Rounds, root: e.Dir, store: st}
+	if path, err := exec.LookPath("fio"); err == nil && b.direct() {
+		b.fio = path
+		s.Version(version(ctx, path))
 	}
-	root, err := os.MkdirTemp(o.dir, "bench-store-")
-	if err != nil {
-		return nil, err
-	}
-	if root, err = filepath.Abs(root); err != nil {
-		return nil, err
-	}
-	b := &bench{scale: sc, root: root, store: st, self: self, stderr: stderr}
-	if o.peers != "" {
-		if b.peers, err = filepath.Abs(o.peers); err != nil {
-			return nil, err
-		}
-	}
-	if b.fio, err = exec.LookPath("fio"); err != nil || !b.direct() {
-		b.logf("no fio, or no O_DIRECT in %s: fio's figures are left out", o.dir)
-		b.fio = ""
-	}
-	b.report = newReport(conditions(ctx, b, o))
 	return b, nil
 }
 
@@ -138,14 +122,17 @@ func (b *bench) direct() bool {
 	return errors.Join(f.Close(), os.Remove(path)) == nil
 }
 
-func (b *bench) close() {
-	if err := os.RemoveAll(b.root); err != nil {
-		b.logf("%v", err)
-	}
+// told is where the programs that are run say what they have to say.
+func (b *bench) told() io.Writer { return logWriter{b.Log} }
+
+// logWriter logs what is written, at most a line of each write.
+type logWriter struct {
+	log func(format string, args ...any)
 }
 
-func (b *bench) logf(format string, args ...any) {
-	_, _ = fmt.Fprintf(b.stderr, "store: "+format+"\n", args...) // nobody can be told
+func (w logWriter) Write(p []byte) (int, error) {
+	w.log("%s", bytes.TrimSpace(p))
+	return len(p), nil
 }
 
 // folder makes a new empty folder for one thing to measure.

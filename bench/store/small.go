@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/digest"
 )
@@ -18,36 +19,37 @@ const (
 )
 
 // measureSmall puts small blobs, each durable before the next of its writer.
-func measureSmall(ctx context.Context, b *bench, s *section) error {
-	s.note("%d writers, blobs of %s, hashed; each is durable before its writer goes on: put and flush in the stores, "+
+func measureSmall(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("%d writers, blobs of %s, hashed; each is durable before its writer goes on: put and flush in the stores, "+
 		"a file of its own otherwise. One file per blob is done in three ways, and the fastest of them is what the goal is "+
-		"held against. The stores' writers have a session each.", smallWriters, sizeText(smallBytes))
-	ours := s.figure(b.store.name, opsSecond)
+		"held against. The stores' writers have a session each.", smallWriters, harness.SizeText(smallBytes))
+	ours := s.Figure("op=put-small/by="+b.store.name, harness.PerSecond)
 	kinds := fileKinds()
-	files := make([]*figure, len(kinds))
+	files := make([]*harness.Figure, len(kinds))
 	for i, k := range kinds {
-		files[i] = s.figure("one file per blob, "+k.name, opsSecond)
+		files[i] = peer(s, "op=put-small/by=files/how="+k.key, harness.PerSecond)
+		files[i].Note = k.name
 	}
-	dirStore := s.figure("cas/dir", opsSecond)
+	dirStore := s.Figure("op=put-small/by=dir", harness.PerSecond)
 	for round := range b.rounds {
 		x, err := b.smallStore(ctx, b.store, b.smallOurs, uint64(round))
 		if err != nil {
 			return err
 		}
-		ours.add(x)
+		ours.Add(x)
 		for i, k := range kinds {
 			if x, err = b.smallFilesOf(ctx, k, uint64(round)); err != nil {
 				return err
 			}
-			files[i].add(x)
+			files[i].Add(x)
 		}
 		if x, err = b.smallStore(ctx, backend{"dir", openDir, true}, b.smallFiles, uint64(round)); err != nil {
 			return err
 		}
-		dirStore.add(x)
+		dirStore.Add(x)
 	}
-	ours.versus(fastest(files), goal{AtLeast: 20})
-	dirStore.versus(fastest(files), goal{})
+	ours.Versus(harness.Fastest(files), harness.Goal{AtLeast: 20})
+	dirStore.Versus(harness.Fastest(files), harness.Goal{})
 	return nil
 }
 
@@ -76,7 +78,7 @@ func smallPuts(ctx context.Context, s cas.Store, p *pages, puts int) (float64, e
 	}
 	sessions := make([]cas.Session, smallWriters)
 	for i := range sessions {
-		if sessions[i], err = s.Begin(ctx, cas.SessionOptions{Owner: "bench"}); err != nil {
+		if sessions[i], err = s.Begin(ctx, rawSession()); err != nil {
 			return 0, err
 		}
 	}
@@ -88,7 +90,7 @@ func smallPuts(ctx context.Context, s cas.Store, p *pages, puts int) (float64, e
 		}
 		return sessions[w].Flush(ctx)
 	})
-	x := rate(int64(puts)*smallWriters, start)
+	x := harness.Rate(int64(puts)*smallWriters, start)
 	for _, sess := range sessions {
 		err = errors.Join(err, sess.Abort(context.WithoutCancel(ctx)))
 	}
@@ -97,6 +99,7 @@ func smallPuts(ctx context.Context, s cas.Store, p *pages, puts int) (float64, e
 
 // fileKind is one way to keep a blob in a file that is durable.
 type fileKind struct {
+	key     string
 	name    string
 	fanOut  bool // 256 folders, as most have that keep blobs in files
 	replace bool // a temporary file that is renamed, so that no half file is ever seen
@@ -104,9 +107,9 @@ type fileKind struct {
 
 func fileKinds() []fileKind {
 	return []fileKind{
-		{"fsync, rename, fsync of the folder", false, true},
-		{"the same in 256 folders", true, true},
-		{"fsync and fsync of the folder, no rename", false, false},
+		{"rename", "fsync, rename, fsync of the folder", false, true},
+		{"folders", "the same in 256 folders", true, true},
+		{"plain", "fsync and fsync of the folder, no rename", false, false},
 	}
 }
 
@@ -138,7 +141,7 @@ func (b *bench) smallFilesOf(ctx context.Context, k fileKind, seed uint64) (floa
 		plain := p.blob(i)
 		return k.put(root, hs[w].Sum(plain), plain)
 	})
-	x := rate(int64(n), start)
+	x := harness.Rate(int64(n), start)
 	if err != nil {
 		return 0, err
 	}

@@ -1,24 +1,24 @@
-package main
+package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
 )
 
 // TestMain lets the test binary be the child of a run, too.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == childArg {
-		if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	if len(os.Args) > 2 && os.Args[1] == "store" && os.Args[2] == "child" {
+		if err := Child(context.Background(), os.Args[3:], os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -27,29 +27,33 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestSmoke runs every measurement on a few megabytes, so that the harness
-// works when it is needed. What it measures is not looked at.
+// TestSmoke runs every measurement on a few megabytes, so that the suite works
+// when it is needed. What it measures is not looked at.
 func TestSmoke(t *testing.T) {
-	for _, x := range backends() {
-		t.Run("store="+x.name, func(t *testing.T) {
-			dir := t.TempDir()
-			page, raw := filepath.Join(t.TempDir(), "page.md"), filepath.Join(t.TempDir(), "raw.json")
-			var log bytes.Buffer
-			args := []string{"-dir", dir, "-scale", "smoke", "-store", x.name, "-out", page, "-raw", raw}
-			require.NoError(t, run(t.Context(), args, &log, &log), log.String())
-			text, err := os.ReadFile(page)
+	for _, name := range StoreNames() {
+		t.Run("store="+name, func(t *testing.T) {
+			e := &harness.Env{Dir: t.TempDir(), Rounds: 1, Scale: harness.Smoke, Self: []string{os.Args[0]}}
+			r, err := harness.Run(t.Context(), e, []harness.Suite{SuiteOf(&Options{Store: name})}, nil)
 			require.NoError(t, err)
-			for _, m := range measures() {
-				require.Contains(t, string(text), "## "+m.title+"\n")
+			require.Len(t, r.Sections, 1)
+			require.Len(t, r.Sections[0].Parts, len(PartNames()))
+			for _, p := range r.Sections[0].Parts {
+				require.NotEmpty(t, p.Figures, p.Name)
 			}
-			require.Contains(t, string(text), "these figures mean nothing")
-			left, err := os.ReadDir(dir)
-			require.NoError(t, err)
-			require.Empty(t, left, "the run cleans up")
-			samples, err := os.ReadFile(raw)
-			require.NoError(t, err)
-			require.Contains(t, string(samples), `"samples"`)
 		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{Store: "tape"}, {Only: []string{"write", "rite"}}} {
+		require.ErrorIs(t, o.Validate(), kvferry.ErrInvalid)
+		err := SuiteOf(&o).Run(t.Context(), &harness.Env{}, &harness.Section{})
+		require.ErrorIs(t, err, kvferry.ErrInvalid)
+	}
+	o := Options{Store: "dir", Only: PartNames()}
+	require.NoError(t, o.Validate())
+	for _, bad := range [][]string{nil, {"{"}, {`{"store":"tape"}`}} {
+		require.ErrorIs(t, Child(t.Context(), bad, os.Stdout), kvferry.ErrInvalid, "%q", bad)
 	}
 }
 
@@ -86,62 +90,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-func TestVerdicts(t *testing.T) {
-	limit := &figure{What: "limit", Samples: []float64{10, 20, 40}}
-	f := (&figure{Unit: perSecond, Samples: []float64{9, 16, 40}}).versus(limit, goal{AtLeast: 0.85})
-	require.Equal(t, []float64{0.9, 0.8, 1}, f.Ratios)
-	want, result := f.verdict()
-	require.Equal(t, "≥ 85.0 %", want)
-	require.Equal(t, "reached", result)
-	f.Goal.AtLeast = 0.95
-	_, result = f.verdict()
-	require.Equal(t, "**missed**", result)
-
-	f = &figure{Unit: seconds, Samples: []float64{1, 3}, Goal: goal{AtMost: 2}}
-	want, result = f.verdict()
-	require.Equal(t, "≤ 2.00 s", want)
-	require.Equal(t, "reached", result)
-	f.add(4)
-	_, result = f.verdict()
-	require.Equal(t, "**missed**", result)
-
-	none := (&figure{Samples: []float64{1}}).versus(nil, goal{AtLeast: 3})
-	_, result = none.verdict()
-	require.Empty(t, result, "nothing to hold it against")
-	require.Same(t, limit, fastest([]*figure{{}, none, limit}))
-	require.Nil(t, fastest(nil))
-}
-
-func TestText(t *testing.T) {
-	for want, got := range map[string]string{
-		"1.53 GB/s":                       perSecond.text(1.53e9),
-		"850 MB/s":                        perSecond.text(850e6),
-		"120 ms":                          seconds.text(0.12),
-		"12.5 s":                          seconds.text(12.5),
-		"1.013":                           times.text(1.0131),
-		"187 ns":                          nanoseconds.text(187.2),
-		"45.2 bytes":                      bytesEach.text(45.2),
-		"24.0x":                           share(24),
-		"84.9 %":                          share(0.849),
-		"1 to 3":                          spread([]float64{2, 3, 1}, func(v float64) string { return fmt.Sprint(v) }),
-		"176 KiB":                         sizeText(176 * kiB),
-		`a b\|c`:                          cell("a b|c"),
-		"fio, O_DIRECT, 2 jobs, a, 1 MiB": fioVariant{"a", miB, 1}.String(),
-	} {
-		require.Equal(t, want, got)
-	}
-	require.Equal(t, 2.5, median([]float64{4, 1, 2, 3}))
-	require.Zero(t, median(nil))
-}
-
-func TestFlags(t *testing.T) {
-	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-list"}, &out, &out))
-	require.Contains(t, out.String(), "amplify")
-	for _, bad := range [][]string{
-		{}, {"-dir", t.TempDir(), "-store", "tape"}, {"-dir", t.TempDir(), "-scale", "huge"},
-		{"-dir", t.TempDir(), "-only", "("}, {"-dir", "x", "y"}, {childArg}, {childArg, "{"},
-	} {
-		require.Error(t, run(t.Context(), bad, &out, &out), "%q", bad)
-	}
+func TestNames(t *testing.T) {
+	require.Equal(t, "by=fio-psync/block=176KiB/depth=1", fioVariant{"psync", 176 * kiB, 1}.String())
+	require.Equal(t, "by=pack/size=1MiB", (&bench{store: backends()[0]}).by(miB))
 }

@@ -1,10 +1,11 @@
-package main
+package store
 
 import (
 	"context"
 	"errors"
 	"time"
 
+	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/cas"
 )
 
@@ -14,7 +15,7 @@ import (
 func partSizes() []int { return []int{176 * kiB, miB} }
 
 // sequentialGoal is the share of fio's rate that the store has to reach.
-func sequentialGoal() goal { return goal{AtLeast: 0.85} }
+func sequentialGoal() harness.Goal { return harness.Goal{AtLeast: 0.85} }
 
 // filled is a store with one snapshot.
 type filled struct {
@@ -46,17 +47,17 @@ func (b *bench) fill(ctx context.Context, p *pages) (f filled, took time.Duratio
 }
 
 // measureWrite captures sets of pages, in turns with fio.
-func measureWrite(ctx context.Context, b *bench, s *section) error {
-	s.note("%s of pages that look like bf16 keys and values, %d goroutines that hash with BLAKE3 and put, then a commit; "+
+func measureWrite(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("%s of pages that look like bf16 keys and values, %d goroutines that hash with BLAKE3 and put, then a commit; "+
 		"all of it is durable when the time is taken. fio writes %s in new files and ends with an fsync. "+
 		"Processor time is that of the whole process, system calls included.",
-		sizeText(int(b.writeBytes)), workers, sizeText(int(b.fioBytes)))
+		harness.SizeText(int(b.writeBytes)), workers, harness.SizeText(int(b.fioBytes)))
 	sizes := partSizes()
-	rates := newFioRates(s, b, fioVariants(sizes))
-	ours, cpu := make([]*figure, len(sizes)), make([]*figure, len(sizes))
+	rates := newFioRates(s, b, "write", fioVariants(sizes))
+	ours, cpu := make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes))
 	for i, size := range sizes {
-		ours[i] = s.figure(b.store.name+", blobs of "+sizeText(size), perSecond)
-		cpu[i] = s.figure("... processor time per second", cores)
+		ours[i] = s.Figure("op=write/"+b.by(size), harness.BytesPerSecond)
+		cpu[i] = s.Figure("op=write-processors/"+b.by(size), harness.Cores)
 	}
 	for round := range b.rounds {
 		if err := rates.write(ctx, b); err != nil {
@@ -68,37 +69,37 @@ func measureWrite(ctx context.Context, b *bench, s *section) error {
 			if err != nil {
 				return err
 			}
-			ours[i].add(float64(f.bytes) / took.Seconds())
-			cpu[i].add(used.cpuSeconds / took.Seconds())
+			ours[i].Add(float64(f.bytes) / took.Seconds())
+			cpu[i].Add(used.cpuSeconds / took.Seconds())
 			if err := b.drop(f.dir); err != nil {
 				return err
 			}
 		}
 	}
 	for i := range ours {
-		ours[i].versus(rates.best(), sequentialGoal())
+		ours[i].Versus(rates.best(), sequentialGoal())
 	}
 	return nil
 }
 
 // measureRead reads whole snapshots cold, in turns with fio.
-func measureRead(ctx context.Context, b *bench, s *section) error {
-	s.note("The snapshots are read in their own order by %d goroutines with a cas.Reader each, which hashes every blob and "+
+func measureRead(ctx context.Context, b *bench, s *harness.Section) error {
+	s.Note("The snapshots are read in their own order by %d goroutines with a cas.Reader each, which hashes every blob and "+
 		"compares; stores are opened anew and nothing of them is in the page cache. The share that the kernel counts as read "+
 		"from the device for this process shows that.", workers)
 	sizes := partSizes()
-	rates := newFioRates(s, b, fioVariants(sizes))
+	rates := newFioRates(s, b, "read", fioVariants(sizes))
 	stores := make([]filled, len(sizes))
-	ours, cpu, cold := make([]*figure, len(sizes)), make([]*figure, len(sizes)), make([]*figure, len(sizes))
+	ours, cpu, cold := make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes))
 	for i, size := range sizes {
 		f, _, _, err := b.fill(ctx, b.pages(size, b.writeBytes, uint64(i+1)))
 		if err != nil {
 			return err
 		}
 		stores[i] = f
-		ours[i] = s.figure(b.store.name+", blobs of "+sizeText(size), perSecond)
-		cpu[i] = s.figure("... processor time per second", cores)
-		cold[i] = s.figure("... read from the device for each byte", times)
+		ours[i] = s.Figure("op=read/"+b.by(size), harness.BytesPerSecond)
+		cpu[i] = s.Figure("op=read-processors/"+b.by(size), harness.Cores)
+		cold[i] = s.Figure("op=read-device/"+b.by(size), harness.Times)
 	}
 	fioDir, err := rates.lay(ctx, b)
 	if err != nil {
@@ -113,13 +114,13 @@ func measureRead(ctx context.Context, b *bench, s *section) error {
 			if err != nil {
 				return err
 			}
-			ours[i].add(float64(stores[i].bytes) / took.Seconds())
-			cpu[i].add(used.cpuSeconds / took.Seconds())
-			cold[i].add(float64(used.readBytes) / float64(stores[i].bytes))
+			ours[i].Add(float64(stores[i].bytes) / took.Seconds())
+			cpu[i].Add(used.cpuSeconds / took.Seconds())
+			cold[i].Add(float64(used.readBytes) / float64(stores[i].bytes))
 		}
 	}
 	for i := range ours {
-		ours[i].versus(rates.best(), sequentialGoal())
+		ours[i].Versus(rates.best(), sequentialGoal())
 		if err := b.drop(stores[i].dir); err != nil {
 			return err
 		}

@@ -5,12 +5,14 @@ import (
 
 	"github.com/kvferry/kvferry/bench/caches"
 	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/bench/store"
 )
 
 // suites are what bench all measures, in this order. Each is a command of its
 // own, too: that of suiteCommand, unless ownBenchCommands has one of its name.
 func suites() []harness.Suite {
 	return []harness.Suite{
+		store.Suite(),
 		caches.Suite(),
 	}
 }
@@ -19,6 +21,6 @@ func suites() []harness.Suite {
 // command can take a suite's flags as well: see suiteRun.add.
 func (a *app) ownBenchCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand(),
+		a.benchStoreCommand(), a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand(),
 	}
 }
