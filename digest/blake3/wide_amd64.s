@@ -26,20 +26,19 @@
 	VPXORD Z8, Z0, Z0; VPXORD Z9, Z1, Z1; VPXORD Z10, Z2, Z2; VPXORD Z11, Z3, Z3; \
 	VPXORD Z12, Z4, Z4; VPXORD Z13, Z5, Z5; VPXORD Z14, Z6, Z6; VPXORD Z15, Z7, Z7
 
-// LANES transposes 4x4 blocks of 128 bits: a, b, c, d become the first of each,
-// the second of each, and so on.
-#define LANES(a, b, c, d) \
-	VSHUFI32X4 $0x88, b, a, Z8; VSHUFI32X4 $0xdd, b, a, Z9; \
-	VSHUFI32X4 $0x88, d, c, Z10; VSHUFI32X4 $0xdd, d, c, Z11; \
-	VSHUFI32X4 $0x88, Z10, Z8, a; VSHUFI32X4 $0x88, Z11, Z9, b; \
-	VSHUFI32X4 $0xdd, Z10, Z8, c; VSHUFI32X4 $0xdd, Z11, Z9, d
+// PAIR makes of two registers the first and third 128 bits of both, and the
+// second and fourth.
+#define PAIR(a, b, t) \
+	VSHUFI32X4 $0x88, b, a, t; VSHUFI32X4 $0xdd, b, a, b; VMOVDQA32 t, a
 
-// TRANSPOSE turns Z16 to Z31 from a block of each lane into a word of each.
+// TRANSPOSE turns Z16 to Z31 into a word of each lane. Before, Z16 to Z19 are the
+// first halves of the blocks of lanes 0 to 3, and above them 4 to 7; Z20 to Z23
+// of lanes 8 to 11 and 12 to 15; Z24 to Z31 are the second halves likewise.
 #define TRANSPOSE \
 	QUAD(Z16, Z17, Z18, Z19, Z8, Z9, Z10, Z11); QUAD(Z20, Z21, Z22, Z23, Z12, Z13, Z14, Z15); \
+	PAIR(Z16, Z20, Z8); PAIR(Z17, Z21, Z9); PAIR(Z18, Z22, Z10); PAIR(Z19, Z23, Z11); \
 	QUAD(Z24, Z25, Z26, Z27, Z8, Z9, Z10, Z11); QUAD(Z28, Z29, Z30, Z31, Z12, Z13, Z14, Z15); \
-	LANES(Z16, Z20, Z24, Z28); LANES(Z17, Z21, Z25, Z29); \
-	LANES(Z18, Z22, Z26, Z30); LANES(Z19, Z23, Z27, Z31)
+	PAIR(Z24, Z28, Z8); PAIR(Z25, Z29, Z9); PAIR(Z26, Z30, Z10); PAIR(Z27, Z31, Z11)
 
 // PUT stores the chaining values of lanes j, j+4, j+8 and j+12, whose first
 // halves are in x and second ones in y.
@@ -59,9 +58,15 @@
 	VPBROADCASTD 0(R10), Z0; VPBROADCASTD 4(R10), Z1; VPBROADCASTD 8(R10), Z2; VPBROADCASTD 12(R10), Z3; \
 	VPBROADCASTD 16(R10), Z4; VPBROADCASTD 20(R10), Z5; VPBROADCASTD 24(R10), Z6; VPBROADCASTD 28(R10), Z7
 
-// LOAD loads the block of lane i.
-#define LOAD(i, z) \
-	MOVQ (8*i)(R8), AX; VMOVDQU64 (AX)(BX*1), z
+// LOAD loads the halves of two blocks, at x and y, into the registers named.
+#define LOAD(x, y, first, lower, second, upper) \
+	VMOVDQU32 x, lower; VINSERTI64X4 $1, y, first, first; \
+	VMOVDQU32 32+x, upper; VINSERTI64X4 $1, 32+y, second, second
+
+// LANES loads the blocks of lanes i and j.
+#define LANES(i, j, first, lower, second, upper) \
+	MOVQ (8*i)(R8), AX; MOVQ (8*j)(R8), DX; \
+	LOAD(0(AX)(BX*1), 0(DX)(BX*1), first, lower, second, upper)
 
 // func chunks16(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flags, start uint32, out *[8]uint32)
 //
@@ -81,22 +86,14 @@ TEXT ·chunks16(SB), NOSPLIT, $512-48
 	KEY
 
 block16:
-	LOAD(0, Z16)
-	LOAD(1, Z17)
-	LOAD(2, Z18)
-	LOAD(3, Z19)
-	LOAD(4, Z20)
-	LOAD(5, Z21)
-	LOAD(6, Z22)
-	LOAD(7, Z23)
-	LOAD(8, Z24)
-	LOAD(9, Z25)
-	LOAD(10, Z26)
-	LOAD(11, Z27)
-	LOAD(12, Z28)
-	LOAD(13, Z29)
-	LOAD(14, Z30)
-	LOAD(15, Z31)
+	LANES(0, 4, Z16, Y16, Z24, Y24)
+	LANES(1, 5, Z17, Y17, Z25, Y25)
+	LANES(2, 6, Z18, Y18, Z26, Y26)
+	LANES(3, 7, Z19, Y19, Z27, Y27)
+	LANES(8, 12, Z20, Y20, Z28, Y28)
+	LANES(9, 13, Z21, Y21, Z29, Y29)
+	LANES(10, 14, Z22, Y22, Z30, Y30)
+	LANES(11, 15, Z23, Y23, Z31, Y31)
 	TRANSPOSE
 	VPBROADCASTD BX, Z12
 	VPCMPEQD 128(R9), Z12, K1
@@ -144,22 +141,14 @@ TEXT ·parents16(SB), NOSPLIT, $0-28
 	MOVQ key+16(FP), R10
 	MOVL flags+24(FP), R11
 	KEY
-	VMOVDQU64 0(R8), Z16
-	VMOVDQU64 64(R8), Z17
-	VMOVDQU64 128(R8), Z18
-	VMOVDQU64 192(R8), Z19
-	VMOVDQU64 256(R8), Z20
-	VMOVDQU64 320(R8), Z21
-	VMOVDQU64 384(R8), Z22
-	VMOVDQU64 448(R8), Z23
-	VMOVDQU64 512(R8), Z24
-	VMOVDQU64 576(R8), Z25
-	VMOVDQU64 640(R8), Z26
-	VMOVDQU64 704(R8), Z27
-	VMOVDQU64 768(R8), Z28
-	VMOVDQU64 832(R8), Z29
-	VMOVDQU64 896(R8), Z30
-	VMOVDQU64 960(R8), Z31
+	LOAD(0(R8), 256(R8), Z16, Y16, Z24, Y24)
+	LOAD(64(R8), 320(R8), Z17, Y17, Z25, Y25)
+	LOAD(128(R8), 384(R8), Z18, Y18, Z26, Y26)
+	LOAD(192(R8), 448(R8), Z19, Y19, Z27, Y27)
+	LOAD(512(R8), 768(R8), Z20, Y20, Z28, Y28)
+	LOAD(576(R8), 832(R8), Z21, Y21, Z29, Y29)
+	LOAD(640(R8), 896(R8), Z22, Y22, Z30, Y30)
+	LOAD(704(R8), 960(R8), Z23, Y23, Z31, Y31)
 	TRANSPOSE
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
