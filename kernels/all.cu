@@ -8,3 +8,7 @@
 #include "blake3_merge.cu"
 #include "compare_flags.cu"
 #include "compare_list.cu"
+#include "planes_lengths.cu"
+#include "planes_offsets.cu"
+#include "planes_encode.cu"
+#include "planes_decode.cu"

@@ -30,6 +30,8 @@ extern const __device__ __attribute__((weak)) KfNctaid gridDim;
 
 static __device__ __forceinline__ void __syncwarp(unsigned mask = 0xffffffffu) { __nvvm_bar_warp_sync(mask); }
 static __device__ __forceinline__ unsigned __ballot_sync(unsigned mask, int p) { return __nvvm_vote_ballot_sync(mask, p); }
+static __device__ __forceinline__ unsigned __shfl_xor_sync(unsigned mask, unsigned v, int x) { return (unsigned)__nvvm_shfl_sync_bfly_i32(mask, (int)v, x, 31); }
+static __device__ __forceinline__ unsigned atomicAdd(unsigned* p, unsigned v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 static __device__ __forceinline__ int __popc(unsigned v) { return __builtin_popcount(v); }
 static __device__ __forceinline__ int __ffs(int v) { return __builtin_ffs(v); }
 #endif

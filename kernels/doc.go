@@ -1,7 +1,8 @@
 // Package kernels is what runs on the device: gathering and scattering the
-// fragments of pages, BLAKE3 of their parts, comparing digests. One .cu file
-// holds one kernel, with its formula, layout and bounds; Go launches it, and Go
-// has a reference that computes the same bytes on the host.
+// fragments of pages, BLAKE3 of their parts, comparing digests, coding pages as
+// package codec/planes does. One .cu file holds one kernel, with its formula,
+// layout and bounds; Go launches it, and Go has a reference that computes the
+// same bytes on the host.
 //
 // The kernels travel as one PTX text that is committed beside them and made by
 // `make ptx`; its first line names the sources by their hash. Open compiles it

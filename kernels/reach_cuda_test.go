@@ -98,7 +98,7 @@ func (r *Runs) plain(stride int64) []Run {
 // were spilled, and each can have the threads it is launched with.
 func TestKernelFacts(t *testing.T) {
 	l := newLab(t)
-	threads := map[string]int{"gather": copyThreads, "scatter": copyThreads, "compare_flags": compareThreads, "compare_list": compareThreads}
+	threads := map[string]int{"gather": copyThreads, "scatter": copyThreads, "compare_flags": compareThreads, "compare_list": compareThreads, "planes_offsets": offsetsThreads}
 	for _, k := range l.set.kernels() {
 		f, err := (*k.f).Facts()
 		require.NoError(t, err, k.name)

@@ -23,6 +23,8 @@ type Set struct {
 	chunks, chunksTile, chunksMad *cuda.Function
 	inPlace, merge                *cuda.Function
 	compareFlags, compareList     *cuda.Function
+	planesLengths, planesOffsets  *cuda.Function
+	planesEncode, planesDecode    *cuda.Function
 
 	mu     sync.Mutex // of what follows
 	closed bool
@@ -114,6 +116,8 @@ func (s *Set) kernels() []kernel {
 		{"blake3_chunks", &s.chunks}, {"blake3_chunks_tile", &s.chunksTile}, {"blake3_chunks_mad", &s.chunksMad},
 		{"blake3_in_place", &s.inPlace}, {"blake3_merge", &s.merge},
 		{"compare_flags", &s.compareFlags}, {"compare_list", &s.compareList},
+		{"planes_lengths", &s.planesLengths}, {"planes_offsets", &s.planesOffsets},
+		{"planes_encode", &s.planesEncode}, {"planes_decode", &s.planesDecode},
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include "../all.cu"
 #include "hash_touches.h"
+#include "planes_touches.h"
 #include "runs_touches.h"
 
 SOFTCUDA_KERNEL(gather, gather_touches)
@@ -15,3 +16,7 @@ SOFTCUDA_KERNEL(blake3_in_place, in_place_touches)
 SOFTCUDA_KERNEL(blake3_merge, merge_touches)
 SOFTCUDA_KERNEL_SYNC(compare_flags, flags_touches)
 SOFTCUDA_KERNEL_SYNC(compare_list, list_touches)
+SOFTCUDA_KERNEL_SYNC(planes_lengths, lengths_touches)
+SOFTCUDA_KERNEL_SYNC(planes_offsets, offsets_touches)
+SOFTCUDA_KERNEL_SYNC(planes_encode, encode_touches)
+SOFTCUDA_KERNEL_SYNC(planes_decode, decode_touches)
