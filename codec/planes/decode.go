@@ -14,6 +14,7 @@ type Decoder struct {
 	k          *kernels
 	plan       plan
 	x1, x2, x3 []byte
+	small      smallDecoder
 }
 
 // Decode writes the page that payload codes to dst, whose length must be the
@@ -25,6 +26,9 @@ func (d *Decoder) Decode(dst, payload []byte) error {
 	s, err := ParseShape(payload)
 	if err != nil {
 		return err
+	}
+	if payload[levelAt] == levelSmall {
+		return d.small.decode(dst, payload[headBytes:], s, Elements(payload[1]))
 	}
 	if s.Bytes() > len(dst) {
 		return fmt.Errorf("planes: shape %+v of %d bytes in a page of %d: %w", s, s.Bytes(), len(dst), kvferry.ErrCorrupt)
@@ -59,15 +63,19 @@ func ParseShape(payload []byte) (Shape, error) {
 	if len(payload) < headBytes {
 		return Shape{}, cut(len(payload))
 	}
-	if payload[0] != version || payload[1] != bfloat16 {
-		return Shape{}, fmt.Errorf("planes: version %d, elements %d: %w", payload[0], payload[1], kvferry.ErrUnsupported)
+	level, el := payload[levelAt], Elements(payload[1])
+	switch {
+	case payload[0] != version || el.Validate() != nil || level > levelSmall || level == levelFast && el != BFloat16:
+		return Shape{}, fmt.Errorf("planes: version %d, elements %d, level %d: %w", payload[0], el, level, kvferry.ErrUnsupported)
+	case payload[13]|payload[14]|payload[15] != 0:
+		return Shape{}, fmt.Errorf("planes: reserved bytes %x: %w", payload[13:headBytes], kvferry.ErrUnsupported)
 	}
-	segments := binary.LittleEndian.Uint64(payload[8:])
+	segments := binary.LittleEndian.Uint32(payload[8:])
 	s := Shape{
 		Rows: int(binary.LittleEndian.Uint16(payload[2:])),
 		Cols: int(binary.LittleEndian.Uint32(payload[4:])),
 	}
-	if segments > uint64(len(payload)) {
+	if level == levelFast && uint64(segments) > uint64(len(payload)) {
 		return Shape{}, cut(len(payload))
 	}
 	s.Segments = int(segments)

@@ -15,6 +15,7 @@ type Encoder struct {
 	plan       plan
 	x1, x2, x3 []byte // what the windows leave
 	scratch    []byte // what an estimate codes
+	small      smallEncoder
 }
 
 // MaxBytes is the length that the payload of a page of n bytes does not exceed.

@@ -40,11 +40,13 @@
 // Integers are little-endian, padding is zero.
 //
 //	 0  1  version         01
-//	 1  1  elements        01: bfloat16
+//	 1  1  elements        01 bfloat16; at the level small also 02 float16,
+//	                       03 float8 e4m3, 04 float8 e5m2
 //	 2  2  rows            of a segment
 //	 4  4  cols            values of a row
 //	 8  4  segments
-//	12  4  reserved        00 00 00 00
+//	12  1  level           00 fast; 01 small, whose rest is drawn below
+//	13  3  reserved        00 00 00
 //	16  4  per segment     bits 0 to 29 the length of its block, 30 and 31 its kind
 //	 -  -  padding         to a multiple of 8
 //	 -  -  blocks          one behind the other, each padded to a multiple of 8
@@ -70,6 +72,39 @@
 // (n+7)/8 bytes. Blocks do not depend on each other, and neither do the values
 // of a group: all that a thread needs to know of others is how many values
 // before its own went on, which the planes tell.
+//
+// # Level small
+//
+// Behind the head, which says so, come bundles and then the tail. A bundle is
+// as many whole segments as have 65536 values at most, but one at least:
+//
+//	0  1  kind            00: the segments' bytes follow as they are; 01:
+//	1  1  greatest        exponent of the segments' first rows
+//	2  2  zero rows       at the end of each segment, which are left out
+//	4  -  mantissas       of all values, 7 bits each, the first in the lowest
+//	-  -  low bytes       of all values, of float16 alone
+//	-  -  streams         symbols of contexts 0 to 3
+//	-  -  stream          exponents that no symbol tells
+//
+// Values come segment by segment and row by row. Of float16 the upper byte is
+// taken for a float8 of the form e5m2; the mantissas of float8 have 3 or 2 bits.
+// With e the exponent of a value, m the greatest exponent of its channel in
+// earlier rows of the segment, p and s exponent and sign of the row before
+// (in the first row m is the bundle's greatest and s is 0), a value has
+//
+//	context   0 in the first row, else 1 + min(m-p, 2)
+//	slot      m - e + 4; 31 if that is not from 0 to 30
+//	symbol    2 slot + (sign xor s)
+//
+// and its symbol is the next one of its context's stream, its exponent that of
+// the last stream if the slot is 31. A stream is the number of its symbols and
+// chunks of 65536 of them, the last one of the rest. A chunk is its length
+// times 4 plus its kind, and as many bytes:
+//
+//	0  the symbols as they are      2  huff0: table and one stream
+//	1  one symbol, which all are    3  huff0: table and four streams
+//
+// Numbers are varints as of encoding/binary; huff0 is that of zstd.
 package planes
 
 import (

@@ -1,0 +1,223 @@
+package planes
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/compress/huff0"
+
+	"github.com/kvferry/kvferry"
+)
+
+// smallDecoder decodes bundles.
+type smallDecoder struct {
+	smallBuffers
+	h *huff0.Scratch
+}
+
+// decode decodes what is behind the head of a payload at the level small.
+func (d *smallDecoder) decode(dst, body []byte, s Shape, el Elements) error {
+	size, per := el.Bytes()*s.Rows*s.Cols, perBundle(s)
+	if len(dst)/size < s.Segments {
+		return fmt.Errorf("planes: %d segments of %d bytes in a page of %d: %w", s.Segments, size, len(dst), kvferry.ErrCorrupt)
+	}
+	for i := 0; i < s.Segments; i += per {
+		n := min(per, s.Segments-i)
+		var err error
+		if body, err = d.bundle(dst[:n*size], body, n, s, el); err != nil {
+			return fmt.Errorf("planes: segment %d: %w", i, err)
+		}
+		dst = dst[n*size:]
+	}
+	if len(body) != len(dst) {
+		return fmt.Errorf("planes: %d bytes behind the segments, want %d: %w", len(body), len(dst), kvferry.ErrCorrupt)
+	}
+	copy(dst, body)
+	return nil
+}
+
+var errShort = fmt.Errorf("bundle is cut: %w", kvferry.ErrCorrupt)
+
+// bundle decodes count segments and returns what is behind them.
+func (d *smallDecoder) bundle(segments, body []byte, count int, s Shape, el Elements) (rest []byte, err error) {
+	if len(body) > len(segments) && body[0] == bundleRaw {
+		copy(segments, body[1:])
+		return body[1+len(segments):], nil
+	}
+	if len(body) < bundleHead {
+		return nil, errShort
+	}
+	zero := int(binary.LittleEndian.Uint16(body[2:]))
+	if body[0] != bundleCoded || zero > s.Rows {
+		return nil, fmt.Errorf("bundle of kind %d, %d rows of zeros of %d: %w", body[0], zero, s.Rows, kvferry.ErrCorrupt)
+	}
+	greatest := body[1]
+	rows := s.Rows - zero
+	n := count * rows * s.Cols
+	packed := packedBytes(n, el.mantissa())
+	if body = body[bundleHead:]; len(body) < packed {
+		return nil, errShort
+	}
+	d.prepare(n, s.Cols)
+	unpack(d.mantissas[:n], body[:packed], el.mantissa())
+	body = body[packed:]
+	low := body
+	if el == Float16 {
+		if len(body) < n {
+			return nil, errShort
+		}
+		body = body[n:]
+	}
+	next, ends, escapes, body, err := d.streams(body, n)
+	if err != nil {
+		return nil, err
+	}
+	took := d.spread(segments, low, count, rows, s, el, greatest, &next)
+	if next != ends || took != escapes {
+		return nil, fmt.Errorf("symbols of contexts end at %v, want %v, after %d escapes of %d: %w", next, ends, took, escapes, kvferry.ErrCorrupt)
+	}
+	return body, nil
+}
+
+// streams decodes the symbols of n values, those of each context behind the
+// others, and the escapes. It says where each begins and ends. Behind the last
+// there is room for as many again, so that no order of contexts runs out.
+func (d *smallDecoder) streams(body []byte, n int) (begins, ends [contexts]int, escapes int, rest []byte, err error) {
+	at := 0
+	for k := range contexts {
+		var count int
+		if count, body, err = d.stream(d.symbols[at:n], body); err != nil {
+			return begins, ends, 0, nil, err
+		}
+		begins[k], at = at, at+count
+		ends[k] = at
+	}
+	if at != n {
+		return begins, ends, 0, nil, fmt.Errorf("%d symbols for %d values: %w", at, n, kvferry.ErrCorrupt)
+	}
+	escapes, rest, err = d.stream(d.escapes[:n], body)
+	return begins, ends, escapes, rest, err
+}
+
+// spread puts values together. It reports how many escapes it took. Whatever
+// the symbols are, it stays within the buffers.
+func (d *smallDecoder) spread(segments, low []byte, count, rows int, s Shape, el Elements, greatest byte, next *[contexts]int) (took int) {
+	stride := el.Bytes() * s.Cols
+	words, at := d.words[:s.Cols], 0
+	for i := range count {
+		begin(d.known[:s.Cols], greatest)
+		segment := segments[i*s.Rows*stride:][:s.Rows*stride]
+		for r := range rows {
+			keep := history(0xff)
+			if r == 0 {
+				keep = 0
+			}
+			took = d.row(words, d.mantissas[at:], keep, next, took)
+			el.narrow(segment[r*stride:], words, low[min(at, len(low)):])
+			at += s.Cols
+		}
+		clear(segment[rows*stride:])
+	}
+	return took
+}
+
+// row is the reverse of the encoder's.
+func (d *smallDecoder) row(words []uint16, mantissas []byte, keep history, next *[contexts]int, took int) int {
+	known, symbols := d.known[:len(words)], d.symbols
+	mantissas = mantissas[:len(words)]
+	for i := range words {
+		h := known[i]
+		k := h >> 8 & (contexts - 1)
+		symbol := uint32(symbols[next[k]])
+		next[k]++
+		slot := symbol >> 1
+		e := (h&0xff - slot + rise) & 0xff
+		if slot == escape {
+			e = uint32(d.escapes[took])
+			took++
+		}
+		sign := symbol&1 ^ h>>16
+		words[i] = uint16(sign<<15|e<<7) | uint16(mantissas[i])
+		known[i] = behind(max(h&keep, e), e, sign)
+	}
+	return took
+}
+
+// stream decodes a stream to dst, which it may not fill, and returns how many
+// symbols it has and what is behind it.
+func (d *smallDecoder) stream(dst, body []byte) (count int, rest []byte, err error) {
+	total, body, err := number(body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if total > uint64(len(dst)) {
+		return 0, nil, fmt.Errorf("stream of %d symbols, want %d at most: %w", total, len(dst), kvferry.ErrCorrupt)
+	}
+	for dst = dst[:total]; len(dst) > 0; {
+		n := min(len(dst), chunkSymbols)
+		var head uint64
+		if head, body, err = number(body); err != nil {
+			return 0, nil, err
+		}
+		if head>>2 > uint64(len(body)) {
+			return 0, nil, errShort
+		}
+		if err := d.chunk(dst[:n:n], body[:head>>2], head&3); err != nil {
+			return 0, nil, err
+		}
+		dst, body = dst[n:], body[head>>2:]
+	}
+	return int(total), body, nil
+}
+
+// chunk decodes a chunk to dst.
+func (d *smallDecoder) chunk(dst, src []byte, kind uint64) error {
+	switch kind {
+	case chunkRaw:
+		if len(src) != len(dst) {
+			return errShort
+		}
+		copy(dst, src)
+		return nil
+	case chunkSame:
+		if len(src) != 1 {
+			return errShort
+		}
+		for i := range dst {
+			dst[i] = src[0]
+		}
+		return nil
+	}
+	return d.huffman(dst, src, kind)
+}
+
+// huffman decodes what huff0 coded.
+func (d *smallDecoder) huffman(dst, src []byte, kind uint64) error {
+	h, data, err := huff0.ReadTable(src, d.h)
+	if err != nil {
+		return fmt.Errorf("table of a chunk: %w: %w", kvferry.ErrCorrupt, err)
+	}
+	d.h = h
+	var out []byte
+	if kind == chunkFour {
+		out, err = h.Decoder().Decompress4X(dst, data)
+	} else {
+		out, err = h.Decoder().Decompress1X(dst[:0], data)
+	}
+	if err == nil && len(out) != len(dst) {
+		err = errShort
+	}
+	if err != nil {
+		return fmt.Errorf("chunk of %d symbols: %w: %w", len(dst), kvferry.ErrCorrupt, err)
+	}
+	return nil
+}
+
+// number reads a number and returns what is behind it.
+func number(body []byte) (uint64, []byte, error) {
+	v, n := binary.Uvarint(body)
+	if n <= 0 {
+		return 0, nil, errShort
+	}
+	return v, body[n:], nil
+}
