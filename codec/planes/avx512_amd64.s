@@ -4,8 +4,12 @@
 // register of exponents. Names of registers, all of bytes:
 //
 //	Z3 what a window codes   Z4 its code        Z5 what goes on
-//	Z6 starts of windows     Z7 running maxima
+//	Z6 starts of windows     Z7 the same, but lo in the first group
 //	Z20 hi  Z21 lo  Z22 d  Z24 b0  Z28 2  Z29 1  Z30 3  Z31 start of window 2 or 3
+//
+// Since starts only ever rise behind the first group, the next one is
+// max(start, min(e -sat d, hi)), which takes no maximum of exponents. lo is not
+// above hi here: min(lo, hi) means the same.
 
 // func encodeAVX512(src, rests, planes, out *byte, groups, step, second, stripes int, p uint64, across int) int
 //
@@ -30,6 +34,7 @@ TEXT ·encodeAVX512(SB), NOSPLIT, $0-88
 	VPBROADCASTB AX, Z21
 	SHRQ $8, AX
 	VPBROADCASTB AX, Z20
+	VPMINUB Z20, Z21, Z21
 	MOVQ $1, AX
 	VPBROADCASTB AX, Z29
 	MOVQ $2, AX
@@ -44,7 +49,7 @@ encodeStripe:
 	MOVQ SI, BX
 	MOVQ R13, R10
 	VMOVDQA64 Z24, Z6
-	VPXORQ Z7, Z7, Z7
+	VMOVDQA64 Z21, Z7
 
 encodeGroup:
 	// Rotated by a bit, the low bytes are rests and the high ones exponents.
@@ -57,17 +62,15 @@ encodeGroup:
 	VMOVDQA64 Z25, Z3
 	VPERMI2B Z1, Z0, Z3
 	VMOVDQU64 Z2, (DI)
-	VPMAXUB Z3, Z7, Z7
+	VPSUBUSB Z22, Z3, Z8
+	VPMINUB Z20, Z8, Z8
+	VPMAXUB Z8, Z7, Z7
 	VPSUBB Z6, Z3, Z3
 	TESTQ R12, R12
-	JZ encodeNext
-	VSHUFI64X2 $0x4e, Z7, Z7, Z8
-	VPMAXUB Z8, Z7, Z7
+	JNZ encodeAcross
 
 encodeNext:
-	VPSUBUSB Z22, Z7, Z6
-	VPMAXUB Z21, Z6, Z6
-	VPMINUB Z20, Z6, Z6
+	VMOVDQA64 Z7, Z6
 	VPMINUB Z30, Z3, Z4
 	VPTESTMB Z29, Z4, K2
 	VPTESTMB Z28, Z4, K3
@@ -92,6 +95,11 @@ encodeNext:
 	VZEROUPPER
 	RET
 
+encodeAcross:
+	VSHUFI64X2 $0x4e, Z7, Z7, Z8
+	VPMAXUB Z8, Z7, Z7
+	JMP encodeNext
+
 // func decodeAVX512(dst, rests, planes, in *byte, groups, step, second, stripes int, p uint64, across int) int
 TEXT ·decodeAVX512(SB), NOSPLIT, $0-88
 	MOVQ dst+0(FP), SI
@@ -111,6 +119,7 @@ TEXT ·decodeAVX512(SB), NOSPLIT, $0-88
 	VPBROADCASTB AX, Z21
 	SHRQ $8, AX
 	VPBROADCASTB AX, Z20
+	VPMINUB Z20, Z21, Z21
 	MOVQ $1, AX
 	VPBROADCASTB AX, Z29
 	MOVQ $2, AX
@@ -123,7 +132,7 @@ decodeStripe:
 	MOVQ SI, BX
 	MOVQ R13, R10
 	VMOVDQA64 Z24, Z6
-	VPXORQ Z7, Z7, Z7
+	VMOVDQA64 Z21, Z7
 
 decodeGroup:
 	MOVQ (DX), AX
@@ -138,14 +147,14 @@ decodeGroup:
 	VPEXPANDB Z5, K1, Z3
 	ADDQ AX, R8
 	VPADDB Z6, Z3, Z3
-	VPMAXUB Z3, Z7, Z7
+	VPSUBUSB Z22, Z3, Z8
+	VPMINUB Z20, Z8, Z8
+	VPMAXUB Z8, Z7, Z7
 	TESTQ R12, R12
 	JNZ decodeAcross
 
 decodeNext:
-	VPSUBUSB Z22, Z7, Z6
-	VPMAXUB Z21, Z6, Z6
-	VPMINUB Z20, Z6, Z6
+	VMOVDQA64 Z7, Z6
 	VMOVDQU64 (DI), Z0
 	VMOVDQA64 Z0, Z1
 	VPERMT2B Z3, Z26, Z0
