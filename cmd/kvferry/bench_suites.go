@@ -6,6 +6,7 @@ import (
 	"github.com/kvferry/kvferry/bench/caches"
 	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/bench/store"
+	"github.com/kvferry/kvferry/bench/traces"
 )
 
 // suites are what bench all measures, in this order. Each is a command of its
@@ -14,6 +15,7 @@ func suites() []harness.Suite {
 	return []harness.Suite{
 		store.Suite(),
 		caches.Suite(),
+		traces.Suite(),
 	}
 }
 
