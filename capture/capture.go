@@ -42,7 +42,8 @@ type Options struct {
 	// Format of the snapshot; empty means cas.FormatNative. ProcessFork's
 	// format holds one group of plain geometry and no identity.
 	Format cas.Format
-	// Codec chooses how blobs are encoded.
+	// Codec chooses how blobs are encoded. In ProcessFork's format they are
+	// zstd files in any case.
 	Codec codec.Mode
 	// Identity says whose pages these are.
 	Identity identity.Identity
@@ -150,6 +151,9 @@ type Report struct {
 	// page tables included.
 	StoredBytes int64
 	NewBlobs    int64
+	// Codecs says how the new blobs are stored, the manifest and page tables
+	// included, most bytes first; empty if the store does not code them.
+	Codecs      []CodecReport
 	SkippedCopy int64 // bytes not copied out because their digests were known
 	// Since is the snapshot that the capture was built on, if any, and
 	// Unchanged the number of pages that have the same digests at the same
@@ -165,6 +169,13 @@ type Report struct {
 	Omitted []processfork.Omission
 	Pause   Pause
 	Elapsed time.Duration
+}
+
+// CodecReport says what a codec did: it coded Blobs blobs of Bytes plain bytes,
+// which take StoredBytes in the store.
+type CodecReport struct {
+	Codec                     codec.ID
+	Blobs, Bytes, StoredBytes int64
 }
 
 // GroupReport says what a Capture did with one KV group.

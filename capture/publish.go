@@ -51,7 +51,8 @@ func (c *taking) publish(ctx context.Context) (Report, error) {
 	if err := c.session.Commit(ctx, entry); err != nil {
 		return Report{}, err
 	}
-	rep.StoredBytes = c.moved.storedBytes + w.moved.storedBytes
+	w.moved.merge(c.moved)
+	rep.StoredBytes, rep.Codecs = w.moved.storedBytes, w.moved.used()
 	return rep, nil
 }
 

@@ -1,15 +1,18 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/capture/manifest"
 	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/pager"
 )
 
@@ -32,6 +35,7 @@ type taking struct {
 type tally struct {
 	pages                                  int64
 	bytes, newBytes, storedBytes, newBlobs int64
+	codecs                                 [codec.Planes + 1]CodecReport
 }
 
 func (t *tally) add(plain int, r cas.PutResult) {
@@ -40,7 +44,17 @@ func (t *tally) add(plain int, r cas.PutResult) {
 		t.newBytes += int64(plain)
 		t.storedBytes += r.StoredBytes
 		t.newBlobs++
+		if r.Codec != 0 && int(r.Codec) < len(t.codecs) {
+			t.codecs[r.Codec].add(CodecReport{r.Codec, 1, int64(plain), r.StoredBytes})
+		}
 	}
+}
+
+func (c *CodecReport) add(o CodecReport) {
+	c.Codec = max(c.Codec, o.Codec)
+	c.Blobs += o.Blobs
+	c.Bytes += o.Bytes
+	c.StoredBytes += o.StoredBytes
 }
 
 func (t *tally) merge(o tally) {
@@ -49,6 +63,16 @@ func (t *tally) merge(o tally) {
 	t.newBytes += o.newBytes
 	t.storedBytes += o.storedBytes
 	t.newBlobs += o.newBlobs
+	for i := range t.codecs {
+		t.codecs[i].add(o.codecs[i])
+	}
+}
+
+// used returns the codecs of which there are blobs, most bytes first.
+func (t *tally) used() []CodecReport {
+	used := slices.DeleteFunc(slices.Clone(t.codecs[:]), func(c CodecReport) bool { return c.Blobs == 0 })
+	slices.SortStableFunc(used, func(a, b CodecReport) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return used
 }
 
 // take pauses the engine, copies its pages and stores them. The first error is

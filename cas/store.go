@@ -119,6 +119,9 @@ type Session interface {
 type PutResult struct {
 	New         bool  // the blob was not there before
 	StoredBytes int64 // bytes it takes in the store, header included; 0 if not New
+	// Codec is how the blob is stored; 0 if not New, or if the store does not
+	// code what it keeps.
+	Codec codec.ID
 }
 
 // Format says how a snapshot's root blob is to be read.

@@ -11,6 +11,7 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
 	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/codec/planes"
 	"github.com/kvferry/kvferry/digest"
 )
 
@@ -51,14 +52,29 @@ func testRoundTrips(t *testing.T, c Config) {
 	}
 }
 
-// testModes stores with every hint; what a codec does is never seen.
+// testModes stores with every hint; what a codec does is never seen but in what
+// Put tells of it. There are blobs of the shape that the hint tells, and others.
 func testModes(t *testing.T, c Config) {
 	s := c.open(t)
-	for m := codec.Auto; m <= codec.PreferZstd; m++ {
-		sess := beginWith(t, s, cas.SessionOptions{Hint: codec.Hint{Mode: m, ElemBytes: 2, RowElems: 64, Segments: 2}})
+	for _, m := range codec.Modes() {
+		shape := planes.Shape{Segments: 2, Rows: 100, Cols: 50}
+		hint := codec.Hint{Mode: m, Elem: codec.BF16, ElemBytes: 2, RowElems: shape.Cols, Segments: shape.Segments, Tuning: new(codec.Tuning)}
+		require.NoError(t, hint.Tuning.Expect(shape))
+		sess := beginWith(t, s, cas.SessionOptions{Hint: hint})
 		for _, kind := range contents {
-			p := append(kind.make(20000), byte(m)) // so that no mode finds another one's blob
-			wantBlob(t, s, put(t, sess, p), p)
+			for _, n := range []int{shape.Bytes(), shape.Bytes() + 1} {
+				p := kind.make(n)
+				p[n-1] = byte(m) // so that no mode finds another one's blob
+				wantBlob(t, s, put(t, sess, p), p)
+			}
+		}
+		p := values(shape.Bytes(), uint64(m))
+		r, err := sess.Put(t.Context(), sum(t, digest.BLAKE3, p), p)
+		require.NoError(t, err)
+		wantBlob(t, s, sum(t, digest.BLAKE3, p), p)
+		if r.Codec != 0 { // the store codes what it keeps
+			require.Equal(t, m == codec.OnlyRaw, r.Codec == codec.Raw, "%v as %v", m, r.Codec)
+			require.Equal(t, m == codec.OnlyRaw, r.StoredBytes > int64(len(p)))
 		}
 		require.NoError(t, sess.Flush(t.Context()))
 		require.NoError(t, sess.Abort(t.Context()))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -53,6 +54,16 @@ var contents = []struct {
 	{"pattern", func(n int) []byte { return bytes.Repeat([]byte{0x80, 0x3f}, n/2+1)[:n] }},
 	{"text", func(n int) []byte { return []byte(strings.Repeat("pages of text, ", n/15+1)[:n]) }},
 	{"noise", func(n int) []byte { return noise(uint64(n), n) }},
+}
+
+// values returns n bytes of bf16 values like those of a KV cache.
+func values(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
+	p := make([]byte, 0, n)
+	for len(p) < n {
+		p = binary.LittleEndian.AppendUint16(p, uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
+	}
+	return p
 }
 
 // begin opens a session and aborts it at the end of the test.

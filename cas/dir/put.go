@@ -11,6 +11,7 @@ import (
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
 )
 
@@ -190,7 +191,8 @@ func (x *session) hold(d digest.Digest, e *pendingBlob, how hold) {
 
 // write writes the blob e to its temporary file and holds it.
 func (x *session) write(ctx context.Context, e *pendingBlob, plain []byte) (cas.PutResult, error) {
-	if err := x.writeFile(ctx, e, plain); err != nil {
+	id, err := x.writeFile(ctx, e, plain)
+	if err != nil {
 		x.s.pending.settle(e, lost)
 		return cas.PutResult{}, fmt.Errorf("dir: put %v: %w", e.d, err)
 	}
@@ -199,35 +201,37 @@ func (x *session) write(ctx context.Context, e *pendingBlob, plain []byte) (cas.
 	x.mu.Lock()
 	many := len(x.pending) >= publishAfter
 	x.mu.Unlock()
-	r := cas.PutResult{New: true, StoredBytes: e.size}
+	r := cas.PutResult{New: true, StoredBytes: e.size, Codec: id}
 	if many {
 		return r, x.flush(ctx, false)
 	}
 	return r, nil
 }
 
-func (x *session) writeFile(ctx context.Context, e *pendingBlob, plain []byte) error {
+// writeFile writes the blob e and returns how it is coded.
+func (x *session) writeFile(ctx context.Context, e *pendingBlob, plain []byte) (codec.ID, error) {
 	s := x.s
+	id := codec.Zstd
 	t := s.borrow()
 	defer s.giveBack(t)
 	var bufs [2][]byte
 	if e.d.Algorithm() == digest.SHA256 {
 		z, err := t.enc.EncodeZstd(x.o.Hint, plain)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		bufs[0] = z
 	} else {
 		f, err := t.enc.Encode(x.o.Hint, plain)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		t.head = f.Header
-		bufs[0], bufs[1] = t.head[:], f.Payload
+		bufs[0], bufs[1], id = t.head[:], f.Payload, f.Codec()
 	}
 	size := int64(len(bufs[0]) + len(bufs[1]))
 	if err := s.reserve(ctx, size); err != nil {
-		return err
+		return 0, err
 	}
 	e.size = size
 	err := s.writeNew(e, bufs[:])
@@ -235,7 +239,7 @@ func (x *session) writeFile(ctx context.Context, e *pendingBlob, plain []byte) e
 		s.discard(e.temp)
 	}
 	s.quota.landed(size, err == nil)
-	return err
+	return id, err
 }
 
 func (s *Store) writeNew(e *pendingBlob, bufs [][]byte) error {

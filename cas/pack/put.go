@@ -146,16 +146,16 @@ func (x *session) put(ctx context.Context, d digest.Digest, plain []byte) (r cas
 		held, err := x.anchor(ctx, d)
 		return cas.PutResult{}, !held, err
 	}
-	n, err := x.write(ctx, class, d, plain)
+	n, id, err := x.write(ctx, class, d, plain)
 	if err != nil {
 		return cas.PutResult{}, false, fmt.Errorf("pack: put %v: %w", d, err)
 	}
-	return cas.PutResult{New: true, StoredBytes: n}, false, nil
+	return cas.PutResult{New: true, StoredBytes: n, Codec: id}, false, nil
 }
 
 // write appends a claimed blob to the lane of a class and returns the bytes that
-// it takes.
-func (x *session) write(ctx context.Context, class cas.Class, d digest.Digest, plain []byte) (n int64, err error) {
+// it takes and how it is coded.
+func (x *session) write(ctx context.Context, class cas.Class, d digest.Digest, plain []byte) (n int64, id codec.ID, err error) {
 	s, p := x.s, &x.s.pending[class]
 	var at packfile.Spot
 	done := false
@@ -165,11 +165,11 @@ func (x *session) write(ctx context.Context, class cas.Class, d digest.Digest, p
 	defer s.tools.Put(t)
 	frame, err := t.enc.Encode(x.hint, plain)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	n = packfile.RecordBytes(frame.Size())
 	if err := s.reserve(ctx, class, n); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	lane, err := s.lane(class)
 	if err == nil && class == cas.Cache {
@@ -181,14 +181,14 @@ func (x *session) write(ctx context.Context, class cas.Class, d digest.Digest, p
 	}
 	if err != nil {
 		p.bytes.Add(-n)
-		return 0, err
+		return 0, 0, err
 	}
 	x.hold(d)
 	done = true
 	if p.bytes.Load() > nudgeBytes || p.count.Load() > nudgeBlobs {
 		s.commits.nudge(class)
 	}
-	return n, nil
+	return n, frame.Codec(), nil
 }
 
 // rotten reports whether the stored record of d is damaged, for a caller who

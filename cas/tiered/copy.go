@@ -186,7 +186,7 @@ func (s *Store) copySnapshot(ctx context.Context, c *change) (sess cas.Session, 
 		return nil, e, err
 	}
 	e.Names = c.names
-	if sess, err = s.far.Begin(ctx, cas.SessionOptions{Owner: "copy from near"}); err != nil {
+	if sess, err = s.far.Begin(ctx, cas.SessionOptions{Owner: "copy from near", Hint: s.lastHint()}); err != nil {
 		return nil, e, err
 	}
 	if err = s.copyBlobs(ctx, sess, e); err == nil {

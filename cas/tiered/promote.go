@@ -103,7 +103,7 @@ func (p *promoter) begin() error {
 	if p.sess != nil {
 		return nil
 	}
-	sess, err := p.s.near.Begin(p.s.ctx, cas.SessionOptions{Class: cas.Cache, Owner: "promotion"})
+	sess, err := p.s.near.Begin(p.s.ctx, cas.SessionOptions{Class: cas.Cache, Owner: "promotion", Hint: p.s.lastHint()})
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func (s *Store) Begin(ctx context.Context, o cas.SessionOptions) (cas.Session, e
 		x.lease = cas.DefaultLease
 	}
 	x.used.Store(int64(s.elapsed()))
+	s.hint.Store(&o.Hint)
 	var err error
 	if s.queue != nil {
 		x.held = map[digest.Digest]struct{}{}

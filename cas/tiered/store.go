@@ -7,10 +7,12 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/codec"
 	"github.com/kvferry/kvferry/digest"
 )
 
@@ -28,6 +30,9 @@ type Store struct {
 	promoter  promoter
 	hidden    hidden
 	queue     *queue // nil in write-through
+	// hint is that of the latest session: of what is copied from one store to
+	// the other the stores know nothing.
+	hint atomic.Pointer[codec.Hint]
 
 	collecting chan struct{} // holds one token while no collection runs
 	sweeping   sync.Mutex
@@ -52,6 +57,14 @@ var (
 	_ cas.Quarantiner = (*Store)(nil)
 	_ cas.Stater      = (*Store)(nil)
 )
+
+// lastHint guides the codec of blobs that are copied.
+func (s *Store) lastHint() codec.Hint {
+	if h := s.hint.Load(); h != nil {
+		return *h
+	}
+	return codec.Hint{}
+}
 
 // Open returns a store over near and far. In write-back it goes on with the
 // queue that it finds: a change that cannot be read is ErrCorrupt, and a queue

@@ -25,7 +25,7 @@ type writeFlags struct {
 func (f *writeFlags) add(c *cobra.Command, format string) {
 	c.Flags().StringVar(&f.name, "name", "", "point this `name` at the snapshot; a name that exists is moved")
 	c.Flags().StringVar(&f.format, "format", format, "`format` of the snapshot: native or processfork")
-	c.Flags().StringVar(&f.codec, "codec", codec.Auto.String(), "how blobs are encoded: auto, raw or zstd")
+	c.Flags().StringVar(&f.codec, "codec", codec.Auto.String(), "how blobs are encoded: one of "+codec.ModeNames())
 	c.Flags().BoolVar(&f.image, "image", true, "with --format processfork, write an image beside the manifest, so that ProcessFork's own collector keeps it")
 }
 
@@ -61,27 +61,54 @@ func (f *writeFlags) parse() (writing, error) {
 
 // written is the JSON document of a command that wrote a snapshot.
 type written struct {
-	Digest      string   `json:"digest"`
-	Name        string   `json:"name"`
-	Format      string   `json:"format"`
-	Image       string   `json:"image,omitempty"` // digest of the ProcessFork image
-	Pages       int      `json:"pages"`
-	Sequences   int      `json:"sequences"`
-	Bytes       int64    `json:"bytes"`
-	StoredBytes int64    `json:"stored_bytes"`
-	NewBytes    int64    `json:"new_bytes"`
-	NewBlobs    int64    `json:"new_blobs"`
-	PauseMS     float64  `json:"pause_ms"`
-	Seconds     float64  `json:"seconds"`
-	Since       *changes `json:"since,omitempty"` // of an incremental capture
+	Digest      string `json:"digest"`
+	Name        string `json:"name"`
+	Format      string `json:"format"`
+	Image       string `json:"image,omitempty"` // digest of the ProcessFork image
+	Pages       int    `json:"pages"`
+	Sequences   int    `json:"sequences"`
+	Bytes       int64  `json:"bytes"`
+	StoredBytes int64  `json:"stored_bytes"`
+	NewBytes    int64  `json:"new_bytes"`
+	NewBlobs    int64  `json:"new_blobs"`
+	// Codecs say how new blobs are stored, by the codec's name.
+	Codecs  map[string]coded `json:"codecs,omitempty"`
+	PauseMS float64          `json:"pause_ms"`
+	Seconds float64          `json:"seconds"`
+	Since   *changes         `json:"since,omitempty"` // of an incremental capture
 	// Omitted are sequences that --lenient left out.
 	Omitted []omission `json:"omitted,omitempty"`
+}
+
+// coded is what one codec did.
+type coded struct {
+	Blobs       int64 `json:"blobs"`
+	Bytes       int64 `json:"bytes"`
+	StoredBytes int64 `json:"stored_bytes"`
+}
+
+func codedOf(all []capture.CodecReport) map[string]coded {
+	m := map[string]coded{}
+	for _, c := range all {
+		m[c.Codec.String()] = coded{c.Blobs, c.Bytes, c.StoredBytes}
+	}
+	return m
+}
+
+// describeCodecs tells it in a line, the codec of most bytes first.
+func describeCodecs(all []capture.CodecReport) string {
+	var texts []string
+	for _, c := range all {
+		share := float64(c.StoredBytes) / float64(max(c.Bytes, 1))
+		texts = append(texts, fmt.Sprintf("%s: %s of %s (%.3f)", c.Codec, count(int(c.Blobs), "blob"), size(c.Bytes), share))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func writtenOf(r capture.Report) written {
 	w := written{
 		Digest: r.Root.String(), Format: string(r.Format), Pages: r.Pages, Sequences: r.Sequences, Bytes: r.Bytes,
-		StoredBytes: r.StoredBytes, NewBytes: r.NewBytes, NewBlobs: r.NewBlobs,
+		StoredBytes: r.StoredBytes, NewBytes: r.NewBytes, NewBlobs: r.NewBlobs, Codecs: codedOf(r.Codecs),
 		PauseMS: milliseconds(r.Pause.Total), Seconds: r.Elapsed.Seconds(),
 	}
 	if len(r.Names) > 0 {
@@ -110,6 +137,9 @@ func (a *app) printWritten(r capture.Report, paused bool) error {
 			"content", fmt.Sprintf("%s, %s, %s", count(r.Pages, "page"), count(r.Sequences, "sequence"), size(r.Bytes)),
 			"new", fmt.Sprintf("%s in %s, %s in the store", size(r.NewBytes), count(r.NewBlobs, "blob"), size(r.StoredBytes)),
 		)
+		if len(r.Codecs) > 0 {
+			pairs = append(pairs, "codec", describeCodecs(r.Codecs))
+		}
 		pairs = append(pairs, doc.Since.facts(r)...)
 		if paused {
 			pairs = append(pairs, "pause", span(r.Pause.Total))

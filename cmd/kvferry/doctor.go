@@ -46,6 +46,7 @@ func writeDoctor(w io.Writer, r doctor.Report) error {
 		"features", orDash(strings.Join(r.Features(), " ")),
 		"blake3", r.BLAKE3,
 		"sha256", r.SHA256,
+		"bf16 codec", r.Planes,
 		"memlock", limit(r.Memlock),
 		"cgroup memory", limit(r.CgroupMemory),
 		"pinned memory", "at most "+limit(r.Pinned)+" for copies to and from GPUs",

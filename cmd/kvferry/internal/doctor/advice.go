@@ -8,6 +8,9 @@ import (
 // lowSpace is the free space below which a store is called nearly full.
 const lowSpace = 1 << 30
 
+// vectors are the instructions for which there are kernels of bf16.
+const vectors = "AVX2, AVX-512 (VBMI2), NEON"
+
 // advise tells what of a report keeps kvferry slower than it could be.
 func advise(r Report) []Advice {
 	all := []Advice{}
@@ -26,7 +29,9 @@ func advise(r Report) []Advice {
 	amd64 := runtime.GOARCH == "amd64"
 	add(!amd64, "native digests in vector code", "the BLAKE3 library has none for "+r.Arch)
 	add(amd64 && !r.CPU.AVX2, "native digests with AVX2", "the processor (or the hypervisor) does not offer AVX2")
-	add(r.CPU.AVX512, "native digests with AVX-512", "the BLAKE3 library stops at AVX2")
+	add(amd64 && r.BLAKE3 != wideBLAKE3, "native digests with AVX-512", "the processor (or the hypervisor) does not offer AVX-512")
+	add(r.Planes == "portable", "bf16 coded in vector code", "the processor (or the hypervisor) has none of "+vectors)
+	add(r.Planes == "avx2", "bf16 coded with AVX-512", "the processor (or the hypervisor) does not offer AVX-512 VBMI2")
 	add(!r.CPU.SHA, "ProcessFork digests in SHA instructions", "the processor (or the hypervisor) does not offer them")
 	add(r.GoMaxProcs < r.Processors, "one worker per processor",
 		fmt.Sprintf("Go is held to %d of %d processors (GOMAXPROCS or a CPU quota)", r.GoMaxProcs, r.Processors))

@@ -5,6 +5,8 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/cpu"
+
+	"github.com/kvferry/kvferry/digest/blake3"
 )
 
 // CPU is the processor with the features that the hot paths could use.
@@ -47,10 +49,15 @@ func (c CPU) features() []string {
 	return out
 }
 
-// blake3 says which code of the hash library runs: it has assembly for amd64
-// alone, and chooses by the same features.
+// wideBLAKE3 is what hashes fastest.
+const wideBLAKE3 = "AVX-512 (16 chunks at a time)"
+
+// blake3 says which code hashes: kvferry's own kernel, or the hash library's,
+// which has assembly for amd64 alone and chooses by the same features.
 func (c CPU) blake3() string {
 	switch {
+	case blake3.Active() == "avx512":
+		return wideBLAKE3
 	case runtime.GOARCH != "amd64":
 		return "portable Go"
 	case c.AVX2:

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 // Unlimited stands for a limit that is not set.
@@ -24,6 +26,7 @@ type Report struct {
 	CPU        CPU    `json:"cpu"`
 	BLAKE3     string `json:"blake3"` // code that computes native digests
 	SHA256     string `json:"sha256"` // code that computes ProcessFork's digests
+	Planes     string `json:"planes"` // kernels that code bf16
 	// Memlock is the limit of locked memory, Unlimited, or 0 where the system
 	// does not tell.
 	Memlock int64 `json:"memlock_bytes"`
@@ -82,7 +85,7 @@ func Examine(o Options) Report {
 		r.Backend = "host (pages in host memory, synthetic engines) and cuda (pages in GPU memory)"
 	}
 	r.Pinned = max(Available(o.Root), 0)
-	r.BLAKE3, r.SHA256 = r.CPU.blake3(), r.CPU.sha256()
+	r.BLAKE3, r.SHA256, r.Planes = r.CPU.blake3(), r.CPU.sha256(), planes.Active()
 	if o.StoreURL != "" {
 		r.Store = examineStore(o)
 	}

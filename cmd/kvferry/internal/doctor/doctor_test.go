@@ -126,6 +126,7 @@ func TestExamineWithoutAStore(t *testing.T) {
 	r := Examine(Options{Root: fstest.MapFS{}})
 	require.Nil(t, r.Store)
 	require.NotEmpty(t, r.BLAKE3)
+	require.NotEmpty(t, r.Planes)
 	require.Equal(t, Unlimited, r.CgroupMemory)
 }
 
@@ -139,7 +140,7 @@ func TestAdviceNamesTheReason(t *testing.T) {
 		}
 		return out
 	}
-	good := Report{CPU: CPU{AVX2: true, SHA: true}, Processors: 2, GoMaxProcs: 2}
+	good := Report{CPU: CPU{AVX2: true, AVX512: true, SHA: true}, BLAKE3: wideBLAKE3, Planes: "avx512", Processors: 2, GoMaxProcs: 2}
 	base := faster(good)
 	tests := []struct {
 		name string
@@ -147,7 +148,9 @@ func TestAdviceNamesTheReason(t *testing.T) {
 		want string
 	}{
 		{"no SHA", func(r *Report) { r.CPU.SHA = false }, "ProcessFork digests in SHA instructions"},
-		{"AVX-512 unused", func(r *Report) { r.CPU.AVX512 = true }, "native digests with AVX-512"},
+		{"no AVX-512", func(r *Report) { r.BLAKE3 = "AVX2 (8 chunks at a time)" }, "native digests with AVX-512"},
+		{"bf16 by AVX2", func(r *Report) { r.Planes = "avx2" }, "bf16 coded with AVX-512"},
+		{"bf16 in Go", func(r *Report) { r.Planes = "portable" }, "bf16 coded in vector code"},
 		{"held back", func(r *Report) { r.GoMaxProcs = 1 }, "one worker per processor"},
 		{"no huge pages", func(r *Report) { r.HugePages.Transparent = "never" }, "staging memory in huge pages"},
 		{"full disk", func(r *Report) { r.Store = &Store{Path: "x", Free: 5} }, "a store with room"},
