@@ -58,9 +58,12 @@ func (c *channels) next(width int) {
 }
 
 func encodePortable(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
-	n := 0
+	n, encode := 0, encodeStripe
+	if s.width >= octet {
+		encode = encodeWords
+	}
 	for range s.count {
-		n += encodeStripe(src, rows, stride, s, p, rests, planes, out[n:])
+		n += encode(src, rows, stride, s, p, rests, planes, out[n:])
 		src, rests, planes = src[2*s.width:], rests[rows*s.width:], planes[2*planeBytes(rows*s.width):]
 	}
 	return n
@@ -97,9 +100,12 @@ func encodeStripe(src []byte, rows, stride int, s stripe, p Params, rests, plane
 }
 
 func decodePortable(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
-	n := 0
+	n, decode := 0, decodeStripe
+	if s.width >= octet {
+		decode = decodeWords
+	}
 	for range s.count {
-		n += decodeStripe(dst, rows, stride, s, p, rests, planes, in[n:])
+		n += decode(dst, rows, stride, s, p, rests, planes, in[n:])
 		dst, rests, planes = dst[2*s.width:], rests[rows*s.width:], planes[2*planeBytes(rows*s.width):]
 	}
 	return n
