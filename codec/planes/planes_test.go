@@ -13,7 +13,7 @@ import (
 	"github.com/kvferry/kvferry"
 )
 
-// TestEverythingComesBack holds all kernels to the bytes of the portable ones.
+// TestEverythingComesBack holds all kernels to the bytes of the reference.
 func TestEverythingComesBack(t *testing.T) {
 	for _, s := range shapes {
 		for c, content := range contents {
@@ -21,7 +21,7 @@ func TestEverythingComesBack(t *testing.T) {
 			tuned, err := Tune(s, page)
 			require.NoError(t, err)
 			for _, params := range [][]Params{tuned, {{}}, {{First: 250, Down: 255, Low: 255, Top: 1, Second: 127, Third: -128}}} {
-				want, err := (&Encoder{k: &portable}).Append([]byte("before"), page, s, params)
+				want, err := (&Encoder{k: &reference}).Append([]byte("before"), page, s, params)
 				require.NoError(t, err)
 				require.LessOrEqual(t, len(want)-6, MaxBytes(s, len(page)))
 				for _, k := range implementations {
@@ -55,7 +55,7 @@ func TestAnyBytes(t *testing.T) {
 			p, err = Tune(s, page)
 			require.NoError(t, err)
 		}
-		want, err := (&Encoder{k: &portable}).Append(nil, page, s, p)
+		want, err := (&Encoder{k: &reference}).Append(nil, page, s, p)
 		require.NoError(t, err)
 		for _, k := range implementations {
 			got, err := (&Encoder{k: k}).Append(nil, page, s, p)

@@ -19,7 +19,8 @@ type kernels struct {
 	// decode is its reverse; it takes values that went on from in and returns
 	// how many.
 	decode func(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int
-	// encode2 and encode3 code x by the second and third window.
+	// encode2 and encode3 code x by the second and third window. Afterwards its
+	// content does not matter.
 	encode2, encode3 func(x []byte, start int8, planes, out []byte) int
 	// decode2 and decode3 fill x.
 	decode2, decode3 func(x []byte, start int8, planes, in []byte) int
@@ -27,7 +28,7 @@ type kernels struct {
 	left func(planes []byte, n int) int
 }
 
-// portable are the kernels without assembly: what the others are held to.
+// portable are the kernels without assembly.
 var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2}
 
 // implementations are those that this processor can run, the fastest first.
@@ -149,94 +150,6 @@ func outside(x byte) byte {
 		return x - 3
 	}
 	return x
-}
-
-// back is the reverse of outside.
-func back(y byte) byte {
-	if int8(y) >= 0 {
-		return y + 3
-	}
-	return y
-}
-
-func encode2Portable(x []byte, start int8, planes, out []byte) int {
-	n := 0
-	for len(x) > 0 {
-		size := min(lanes, len(x))
-		var code0, code1 uint64
-		for i, v := range x[:size] {
-			y := outside(v) - byte(start)
-			k := min(y, 3)
-			code0 |= uint64(k&1) << i
-			code1 |= uint64(k>>1) << i
-			out[n] = y
-			n += int(k+1) >> 2
-		}
-		planes = putPlane(putPlane(planes, code0, size), code1, size)
-		x = x[size:]
-	}
-	return n
-}
-
-func decode2Portable(x []byte, start int8, planes, in []byte) int {
-	n := 0
-	for len(x) > 0 {
-		size := min(lanes, len(x))
-		var code0, code1 uint64
-		code0, planes = plane(planes, size)
-		code1, planes = plane(planes, size)
-		for i := range x[:size] {
-			y := byte(code0>>i&1 | code1>>i&1<<1)
-			on := (y + 1) >> 2
-			y ^= (y ^ in[n]) & -on
-			n += int(on)
-			x[i] = back(y + byte(start))
-		}
-		x = x[size:]
-	}
-	return n
-}
-
-func encode3Portable(x []byte, start int8, planes, out []byte) int {
-	n := 0
-	for len(x) > 0 {
-		size := min(lanes, len(x))
-		var code [3]uint64
-		for i, v := range x[:size] {
-			z := outside(v) - byte(start)
-			k := min(z, 7)
-			for b := range code {
-				code[b] |= uint64(k>>b&1) << i
-			}
-			out[n] = z
-			n += int(k+1) >> 3
-		}
-		for _, c := range code {
-			planes = putPlane(planes, c, size)
-		}
-		x = x[size:]
-	}
-	return n
-}
-
-func decode3Portable(x []byte, start int8, planes, in []byte) int {
-	n := 0
-	for len(x) > 0 {
-		size := min(lanes, len(x))
-		var code [3]uint64
-		for b := range code {
-			code[b], planes = plane(planes, size)
-		}
-		for i := range x[:size] {
-			z := byte(code[0]>>i&1 | code[1]>>i&1<<1 | code[2]>>i&1<<2)
-			on := (z + 1) >> 3
-			z ^= (z ^ in[n]) & -on
-			n += int(on)
-			x[i] = back(z + byte(start))
-		}
-		x = x[size:]
-	}
-	return n
 }
 
 // putPlane writes the bits of n values and returns what is behind them, where it

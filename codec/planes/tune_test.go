@@ -165,7 +165,7 @@ func TestTunerForgets(t *testing.T) {
 // TestEstimate holds estimates to what blocks take.
 func TestEstimate(t *testing.T) {
 	eachKernels(t, func(t *testing.T, k *kernels) {
-		e, portably := Encoder{k: k}, Encoder{k: &portable}
+		e, plainly := Encoder{k: k}, Encoder{k: &reference}
 		for _, s := range shapes {
 			for c := range contents {
 				segment := makePage(Shape{1, s.Rows, s.Cols}, 0, c)
@@ -173,7 +173,7 @@ func TestEstimate(t *testing.T) {
 				require.NoError(t, err)
 				for _, p := range []Params{p, {}} {
 					n := e.Estimate(segment, s, p)
-					require.Equal(t, portably.Estimate(segment, s, p), n)
+					require.Equal(t, plainly.Estimate(segment, s, p), n)
 					if s.Cols <= sampledStripes*lanes {
 						block, _ := e.block(nil, segment, s, p)
 						require.Equal(t, len(block), n, "%v %s", s, contents[c].name)
