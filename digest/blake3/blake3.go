@@ -3,17 +3,19 @@
 // defines them.
 //
 // On processors with AVX-512 it has kernels of its own. Elsewhere, or when told
-// so by Use, it is github.com/zeebo/blake3. Both make the same sums.
+// so by Hasher.Use, it is github.com/zeebo/blake3. Both make the same sums.
 //
 // # Kernels
 //
 // An input is cut into chunks of 1024 bytes. Up to 16 of them are hashed side by
 // side, each in a lane of registers that hold one word of all of them; so are up
 // to 16 parents of each level of the tree. Up to 8 lanes take registers of half
-// the width, and a single chunk or parent has its state in four registers:
+// the width. One or two chunks or parents have a row of their state in each of
+// four registers:
 //
 //	chunks16  parents16   wide_amd64.s     9 to 16 lanes
-//	chunks8   parents8    narrow_amd64.s   2 to 8 lanes
+//	chunks8   parents8    narrow_amd64.s   3 to 8 lanes
+//	chunks2   parents2    pair_amd64.s     2 lanes
 //	chunk1                single_amd64.s   one chunk, one parent
 //
 // A lane that ends before the others goes on with what is of no use. The level
@@ -24,7 +26,6 @@ package blake3
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/zeebo/blake3"
 
@@ -32,13 +33,14 @@ import (
 )
 
 // kernel is an implementation.
-type kernel uint32
+type kernel uint8
 
 const (
 	library kernel = iota // github.com/zeebo/blake3
 	avx512
 )
 
+// String returns the name that Use knows.
 func (k kernel) String() string {
 	if k == avx512 {
 		return "avx512"
@@ -46,16 +48,10 @@ func (k kernel) String() string {
 	return "zeebo"
 }
 
-// active is the kernel in use.
-var active = func() *atomic.Uint32 {
-	a := new(atomic.Uint32)
-	a.Store(uint32(available()[0]))
-	return a
-}()
-
-// Active names the kernel in use: "avx512", or "zeebo" for the library, which
-// uses AVX2 or SSE4.1 where there are such.
-func Active() string { return kernel(active.Load()).String() }
+// Active names the kernels that a Hasher uses unless it is told otherwise:
+// "avx512", or "zeebo" for the library, which uses AVX2 or SSE4.1 where there
+// are such.
+func Active() string { return available()[0].String() }
 
 // Kernels names what this processor can run, the fastest first.
 func Kernels() []string {
@@ -66,16 +62,20 @@ func Kernels() []string {
 	return names
 }
 
-// Use makes every Hasher use the kernel of a name from now on, for tests and
-// measurements. It is ErrUnsupported if this processor cannot run it.
-func Use(name string) error {
+// Use makes h use the kernels of a name from now on; the sums stay the same. A
+// name that there is not is ErrInvalid, one that this processor cannot run
+// ErrUnsupported; then nothing changes.
+func (h *Hasher) Use(name string) error {
 	for _, k := range available() {
 		if k.String() == name {
-			active.Store(uint32(k))
+			h.kernel = k
 			return nil
 		}
 	}
-	return fmt.Errorf("blake3: no kernel %q here, there are %v: %w", name, Kernels(), kvferry.ErrUnsupported)
+	if name == avx512.String() {
+		return fmt.Errorf("blake3: this processor does not run kernels %q, but %q: %w", name, Kernels(), kvferry.ErrUnsupported)
+	}
+	return fmt.Errorf("blake3: kernels %q are none of %q: %w", name, []kernel{avx512, library}, kvferry.ErrInvalid)
 }
 
 // Flags of a compression.
@@ -95,9 +95,10 @@ var iv = [8]uint32{
 // Hasher makes sums without allocating; only its first Sum may. It is not safe
 // for concurrent use: each worker owns one.
 type Hasher struct {
-	key   [8]uint32
-	flags uint32 // of every compression
-	tree  tree
+	kernel kernel
+	key    [8]uint32
+	flags  uint32 // of every compression
+	tree   tree
 	// other is the library's, made when it is first needed.
 	other *blake3.Hasher
 	sum   [32]byte
@@ -116,14 +117,14 @@ func NewKeyed(key *[32]byte) *Hasher {
 }
 
 func newHasher(key [8]uint32, flags uint32) *Hasher {
-	h := &Hasher{key: key, flags: flags}
+	h := &Hasher{kernel: available()[0], key: key, flags: flags}
 	h.tree.init()
 	return h
 }
 
 // Sum returns the 32 bytes of p's sum. It neither changes nor keeps p.
 func (h *Hasher) Sum(p []byte) [32]byte {
-	if kernel(active.Load()) == avx512 {
+	if h.kernel == avx512 {
 		return h.sumAVX512(p)
 	}
 	if h.other == nil {

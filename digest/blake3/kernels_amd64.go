@@ -27,6 +27,25 @@ func makeSchedule() (t [7][16]uint32) { //nolint:unused // see schedule
 	return t
 }
 
+// pairs are the same of two blocks, for the 2 lanes of chunks2: words of columns
+// and of diagonals, first halves of both blocks, then second ones. Behind them
+// is for each word of the state which lane it belongs to.
+var pairs = makePairs() //nolint:unused // assembly reads it
+
+func makePairs() (t [15][16]uint32) { //nolint:unused // see pairs
+	for r, words := range makeSchedule() {
+		for i := range 16 {
+			half, block, lane := i/8, i/4%2, i%4
+			t[2*r][i] = words[4*half+lane] + uint32(16*block)
+			t[2*r+1][i] = words[8+4*half+lane] + uint32(16*block)
+		}
+	}
+	for i := range 16 {
+		t[14][i] = uint32(i / 4)
+	}
+	return t
+}
+
 //go:noescape
 func chunks16(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flags, start uint32, out *[8]uint32)
 
@@ -34,10 +53,16 @@ func chunks16(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flag
 func chunks8(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flags, start uint32, out *[8]uint32)
 
 //go:noescape
+func chunks2(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flags, start uint32, out *[8]uint32)
+
+//go:noescape
 func parents16(in, out, key *[8]uint32, flags uint32)
 
 //go:noescape
 func parents8(in, out, key *[8]uint32, flags uint32)
+
+//go:noescape
+func parents2(in, out, key *[8]uint32, flags uint32)
 
 //go:noescape
 func chunk1(in *byte, n int, key *[8]uint32, counter uint64, flags, start, end uint32, out *[8]uint32)

@@ -108,10 +108,14 @@ func (h *Hasher) chunks(p []byte, number uint64, out *[8]uint32) int {
 		clear(h.tree.tail[copy(h.tree.tail[:], p[whole*chunkLen:]) : end+blockLen])
 		l.end[whole], l.length[whole] = uint32(end), uint32(rest-end)
 	}
-	if n <= width/2 {
-		chunks8(&in, l, &h.key, chunkLen/blockLen, h.flags, chunkStart, out)
-	} else {
-		chunks16(&in, l, &h.key, chunkLen/blockLen, h.flags, chunkStart, out)
+	const blocks = chunkLen / blockLen
+	switch {
+	case n <= 2:
+		chunks2(&in, l, &h.key, blocks, h.flags, chunkStart, out)
+	case n <= width/2:
+		chunks8(&in, l, &h.key, blocks, h.flags, chunkStart, out)
+	default:
+		chunks16(&in, l, &h.key, blocks, h.flags, chunkStart, out)
 	}
 	if rest > 0 {
 		l.end[whole], l.length[whole] = chunkLen-blockLen, blockLen
@@ -139,6 +143,8 @@ func (h *Hasher) reduce(n, most int) {
 			switch rest := pairs - i; {
 			case rest == 1:
 				chunk1((*byte)(unsafe.Pointer(in)), blockLen, &h.key, 0, flags, 0, 0, out)
+			case rest <= 2:
+				parents2(in, out, &h.key, flags)
 			case rest <= width/2:
 				parents8(in, out, &h.key, flags)
 			default:
