@@ -63,16 +63,20 @@
 	VMOVDQU32 x, lower; VINSERTI64X4 $1, y, first, first; \
 	VMOVDQU32 32+x, upper; VINSERTI64X4 $1, 32+y, second, second
 
-// LANES loads the blocks of lanes i and j.
+// LANES loads the blocks of lanes i and j, and calls for what is at R13.
 #define LANES(i, j, first, lower, second, upper) \
 	MOVQ (8*i)(R8), AX; MOVQ (8*j)(R8), DX; \
+	PREFETCHT1 (AX)(R13*1); PREFETCHT1 (DX)(R13*1); \
 	LOAD(0(AX)(BX*1), 0(DX)(BX*1), first, lower, second, upper)
 
 // func chunks16(in *[16]unsafe.Pointer, l *lanes, key *[8]uint32, blocks int, flags, start uint32, out *[8]uint32)
 //
 // BX is the block's place in a chunk, R11 the flags of every block and R12 those
 // of the next one. K1 are the lanes that end with the block: what they end with
-// is kept, and what they go on with has no effect.
+// is kept, and what they go on with has no effect. R13 is the place 8 blocks on,
+// where a chunk ends that of the lane's next one: what lies in memory is hashed
+// half as fast again if it is called for, into the second cache. (The first
+// has too few places for blocks that are 1024 bytes apart.)
 TEXT ·chunks16(SB), NOSPLIT, $512-48
 	MOVQ in+0(FP), R8
 	MOVQ l+8(FP), R9
@@ -86,6 +90,10 @@ TEXT ·chunks16(SB), NOSPLIT, $512-48
 	KEY
 
 block16:
+	LEAQ 512(BX), R13
+	LEAQ (512-1024+16*1024)(BX), AX
+	CMPQ R13, $1024
+	CMOVQCC AX, R13
 	LANES(0, 4, Z16, Y16, Z24, Y24)
 	LANES(1, 5, Z17, Y17, Z25, Y25)
 	LANES(2, 6, Z18, Y18, Z26, Y26)
