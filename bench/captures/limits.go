@@ -1,0 +1,157 @@
+package captures
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	zeebo "github.com/zeebo/blake3"
+
+	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/digest"
+	"github.com/kvferry/kvferry/digest/blake3"
+	"github.com/kvferry/kvferry/internal/vfs"
+)
+
+const (
+	// hashing goroutines, and those that copy.
+	hashing = 2
+	// writing goroutines, and how much each writes or reads at a time: what a
+	// pack store does at its best.
+	writing   = 4
+	diskBlock = 4 << 20
+)
+
+// both runs do with the numbers of goroutines and returns how long they took,
+// and the first error.
+func both(n int, do func(k int) error) (time.Duration, error) {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for k := range n {
+		wg.Go(func() { errs[k] = do(k) })
+	}
+	wg.Wait()
+	return time.Since(start), errors.Join(errs...)
+}
+
+// hashLimits add what nothing but BLAKE3 takes, of each part of a page by
+// itself: with the kernel in use, and with the library's.
+func (w *world) hashLimits() (ours, library *harness.Figure) {
+	part := w.meta.PageBytes() / 2
+	ours = w.rate(w.name("blake3", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+		return both(hashing, func(k int) error {
+			h, err := digest.NewHasher(digest.BLAKE3, nil)
+			for at := k * part; at < len(w.flat) && err == nil; at += hashing * part {
+				h.Sum(w.flat[at:][:part])
+			}
+			return err
+		})
+	})
+	if blake3.Active() == "zeebo" {
+		return ours, ours
+	}
+	library = w.rate(w.name("blake3", "by=zeebo/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+		return both(hashing, func(k int) error {
+			h, sum := zeebo.New(), [32]byte{}
+			for at := k * part; at < len(w.flat); at += hashing * part {
+				h.Reset()
+				_, _ = h.Write(w.flat[at:][:part]) // never fails
+				h.Sum(sum[:0])
+			}
+			return nil
+		})
+	})
+	return ours, library
+}
+
+// copyLimit adds what a plain copy takes.
+func (w *world) copyLimit() {
+	size := w.meta.PageBytes()
+	w.rate(w.name("memcpy", "goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+		to := vfs.Buffer(len(w.flat))
+		defer vfs.FreeBuffer(to)
+		clear(to) // the system finds the memory now
+		return both(hashing, func(k int) error {
+			for at := k * size; at < len(w.flat); at += hashing * size {
+				copy(to[at:][:size], w.flat[at:])
+			}
+			return nil
+		})
+	})
+}
+
+// blocks calls do with what goroutine k is to move.
+func (w *world) blocks(k int, do func(p []byte, off int64) error) error {
+	whole := len(w.flat) / vfs.BlockBytes * vfs.BlockBytes
+	for at := k * diskBlock; at < whole; at += writing * diskBlock {
+		if err := do(w.flat[at:min(at+diskBlock, whole)], int64(at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disk makes a file in a new folder, which done takes away.
+func (w *world) disk() (f vfs.File, done func() error, err error) {
+	dir, err := os.MkdirTemp(w.dir, "plain-")
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := vfs.OS(dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	f, err = root.Open("plain", vfs.Create|vfs.Exclusive|vfs.Direct)
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close(), os.RemoveAll(dir))
+	}
+	return f, func() error { return errors.Join(f.Close(), root.Close(), os.RemoveAll(dir)) }, nil
+}
+
+// fill writes the pages to a file and syncs it.
+func (w *world) fill(f vfs.File) (time.Duration, error) {
+	start := time.Now()
+	err := f.Allocate(int64(len(w.flat)))
+	if err == nil {
+		_, err = both(writing, func(k int) error {
+			return w.blocks(k, func(p []byte, off int64) error { _, err := f.WriteAt(p, off); return err })
+		})
+	}
+	err = errors.Join(err, f.Sync())
+	return time.Since(start), err
+}
+
+// writeLimit adds what the disk takes to hold the bytes of all pages.
+func (w *world) writeLimit() *harness.Figure {
+	return w.rate(w.name("write", "by=direct"), harness.Limit, func(context.Context) (time.Duration, error) {
+		f, done, err := w.disk()
+		if err != nil {
+			return 0, err
+		}
+		took, err := w.fill(f)
+		return took, errors.Join(err, done())
+	})
+}
+
+// readLimit adds what the disk takes to give them.
+func (w *world) readLimit() (*harness.Figure, error) {
+	f, done, err := w.disk()
+	if err != nil {
+		return nil, err
+	}
+	w.last = append(w.last, done)
+	if _, err := w.fill(f); err != nil {
+		return nil, err
+	}
+	return w.rate(w.name("read", "by=direct"), harness.Limit, func(context.Context) (time.Duration, error) {
+		room := vfs.Buffer(writing * diskBlock)
+		defer vfs.FreeBuffer(room)
+		return both(writing, func(k int) error {
+			mine := room[k*diskBlock:][:diskBlock]
+			return w.blocks(k, func(p []byte, off int64) error { _, err := f.ReadAt(mine[:len(p)], off); return err })
+		})
+	}), nil
+}
