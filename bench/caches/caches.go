@@ -63,12 +63,14 @@ type Figure struct {
 	bytesPerOp    int
 	compareWith   int // index of the reference, or -1
 	allocsSamples []float64
+	key           string
 }
 
 // measure is one thing to measure: run does n operations.
 type measure struct {
 	name    string
-	bytes   int // of an operation, if a rate means something
+	key     string // the name in a report of all suites
+	bytes   int    // of an operation, if a rate means something
 	against string
 	run     func(ctx context.Context, n int) error
 }
@@ -94,7 +96,7 @@ func Run(ctx context.Context, o Options) (figures []Figure, err error) {
 	}
 	figures = make([]Figure, len(all))
 	for i, m := range all {
-		figures[i] = Figure{Name: m.name, Versus: m.against, bytesPerOp: m.bytes, compareWith: -1}
+		figures[i] = Figure{Name: m.name, Versus: m.against, bytesPerOp: m.bytes, compareWith: -1, key: m.key}
 		if m.against != "" {
 			figures[i].compareWith = slices.IndexFunc(all, func(x measure) bool { return x.name == m.against })
 		}

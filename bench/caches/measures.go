@@ -90,7 +90,7 @@ func memoryMeasures(ctx context.Context) ([]measure, func() error, error) {
 	}
 	var mu sync.Mutex
 	return []measure{
-		{name: "a map behind a mutex, hit", run: func(_ context.Context, n int) error {
+		{name: "a map behind a mutex, hit", key: "op=hit/cache=map-and-mutex", run: func(_ context.Context, n int) error {
 			for i := range n {
 				mu.Lock()
 				artifact := plain[keys[i*7%kernels]]
@@ -101,8 +101,8 @@ func memoryMeasures(ctx context.Context) ([]measure, func() error, error) {
 			}
 			return nil
 		}},
-		{name: "pipeline cache in memory, shared hit", against: "a map behind a mutex, hit", run: func(_ context.Context, n int) error { return hit(0, n) }},
-		{name: "... on all processors", against: "pipeline cache in memory, shared hit", run: func(_ context.Context, n int) error { return onAll(n, hit) }},
+		{name: "pipeline cache in memory, shared hit", key: "op=hit/cache=pipeline-memory", against: "a map behind a mutex, hit", run: func(_ context.Context, n int) error { return hit(0, n) }},
+		{name: "... on all processors", key: "op=hit/cache=pipeline-memory/goroutines=all", against: "pipeline cache in memory, shared hit", run: func(_ context.Context, n int) error { return onAll(n, hit) }},
 	}, nil, nil
 }
 
@@ -126,7 +126,7 @@ func diskMeasures(ctx context.Context, dir string) (all []measure, _ func() erro
 		path := filepath.Join(dir, key.String()+".bin")
 		least := fmt.Sprintf("read and BLAKE3 of a file of %d KiB", size>>10)
 		all = append(all,
-			measure{name: least, bytes: size, run: func(_ context.Context, n int) error {
+			measure{name: least, key: fmt.Sprintf("op=read-and-hash/size=%dKiB", size>>10), bytes: size, run: func(_ context.Context, n int) error {
 				for range n {
 					b, err := os.ReadFile(path) //nolint:gosec // a file of this run
 					if err != nil {
@@ -138,7 +138,7 @@ func diskMeasures(ctx context.Context, dir string) (all []measure, _ func() erro
 				}
 				return nil
 			}},
-			measure{name: fmt.Sprintf("pipeline cache on disk, hit of %d KiB", size>>10), bytes: size, against: least, run: func(ctx context.Context, n int) error {
+			measure{name: fmt.Sprintf("pipeline cache on disk, hit of %d KiB", size>>10), key: fmt.Sprintf("op=hit/cache=pipeline-disk/size=%dKiB", size>>10), bytes: size, against: least, run: func(ctx context.Context, n int) error {
 				for range n {
 					if _, err := s.Get(ctx, key); err != nil {
 						return err
@@ -178,8 +178,8 @@ func poolMeasures(ctx context.Context) ([]measure, func() error, error) {
 		return nil
 	}
 	return []measure{
-		{name: "page cache, get and release", against: "a map behind a mutex, hit", run: func(_ context.Context, n int) error { return hit(0, n) }},
-		{name: "... by all processors", against: "page cache, get and release", run: func(_ context.Context, n int) error { return onAll(n, hit) }},
+		{name: "page cache, get and release", key: "op=hit/cache=pages", against: "a map behind a mutex, hit", run: func(_ context.Context, n int) error { return hit(0, n) }},
+		{name: "... by all processors", key: "op=hit/cache=pages/goroutines=all", against: "page cache, get and release", run: func(_ context.Context, n int) error { return onAll(n, hit) }},
 	}, p.Close, nil
 }
 
@@ -208,7 +208,7 @@ func pluginMeasures() ([]measure, func() error, error) {
 			return nil, done, err
 		}
 	}
-	return []measure{{name: "SQLite's page cache, fetch of a page that is there, and unpin", run: func(_ context.Context, n int) error {
+	return []measure{{name: "SQLite's page cache, fetch of a page that is there, and unpin", key: "op=fetch-unpin/cache=plugin", run: func(_ context.Context, n int) error {
 		for i := range n {
 			if err := touch(i * 7); err != nil {
 				return err

@@ -181,11 +181,27 @@ func SizeText(bytes int) string {
 	return fmt.Sprintf("%d B", bytes)
 }
 
-// Beside holds a figure against the best of its peers, round by round. Peers
+// Beside holds a figure against the best of its peers, round by round: the
+// fastest, or where samples are times, the one that takes the least. Peers
 // without samples do not count; without any it stays as it is.
 func (f *Figure) Beside(peers ...*Figure) *Figure {
-	if best := Fastest(peers); best != nil {
+	best := Fastest(peers)
+	if f.Unit == Seconds || f.Unit == Nanoseconds {
+		best = least(peers)
+	}
+	if best != nil {
 		f.ToPeer, f.BestPeer = ratios(f.Samples, best.Samples), best.Name
 	}
 	return f
+}
+
+// least returns the figure with the lowest median, or nil.
+func least(fs []*Figure) *Figure {
+	var best *Figure
+	for _, f := range fs {
+		if len(f.Samples) > 0 && (best == nil || Median(f.Samples) < Median(best.Samples)) {
+			best = f
+		}
+	}
+	return best
 }

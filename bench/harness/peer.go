@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 
 	"github.com/kvferry/kvferry"
 )
@@ -37,7 +40,7 @@ var ErrNoPeer = errors.New("peer is not installed")
 func (e *Env) RunPeer(ctx context.Context, name string, args ...string) ([]PeerLine, error) {
 	path := e.PeerPath(name)
 	if path == "" {
-		return nil, fmt.Errorf("bench: %s: %w", name, ErrNoPeer)
+		return nil, fmt.Errorf("bench: %s: %s: %w", name, e.Why(name), ErrNoPeer)
 	}
 	var told bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -55,6 +58,19 @@ func (e *Env) RunPeer(ctx context.Context, name string, args ...string) ([]PeerL
 		lines = append(lines, l)
 	}
 	return lines, nil
+}
+
+// Why says why a peer is not installed, as far as its installation told: the
+// first line of NAME.missing in the peers' folder.
+func (e *Env) Why(name string) string {
+	if e.Peers == "" {
+		return "no folder of peers was given"
+	}
+	text, err := os.ReadFile(filepath.Join(e.Peers, name+".missing"))
+	if line, _, _ := strings.Cut(string(text), "\n"); err == nil && line != "" {
+		return line
+	}
+	return "not installed; see make bench-peers"
 }
 
 // tail is the end of what a program said, as much as a person wants to read.

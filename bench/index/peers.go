@@ -33,7 +33,14 @@ func peers(dir string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), peerPrefix) && !e.IsDir() {
+		if !strings.HasPrefix(e.Name(), peerPrefix) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil, fmt.Errorf("bench index: peers: %w", err)
+		}
+		if info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 { // NAME.missing says why a peer is not there
 			out = append(out, filepath.Join(dir, e.Name()))
 		}
 	}

@@ -24,8 +24,11 @@ func (a *app) benchCommand() *cobra.Command {
 	own := a.ownBenchCommands()
 	c.AddCommand(append(own, a.benchAllCommand())...)
 	for _, s := range suites() {
-		if !slices.ContainsFunc(own, func(c *cobra.Command) bool { return c.Name() == s.Name }) {
+		i := slices.IndexFunc(own, func(c *cobra.Command) bool { return c.Name() == s.Name })
+		if i < 0 {
 			c.AddCommand(a.suiteCommand(s))
+		} else if own[i].Flags().Lookup("scale") == nil {
+			a.orSuite(own[i], s)
 		}
 	}
 	return c

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kvferry/kvferry/bench/harness"
 )
@@ -86,6 +88,37 @@ Prints Go's benchmark format, or with --json one document, as bench all does.`,
 	r.add(c)
 	r.addPeers(c)
 	return c
+}
+
+// orSuite lets a command with an output of its own measure as bench all does,
+// if one of the flags is there that only this has.
+func (a *app) orSuite(c *cobra.Command, s harness.Suite) {
+	r, own := &suiteRun{app: a}, c.RunE
+	suite := a.suiteCommand(s)
+	var added []string
+	suite.Flags().VisitAll(func(f *pflag.Flag) {
+		if c.Flags().Lookup(f.Name) == nil {
+			added = append(added, f.Name)
+			c.Flags().AddFlag(f)
+		}
+	})
+	c.Long += "\n\nWith --scale, --go, --raw or --report it measures and prints as bench all does."
+	c.RunE = func(c *cobra.Command, args []string) error {
+		text := func(name string) string { return c.Flags().Lookup(name).Value.String() }
+		changed := func(name string) bool { return slices.Contains(added, name) && c.Flags().Changed(name) }
+		if !slices.ContainsFunc([]string{"scale", "go", "raw", "report"}, changed) {
+			return own(c, args)
+		}
+		r.scale, r.goFile, r.raw, r.report = text("scale"), text("go"), text("raw"), text("report")
+		r.env.Dir, r.env.Peers, r.env.Models = text("dir"), text("peers"), text("models")
+		if c.Flags().Changed("rounds") {
+			var err error
+			if r.env.Rounds, err = c.Flags().GetInt("rounds"); err != nil {
+				return err
+			}
+		}
+		return r.run(c, []harness.Suite{s})
+	}
 }
 
 func suiteNames() []string {

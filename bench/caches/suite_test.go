@@ -1,0 +1,77 @@
+package caches
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
+)
+
+// peer makes an executable that prints text, whatever it is asked.
+func peer(t *testing.T, dir, name, script string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script), 0o700))
+}
+
+func measured(t *testing.T, e *harness.Env) (*harness.Section, error) {
+	t.Helper()
+	e.Dir, e.Rounds, e.Scale = t.TempDir(), 2, harness.Smoke
+	r, err := harness.Run(t.Context(), e, []harness.Suite{Suite()}, nil)
+	return r.Sections[0], err
+}
+
+func TestSuiteWithoutPeers(t *testing.T) {
+	s, err := measured(t, &harness.Env{})
+	require.NoError(t, err)
+	require.Len(t, s.Missing, 2)
+	for _, f := range s.Figures {
+		require.Contains(t, f.Name, "op=")
+		require.Len(t, f.Samples, 2, f.Name)
+	}
+}
+
+func TestSuiteWithPeers(t *testing.T) {
+	peers := t.TempDir()
+	peer(t, peers, "caches-bench", `cat <<END
+goos: linux
+BenchmarkHit/cache=kvferry/goroutines=1-2   	 1000	 20.0 ns/op	 0 B/op
+BenchmarkHit/cache=otter/goroutines=1-2   	 1000	 40.0 ns/op	 0 B/op
+BenchmarkHit/cache=golang-lru/goroutines=1-2   	 1000	 80.0 ns/op	 0 B/op
+PASS
+END
+`)
+	peer(t, peers, "sqlite-cache", `for last; do :; done
+case $last in builtin) v=2 ;; *) v=3 ;; esac
+echo '{"name":"op=sql/cache='$last'","version":"SQLite 3","unit":"s","value":'$v'}'
+`)
+	s, err := measured(t, &harness.Env{Peers: peers})
+	require.NoError(t, err)
+	require.Empty(t, s.Missing)
+	byName := map[string]*harness.Figure{}
+	for _, f := range s.Figures {
+		byName[f.Name] = f
+	}
+	hit := byName["op=page-hit/cache=kvferry/goroutines=1"]
+	require.Equal(t, "op=page-hit/cache=otter/goroutines=1", hit.BestPeer)
+	require.Equal(t, []float64{0.5, 0.5}, hit.ToPeer)
+	sql := byName["op=sql/cache=group"]
+	require.Equal(t, []float64{1.5, 1.5}, sql.Ratios)
+	require.Equal(t, harness.Goal{AtMost: 1.1}, sql.Goal)
+	require.Equal(t, harness.Peer, byName["op=sql/cache=builtin"].Role)
+}
+
+func TestSuiteWithBrokenPeers(t *testing.T) {
+	for name, script := range map[string]string{
+		"caches-bench": "echo no; exit 1", "sqlite-cache": "echo '{}'",
+	} {
+		peers := t.TempDir()
+		peer(t, peers, name, script)
+		s, err := measured(t, &harness.Env{Peers: peers})
+		require.ErrorIs(t, err, kvferry.ErrInvalid, name)
+		require.NotEmpty(t, s.Failed)
+	}
+}
