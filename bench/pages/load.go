@@ -130,3 +130,25 @@ func readFile(path string) ([]byte, error) {
 	}
 	return raw, nil
 }
+
+// Save writes the set to NAME.kv and NAME.json in dir, so that Load reads it.
+func (s *Set) Save(dir string) error {
+	d := description{
+		Layers: s.Layers, Tokens: s.Tokens, Heads: s.Heads, Dim: s.Dim,
+		Dtype: "bfloat16", PageBytes: s.PageBytes(), Pages: len(s.Pages),
+	}
+	for _, p := range s.Pages {
+		sum := sha256.Sum256(p)
+		d.SHA256 = append(d.SHA256, hex.EncodeToString(sum[:]))
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	name := filepath.Join(dir, s.Name)
+	err = errors.Join(os.WriteFile(name+".json", text, 0o600), os.WriteFile(name+".kv", bytes.Join(s.Pages, nil), 0o600))
+	if err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	return nil
+}

@@ -223,3 +223,15 @@ func FuzzDescription(f *testing.F) {
 func isTyped(err error) bool {
 	return errors.Is(err, kvferry.ErrInvalid) || errors.Is(err, kvferry.ErrCorrupt)
 }
+
+func TestSave(t *testing.T) {
+	s, err := Synthetic(Geometry{2, 4, 2, 8}, 3, 1)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, s.Save(dir))
+	back, err := Load(filepath.Join(dir, "synthetic.kv"))
+	require.NoError(t, err)
+	s.Real = true // a file does not tell
+	require.Equal(t, s, back)
+	require.Error(t, s.Save(filepath.Join(dir, "nothing")))
+}

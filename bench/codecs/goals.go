@@ -1,0 +1,78 @@
+package codecs
+
+import (
+	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/bench/pages"
+)
+
+// What the level fast is to reach. Ratios of all pages of a set, by its name;
+// rates in cache are for AVX-512.
+var ratioGoals = map[string]float64{"kvlab": 1.47, "s260k": 1.42}
+
+const (
+	encodeGoal   = 12e9
+	decodeGoal   = 20e9
+	entropyGoal  = 0.985 // of the ratio of exponents by huff0
+	memoryGoal   = 0.7   // of a copy's rate, in memory
+	zipRatioGoal = 0.99  // of ZipNN's ratio
+	zipSpeedGoal = 10    // of ZipNN's rates
+)
+
+// named finds a subject.
+func named(all []*subject, name string) *subject {
+	for _, x := range all {
+		if x.name == name {
+			return x
+		}
+	}
+	panic("codecs: no method " + name)
+}
+
+// judge holds a set's figures to the goals and adds them to the section.
+func (p *peers) judge(s *harness.Section, set *pages.Set, all []*subject) {
+	quick, little := named(all, fast), named(all, small)
+	quick.ratio.Goal.AtLeast = ratioGoals[set.Name]
+	if set.Name != "s260k" { // whose blobs are so short that their heads count
+		quick.cache.encode.Goal.AtLeast = encodeGoal
+		quick.cache.decode.Goal.AtLeast = decodeGoal
+	}
+	limit := named(all, memcpy)
+	for _, x := range all {
+		s.Figures = append(s.Figures, x.ratio, x.cache.encode, x.cache.decode)
+		if x.dram == nil {
+			continue
+		}
+		if x != limit {
+			var g harness.Goal
+			if x == quick {
+				g.AtLeast = memoryGoal
+			}
+			x.dram.encode.Versus(limit.dram.encode, g)
+			x.dram.decode.Versus(limit.dram.decode, g)
+		}
+		s.Figures = append(s.Figures, x.dram.encode, x.dram.decode)
+	}
+	against(s, quick.ratio, named(all, huff).ratio, entropyGoal)
+	zip := p.rates(set, "zipnn")
+	against(s, quick.ratio, zip.ratio, zipRatioGoal)
+	against(s, quick.cache.encode, zip.encode, zipSpeedGoal)
+	against(s, quick.cache.decode, zip.decode, zipSpeedGoal)
+	against(s, little.ratio, zip.ratio, 1)
+	against(s, little.cache.encode, zip.encode, 1)
+	against(s, little.cache.decode, zip.decode, 1)
+}
+
+// against adds a figure once more, held against another one; nothing if that
+// was not measured.
+func against(s *harness.Section, f, to *harness.Figure, atLeast float64) {
+	if to == nil || len(to.Samples) == 0 {
+		return
+	}
+	again := *f
+	again.Name += "/to=" + codecOf(to.Name)
+	again.Goal, again.Ratios = harness.Goal{}, nil
+	if len(f.Samples) == 1 { // a ratio, which no round changes
+		to = &harness.Figure{Name: to.Name, Samples: to.Samples[:1]}
+	}
+	s.Figures = append(s.Figures, again.Versus(to, harness.Goal{AtLeast: atLeast}))
+}

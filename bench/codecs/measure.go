@@ -1,0 +1,178 @@
+package codecs
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/bench/pages"
+)
+
+// subject is one method on one set, and what was found.
+type subject struct {
+	method
+	set   *pages.Set
+	coder coder
+	blobs [][]byte // K and V of the pages by turns
+	ratio *harness.Figure
+	cache rates  // one blob again and again
+	dram  *rates // blobs that no cache holds; nil if that is not measured
+	buf   []byte
+	back  []byte
+}
+
+// rates are figures of plain bytes per second.
+type rates struct{ encode, decode *harness.Figure }
+
+// newSubject codes every blob once and holds it to itself, bit for bit. What
+// does not come back is ErrCorrupt, and is not measured.
+func newSubject(m method, s *pages.Set) (*subject, error) {
+	c, err := m.make(s)
+	if err != nil {
+		return nil, err
+	}
+	half := s.PageBytes() / 2
+	x := &subject{method: m, set: s, coder: c, buf: make([]byte, 0, slot(half)), back: make([]byte, half)}
+	plain, stored := 0, 0
+	for i, p := range s.Pages {
+		for part, b := range [][]byte{p[:half], p[half:]} {
+			out, err := c.encode(x.buf[:0], b, part)
+			if err != nil {
+				return nil, err
+			}
+			clear(x.back)
+			if err := c.decode(x.back, out, part); err != nil {
+				return nil, err
+			}
+			if !bytes.Equal(x.back, b) {
+				return nil, fmt.Errorf("codecs: %s changes part %d of page %d of %s: %w", m.name, part, i, s.Name, kvferry.ErrCorrupt)
+			}
+			x.blobs = append(x.blobs, b)
+			plain, stored = plain+len(b), stored+len(out)
+		}
+	}
+	x.ratio = x.figure("ratio", "", harness.Times)
+	x.ratio.Add(float64(plain) / float64(stored))
+	x.cache = x.rates("cache")
+	return x, nil
+}
+
+// slot is room for a blob of n bytes, however it is coded.
+func slot(n int) int { return (n + n/4 + 4096) &^ 63 }
+
+func (x *subject) rates(where string) rates {
+	return rates{x.figure("encode", where, harness.BytesPerSecond), x.figure("decode", where, harness.BytesPerSecond)}
+}
+
+// figure makes one without a place in a section.
+func (x *subject) figure(op, where string, u harness.Unit) *harness.Figure {
+	n := "op=" + op + "/codec=" + x.name + "/data=" + x.set.Name
+	if where != "" {
+		n += "/memory=" + where
+	}
+	return &harness.Figure{Name: n, Unit: u, Role: x.role, Note: x.note}
+}
+
+const (
+	tries  = 5       // of each blob, the fastest of which counts
+	stint  = 1 << 18 // plain bytes between two looks at the clock
+	beyond = 1 << 27 // plain bytes that no cache holds
+)
+
+// inCache measures every blob by itself: a rate is all bytes by the sum of the
+// fastest times of the blobs.
+func (x *subject) inCache() error {
+	var encode, decode time.Duration
+	bytes := 0
+	for i, b := range x.blobs {
+		out, err := x.coder.encode(x.buf[:0], b, i%2)
+		if err != nil {
+			return err
+		}
+		times := stint/len(b) + 1
+		t, err := fastest(times, func() (err error) { out, err = x.coder.encode(x.buf[:0], b, i%2); return err })
+		if err != nil {
+			return err
+		}
+		encode += t
+		if t, err = fastest(times, func() error { return x.coder.decode(x.back, out, i%2) }); err != nil {
+			return err
+		}
+		decode += t
+		bytes += times * len(b)
+	}
+	x.cache.encode.Add(float64(bytes) / encode.Seconds())
+	x.cache.decode.Add(float64(bytes) / decode.Seconds())
+	return nil
+}
+
+// fastest is the shortest time in which f runs so many times.
+func fastest(times int, f func() error) (time.Duration, error) {
+	var best time.Duration
+	for try := range tries {
+		start := time.Now()
+		for range times {
+			if err := f(); err != nil {
+				return 0, err
+			}
+		}
+		if t := time.Since(start); try == 0 || t < best {
+			best = t
+		}
+	}
+	return best, nil
+}
+
+// arena is memory beyond the caches: blobs of one set again and again, room for
+// what they are coded to, and for what that is decoded to.
+type arena struct {
+	half, count         int
+	plain, stored, back []byte
+	coded               [][]byte
+}
+
+func newArena(s *pages.Set, total int) *arena {
+	half := s.PageBytes() / 2
+	a := &arena{half: half, count: 2 * ((total/half + 1) / 2)}
+	a.plain, a.back, a.stored = make([]byte, a.count*half), make([]byte, a.count*half), make([]byte, a.count*slot(half))
+	a.coded = make([][]byte, a.count)
+	for i := range a.count {
+		p := s.Pages[i/2%len(s.Pages)]
+		copy(a.blob(a.plain, i), p[i%2*half:][:half])
+	}
+	for _, b := range [][]byte{a.back, a.stored} { // so that the kernel has given all pages
+		for i := 0; i < len(b); i += 512 {
+			b[i] = 1
+		}
+	}
+	return a
+}
+
+func (a *arena) blob(of []byte, i int) []byte { return of[i*a.half:][:a.half:a.half] }
+
+// beyondCache measures one walk through the arena each way.
+func (x *subject) beyondCache(a *arena) error {
+	room := slot(a.half)
+	start := time.Now()
+	for i := range a.count {
+		out, err := x.coder.encode(a.stored[i*room:][:0:room], a.blob(a.plain, i), i%2)
+		if err != nil {
+			return err
+		}
+		a.coded[i] = out
+	}
+	x.dram.encode.Add(harness.Rate(int64(len(a.plain)), start))
+	start = time.Now()
+	for i, c := range a.coded {
+		if err := x.coder.decode(a.blob(a.back, i), c, i%2); err != nil {
+			return err
+		}
+	}
+	x.dram.decode.Add(harness.Rate(int64(len(a.plain)), start))
+	if !bytes.Equal(a.plain, a.back) {
+		return fmt.Errorf("codecs: %s changes pages of %s: %w", x.name, x.set.Name, kvferry.ErrCorrupt)
+	}
+	return nil
+}
