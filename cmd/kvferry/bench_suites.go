@@ -3,8 +3,13 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/kvferry/kvferry/bench/blocks"
 	"github.com/kvferry/kvferry/bench/caches"
+	"github.com/kvferry/kvferry/bench/captures"
+	"github.com/kvferry/kvferry/bench/codecs"
+	"github.com/kvferry/kvferry/bench/copies"
 	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/bench/index"
 	"github.com/kvferry/kvferry/bench/store"
 	"github.com/kvferry/kvferry/bench/traces"
 )
@@ -14,7 +19,13 @@ import (
 func suites() []harness.Suite {
 	return []harness.Suite{
 		store.Suite(),
+		captures.Capture(),
+		captures.Restore(),
+		codecs.Suite(),
+		copies.Suite(),
+		index.Suite(),
 		caches.Suite(),
+		blocks.Suite(),
 		traces.Suite(),
 	}
 }
@@ -23,6 +34,6 @@ func suites() []harness.Suite {
 // command can take a suite's flags as well: see suiteRun.add.
 func (a *app) ownBenchCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.benchStoreCommand(), a.benchCachesCommand(), a.benchCopyCommand(), a.benchIndexCommand(),
+		a.benchStoreCommand(), a.benchCachesCommand(), a.benchCodecCommand(), a.benchCopyCommand(), a.benchIndexCommand(),
 	}
 }

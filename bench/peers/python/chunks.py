@@ -61,30 +61,38 @@ def arguments(doc):
     args = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--dir", required=True, help="a folder on the disk to measure")
     args.add_argument("--data", required=True, help="a file with the chunks' content, one behind the other")
-    args.add_argument("--chunk", type=int, required=True, help="bytes of a chunk")
-    args.add_argument("--chunks", type=int, required=True, help="how many")
-    args.add_argument("--label", default="", help="goes into the figures' names")
+    args.add_argument(
+        "--set", type=_set, action="append", required=True, dest="sets", metavar="BYTESxN:LABEL",
+        help="bytes of a chunk, how many, and what goes into the figures' names; may be given again",
+    )
     return args.parse_args()
 
 
+def _set(text):
+    size, _, label = text.partition(":")
+    chunk, _, chunks = size.partition("x")
+    return int(chunk), int(chunks), label
+
+
 def measure(a, name, version, note, make):
-    """Measures one store and prints its lines."""
-    tail = "/".join(x for x in (a.label, f"store={name}") if x)
-    with guard(f"op=put/{tail}", version):
-        home = tempfile.mkdtemp(prefix=name + "-", dir=a.dir)
-        try:
-            _measure(a, tail, version, note, make(home, a.chunk, a.chunks), home)
-        finally:
-            shutil.rmtree(home, ignore_errors=True)
+    """Measures one store with each set and prints its lines."""
+    for chunk, chunks, label in a.sets:
+        tail = "/".join(x for x in (label, f"store={name}") if x)
+        with guard(f"op=put/{tail}", version):
+            home = tempfile.mkdtemp(prefix=name + "-", dir=a.dir)
+            try:
+                _measure(a.data, chunk, chunks, tail, version, note, make(home, chunk, chunks), home)
+            finally:
+                shutil.rmtree(home, ignore_errors=True)
 
 
-def _measure(a, tail, version, note, store, home):
-    total = a.chunk * a.chunks
+def _measure(data, chunk, chunks, tail, version, note, store, home):
+    total = chunk * chunks
     given, back = memory(total), memory(total)
-    with open(a.data, "rb") as f:
+    with open(data, "rb") as f:
         if f.readinto(given) != total:
-            raise ValueError(f"{a.data} is shorter than {total} bytes")
-    source, target = views(given, a.chunk, a.chunks), views(back, a.chunk, a.chunks)
+            raise ValueError(f"{data} is shorter than {total} bytes")
+    source, target = views(given, chunk, chunks), views(back, chunk, chunks)
     if hasattr(store, "prepare"):
         store.prepare(source)
     _sync(home)

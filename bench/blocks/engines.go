@@ -1,0 +1,106 @@
+package blocks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kvferry/kvferry/bench/harness"
+)
+
+// enginePrograms are the peers, by the names of their executables.
+func enginePrograms() []string { return []string{"lmcache", "sglang", "vllm-fs"} }
+
+// engines runs the engines' file tiers.
+type engines struct {
+	env     *harness.Env
+	section *harness.Section
+	dir     string
+	args    []string
+	there   []string
+	figures []*harness.Figure
+	told    map[string]bool // errors, each once
+}
+
+// newEngines looks which of them are installed and writes what they are to
+// store: the bytes of the set that has most.
+func newEngines(e *harness.Env, s *harness.Section, sets []*set) (*engines, error) {
+	x := &engines{env: e, section: s, told: make(map[string]bool)}
+	for _, name := range enginePrograms() {
+		if e.PeerPath(name) == "" {
+			s.Miss(name, e.WhyNoPeer(name))
+			continue
+		}
+		x.there = append(x.there, name)
+	}
+	if len(x.there) == 0 {
+		return x, nil
+	}
+	dir, err := e.Folder("engines")
+	if err != nil {
+		return nil, err
+	}
+	x.dir = dir
+	var data []byte
+	for _, c := range sets {
+		if len(c.all) > len(data) {
+			data = c.all
+		}
+		x.args = append(x.args, "--set", fmt.Sprintf("%dx%d:size=%s", c.PageBytes(), c.count(), c.name))
+	}
+	file := filepath.Join(dir, "data")
+	if err := os.WriteFile(file, bytes.Clone(data), 0o600); err != nil {
+		x.close()
+		return nil, fmt.Errorf("blocks: %w", err)
+	}
+	x.args = append([]string{"--dir", dir, "--data", file}, x.args...)
+	return x, nil
+}
+
+// close removes what they were given; what stays behind is in a folder that
+// goes too.
+func (x *engines) close() {
+	if x.dir != "" {
+		_ = os.RemoveAll(x.dir)
+	}
+}
+
+// round runs each of them once.
+func (x *engines) round(ctx context.Context) error {
+	for _, name := range x.there {
+		x.env.Log("blocks: %s", name)
+		got, err := x.env.RunPeer(ctx, name, x.args...)
+		if err != nil {
+			return err
+		}
+		for _, l := range got {
+			x.take(l)
+		}
+	}
+	return nil
+}
+
+// take adds what one line says.
+func (x *engines) take(l harness.PeerLine) {
+	x.section.Version(l.Version)
+	if l.Error != "" {
+		if why := strings.TrimPrefix(l.Name, "op=put/") + ": " + l.Error; !x.told[why] {
+			x.told[why] = true
+			x.section.Miss(l.Version, why)
+		}
+		return
+	}
+	for _, f := range x.figures {
+		if f.Name == l.Name {
+			f.Add(l.Value)
+			return
+		}
+	}
+	f := x.section.Figure(l.Name, l.Unit)
+	f.Role, f.Note = harness.Peer, l.Note
+	f.Add(l.Value)
+	x.figures = append(x.figures, f)
+}

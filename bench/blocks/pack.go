@@ -1,0 +1,193 @@
+package blocks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/cas"
+	"github.com/kvferry/kvferry/cas/pack"
+	"github.com/kvferry/kvferry/codec"
+	"github.com/kvferry/kvferry/digest"
+)
+
+// batchBytes is what a worker asks a store for at once.
+const batchBytes = 8 * miB
+
+// variant is a way to use the pack store.
+type variant struct {
+	class cas.Class
+	mode  codec.Mode
+}
+
+func variants() []variant {
+	return []variant{{cas.Snapshot, codec.OnlyRaw}, {cas.Cache, codec.OnlyRaw}, {cas.Snapshot, codec.Auto}, {cas.Cache, codec.Auto}}
+}
+
+// String is the variant as part of a figure's name.
+func (v variant) String() string {
+	class := "snapshot"
+	if v.class == cas.Cache {
+		class = "cache"
+	}
+	return fmt.Sprintf("store=pack/class=%s/codec=%s", class, v.mode)
+}
+
+// packWay moves a set into a pack store and back.
+type packWay struct {
+	variant
+
+	*ways
+
+	ratio *harness.Figure
+}
+
+func newPackWay(s *harness.Section, c *set, v variant) *packWay {
+	p := &packWay{variant: v, ways: newWays(s, c, v.String(), harness.Ours, "get-warm")}
+	if v.mode != codec.OnlyRaw {
+		p.ratio = s.Figure("op=ratio/size="+c.name+"/"+v.String(), harness.Times)
+	}
+	return p
+}
+
+// round moves the set once, in a store of its own.
+func (p *packWay) round(ctx context.Context, e *harness.Env, c *set) (err error) {
+	dir, err := e.Folder("blocks")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	names, err := p.put(ctx, dir, c)
+	if err != nil {
+		return err
+	}
+	if err := dropCached(dir); err != nil {
+		return err
+	}
+	s, err := pack.Open(dir, pack.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, f := range []*harness.Figure{p.out, p.more["get-warm"]} {
+		clear(c.back)
+		start := time.Now()
+		if err := load(ctx, s, c, names); err != nil {
+			return err
+		}
+		f.Add(harness.Rate(int64(len(c.all)), start))
+		if !bytes.Equal(c.all, c.back) {
+			return fmt.Errorf("what was loaded is not what was stored: %w", kvferry.ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// put stores the set in a new store and closes that; the rate counts until all
+// of it is durable.
+func (p *packWay) put(ctx context.Context, dir string, c *set) (names []digest.Digest, err error) {
+	s, err := pack.Open(dir, pack.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := syncFS(dir); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	names, stored, err := store(ctx, s, p.options(c), c)
+	if err != nil {
+		return nil, err
+	}
+	p.in.Add(harness.Rate(int64(len(c.all)), start))
+	if p.ratio != nil {
+		p.ratio.Add(float64(len(c.all)) / float64(stored))
+	}
+	return names, nil
+}
+
+// options are those of a session that stores the set.
+func (p *packWay) options(c *set) cas.SessionOptions {
+	o := cas.SessionOptions{Class: p.class, Owner: "bench", Hint: codec.Hint{Mode: p.mode}}
+	if p.mode != codec.OnlyRaw {
+		o.Hint = codec.Hint{
+			Mode: p.mode, Elem: codec.BF16, ElemBytes: 2, RowElems: c.Channels(), Segments: c.Segments(), Tuning: c.tuning,
+		}
+	}
+	return o
+}
+
+// store hashes and puts the set in a session of its own, and flushes it. What
+// is durable stays when the session ends, until somebody collects or evicts.
+func store(ctx context.Context, s cas.Store, o cas.SessionOptions, c *set) (names []digest.Digest, stored int64, err error) {
+	sess, err := s.Begin(ctx, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, sess.Abort(context.WithoutCancel(ctx))) }()
+	hashers, err := newHashers()
+	if err != nil {
+		return nil, 0, err
+	}
+	names = make([]digest.Digest, c.count())
+	var total atomic.Int64
+	err = each(ctx, len(names), func(ctx context.Context, w, i int) error {
+		names[i] = hashers[w].Sum(c.chunk(i))
+		r, err := sess.Put(ctx, names[i], c.chunk(i))
+		if err == nil && !r.New {
+			err = fmt.Errorf("chunk %d was there before: %w", i, kvferry.ErrInvalid)
+		}
+		total.Add(r.StoredBytes)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return names, total.Load(), sess.Flush(ctx)
+}
+
+func newHashers() ([]*digest.Hasher, error) {
+	out := make([]*digest.Hasher, workers)
+	for i := range out {
+		h, err := digest.NewHasher(digest.BLAKE3, nil)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = h
+	}
+	return out, nil
+}
+
+// load reads the set back, verified, in batches.
+func load(ctx context.Context, s cas.Store, c *set, names []digest.Digest) error {
+	per := max(1, batchBytes/c.PageBytes())
+	readers := make([]*cas.Reader, workers)
+	for w := range readers {
+		r, err := cas.NewReader(s, nil)
+		if err != nil {
+			return err
+		}
+		readers[w] = r
+	}
+	return each(ctx, (len(names)+per-1)/per, func(ctx context.Context, w, batch int) error {
+		reqs := make([]cas.Request, 0, per)
+		for i := batch * per; i < min(len(names), (batch+1)*per); i++ {
+			reqs = append(reqs, cas.Request{Digest: names[i], Dst: c.returned(i)})
+		}
+		if err := readers[w].GetBatch(ctx, reqs); err != nil {
+			return err
+		}
+		for _, r := range reqs {
+			if r.Err != nil {
+				return r.Err
+			}
+		}
+		return nil
+	})
+}
