@@ -47,7 +47,7 @@ func (r *Report) goals(b *bytes.Buffer) {
 			missed++
 		}
 	}
-	fmt.Fprintf(b, "## Goals\n\n%d of %d goals were reached, %d were **missed**.\n\n", len(goals)-missed, len(goals), missed)
+	fmt.Fprintf(b, "## Goals\n\n%d of %d goals were reached; **missed**: %d.\n\n", len(goals)-missed, len(goals), missed)
 	if len(goals) == 0 {
 		return
 	}
@@ -59,9 +59,9 @@ func (r *Report) goals(b *bytes.Buffer) {
 
 // markdown writes one section without its parts.
 func (s *Section) markdown(b *bytes.Buffer, level string) {
-	fmt.Fprintf(b, "\n%s %s\n", level, s.Title)
+	fmt.Fprintf(b, "\n%s %s\n", level, plain(s.Title))
 	for _, n := range s.Notes {
-		fmt.Fprintf(b, "\n%s\n", wrap(n))
+		fmt.Fprintf(b, "\n%s\n", wrap(plain(n)))
 	}
 	if s.Failed != "" {
 		fmt.Fprintf(b, "\n**The suite failed, and what follows is what it found until then:** %s\n", cell(oneLine(s.Failed)))
@@ -80,7 +80,7 @@ func (s *Section) markdown(b *bytes.Buffer, level string) {
 		fmt.Fprint(b, "\nNothing was measured.\n")
 	}
 	for _, t := range s.Tables {
-		fmt.Fprintf(b, "\n%s\n\n", t.Title)
+		fmt.Fprintf(b, "\n%s\n\n", plain(t.Title))
 		head(b, t.Head...)
 		for _, r := range t.Rows {
 			row(b, r...)
@@ -116,9 +116,12 @@ func row(b *bytes.Buffer, cells ...string) {
 	fmt.Fprintln(b, "|")
 }
 
-// cell makes text fit for a table and keeps it from being HTML.
-func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace(s)
+// cell makes text fit for a table.
+func cell(s string) string { return strings.ReplaceAll(plain(s), "|", `\|`) }
+
+// plain keeps text from being HTML.
+func plain(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
