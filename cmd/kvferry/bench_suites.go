@@ -9,6 +9,7 @@ import (
 	"github.com/kvferry/kvferry/bench/codecs"
 	"github.com/kvferry/kvferry/bench/copies"
 	"github.com/kvferry/kvferry/bench/harness"
+	"github.com/kvferry/kvferry/bench/hashes"
 	"github.com/kvferry/kvferry/bench/index"
 	"github.com/kvferry/kvferry/bench/store"
 	"github.com/kvferry/kvferry/bench/traces"
@@ -22,6 +23,7 @@ func suites() []harness.Suite {
 		captures.Capture(),
 		captures.Restore(),
 		codecs.Suite(),
+		hashes.Suite(),
 		copies.Suite(),
 		index.Suite(),
 		caches.Suite(),
