@@ -24,7 +24,7 @@ func (w *way) batch(k *work) bool {
 	}
 	s := w.free[len(w.free)-1]
 	s.work, s.lane, s.from, s.err, s.queries, s.fetching = k, l, k.queued, nil, 0, false
-	s.unmarked = false
+	s.unmarked, s.coded = false, false
 	w.queue.Reset()
 	if err := w.build(s); err != nil {
 		w.unbuild(s, err)
@@ -54,7 +54,7 @@ func (w *way) room(k *work) (*lane, error) {
 			w.turn++
 			continue
 		}
-		if len(w.free) == 0 || (l.held != nil && (k.bounces || k.sums != nil)) {
+		if len(w.free) == 0 || (l.held != nil && (k.bounces || k.sums != nil || w.c.coder != nil)) {
 			return nil, w.dry()
 		}
 		return l, nil
@@ -89,6 +89,9 @@ func (w *way) build(s *slot) error {
 	}
 	if k.sums != nil {
 		return w.buildSums(s, ids)
+	}
+	if windows := w.codes(s); windows != nil {
+		return w.buildCoded(s, ids, windows)
 	}
 	w.place(s)
 	path := w.c.paths.Choose(w.direction, w.c.geometry.runs(ids, s.places), int64(s.n)*w.c.geometry.pageBytes)

@@ -27,6 +27,7 @@ type cache struct {
 	parts    []kernels.Part
 	inPlace  bool // digests need no gathering
 	limits   limits
+	coder    *coder // nil: pages cross the link as they are
 	paths    *Paths
 	blocks   int
 	drain    time.Duration

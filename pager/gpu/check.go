@@ -22,6 +22,8 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("gpu: new: %d addresses for %d regions: %w", len(cfg.Regions), len(cfg.Layout.Regions), kvferry.ErrInvalid)
 	case cfg.DrainTimeout < 0 || cfg.Blocks < 0:
 		return fmt.Errorf("gpu: new: drain time-out %v, %d blocks: %w", cfg.DrainTimeout, cfg.Blocks, kvferry.ErrInvalid)
+	case cfg.Link > LinkPlanes:
+		return fmt.Errorf("gpu: new: link %d, want LinkPlain or LinkPlanes: %w", cfg.Link, kvferry.ErrInvalid)
 	case len(cfg.Streams) > maxStreams:
 		return fmt.Errorf("gpu: new: %d streams of the engine, want at most %d: %w", len(cfg.Streams), maxStreams, kvferry.ErrInvalid)
 	}

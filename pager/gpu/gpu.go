@@ -22,6 +22,7 @@ package gpu
 import (
 	"time"
 
+	"github.com/kvferry/kvferry/codec/planes"
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/kernels"
 	"github.com/kvferry/kvferry/pager"
@@ -68,6 +69,12 @@ type Config struct {
 	// Paths chooses how runs are copied; nil means DefaultPaths. A table that
 	// was measured on another device or driver is ErrInvalid.
 	Paths *Paths
+	// Link is as what pages cross the link. For LinkPlanes as much device and
+	// pinned memory again is taken as for staging.
+	Link Link
+	// Windows are those of LinkPlanes for each part and layer, from the Windows
+	// of a Pager of the same model; nil lets them be tuned by the first pages.
+	Windows []planes.Params
 	// Priority of the streams, lower first.
 	Priority int
 	// DrainTimeout is how long Close, and a job whose deadline passed, wait for

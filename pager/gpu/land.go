@@ -95,13 +95,20 @@ func (w *way) receive(s *slot) (again bool, err error) {
 	if s.work.sums != nil {
 		return w.receiveSums(s)
 	}
-	if w.direction == pager.In || s.lane.held != s {
+	if s.coded {
+		return w.receiveCoded(s)
+	}
+	if w.direction == pager.In {
 		return false, nil
 	}
-	for i, f := range s.work.job.Frames[s.from : s.from+s.n] {
-		if s.places[i].at == w.bounceAt(s.lane, i) {
+	frames := s.work.job.Frames[s.from : s.from+s.n]
+	for i, f := range frames {
+		if s.lane.held == s && s.places[i].at == w.bounceAt(s.lane, i) {
 			copy(f, s.lane.bounce[int64(i)*w.c.geometry.pageBytes:])
 		}
+	}
+	if w.c.coder != nil {
+		w.c.coder.learn(frames, 0)
 	}
 	return false, nil
 }

@@ -16,6 +16,7 @@ type lane struct {
 	numbers cuda.Ptr   // of the pages of the batch that runs
 	bounce  []byte     // pinned, for frames that are not
 	digests digestRoom // of the way out
+	coding  codingRoom // if pages cross the link coded
 	// held is the batch that uses the lane's host memory and has not landed.
 	held *slot
 	// ready is the seq of the job for which the stream waits for the engine's.
@@ -50,7 +51,9 @@ type slot struct {
 	lane     *lane
 	err      error
 	queries  int  // that failed
-	fetching bool // the changed digests are under way
+	coded    bool // the pages cross the link coded
+	bytes    int  // of the payloads of a coded batch in
+	fetching bool // the changed digests, or the payloads, are under way
 	unmarked bool // done does not tell the end
 }
 
@@ -72,6 +75,7 @@ type sizes struct {
 		staging, numbers                    int64
 		got, want, meta, scratch            int64
 		bounce, hostGot, hostWant, hostMeta int64
+		coding                              codingSizes
 	}
 }
 
@@ -87,6 +91,9 @@ func (c *cache) newSizes(d pager.Direction) *sizes {
 		l.staging = s.device.take(c.limits.extentBytes)
 		l.numbers = s.device.take(numberBytes * most)
 		l.bounce = s.host.take(c.limits.extentBytes)
+		if c.coder != nil {
+			c.coder.take(s, &l.coding, c.limits.batchPages)
+		}
 		if d != pager.Out {
 			continue
 		}
@@ -138,6 +145,9 @@ func (c *cache) newLane(s *sizes, i int, base cuda.Ptr, mem []byte, d pager.Dire
 	l := &lane{
 		staging: base + cuda.Ptr(at.staging), numbers: base + cuda.Ptr(at.numbers),
 		bounce: view(at.bounce, c.limits.extentBytes),
+	}
+	if c.coder != nil {
+		l.coding = c.coder.cut(&at.coding, base, view, c.limits.batchPages)
 	}
 	if d != pager.Out {
 		return l

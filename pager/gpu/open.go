@@ -69,7 +69,10 @@ func newCache(cfg *Config, m *pager.Mapping) (*cache, error) {
 		c.ways[i] = newWay(c, d)
 	}
 	var err error
-	c.limits, err = newLimits(&c.geometry, c.pages, cfg.StagingBytes)
+	if c.limits, err = newLimits(&c.geometry, c.pages, cfg.StagingBytes); err != nil {
+		return nil, err
+	}
+	c.coder, err = newCoder(cfg, c.meta, c.limits.batchPages)
 	return c, err
 }
 

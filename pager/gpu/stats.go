@@ -11,11 +11,14 @@ type Stats struct {
 	Launches    uint64 // of gather, scatter, digests and comparisons
 	Copies      uint64 // handed to the driver, after merging
 	Fenced      uint64 // pages whose copy has no known end
+	// CodedPages crossed the link coded, as CodedBytes in place of PlainBytes.
+	CodedPages, CodedBytes, PlainBytes uint64
 }
 
 // counters are Stats while they grow.
 type counters struct {
 	jobs, pages, bytes, submissions, launches, copies, fenced atomic.Uint64
+	codedPages, codedBytes, codedFrom                         atomic.Uint64
 }
 
 // Stats returns the counts.
@@ -24,5 +27,6 @@ func (p *Pager) Stats() Stats {
 	return Stats{
 		Jobs: c.jobs.Load(), Pages: c.pages.Load(), Bytes: c.bytes.Load(), Submissions: c.submissions.Load(),
 		Launches: c.launches.Load(), Copies: c.copies.Load(), Fenced: c.fenced.Load(),
+		CodedPages: c.codedPages.Load(), CodedBytes: c.codedBytes.Load(), PlainBytes: c.codedFrom.Load(),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/codec/planes"
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/pager"
 )
@@ -31,6 +32,9 @@ type way struct {
 	nap    cuda.Sleeper
 	queue  cuda.Submission
 	copies []cuda.Copy
+
+	encoder planes.Encoder // of the way in
+	decoder planes.Decoder // of the way out
 
 	// mu
 	running bool
