@@ -3,8 +3,8 @@ package planes
 // reference are kernels that do one value after the other, as the package
 // comment says: what all others are held to.
 var reference = kernels{
-	"reference", encodeReference, decodeReference,
-	encode2Reference, encode3Reference, decode2Reference, decode3Reference, left2,
+	name: "reference", encode: encodeReference, decode: decodeReference,
+	encode2: encode2Reference, encode3: encode3Reference, decode2: decode2Reference, decode3: decode3Reference, left: left2,
 }
 
 func encodeReference(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) (n int) {
