@@ -5,8 +5,10 @@
 package blocks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kvferry/kvferry/bench/harness"
@@ -20,6 +22,9 @@ const (
 
 // workers is how many goroutines store and load.
 const workers = 2
+
+// peerRounds bounds the rounds of the engines, which take long to start.
+const peerRounds = 3
 
 // size is a kind of chunk: a page of so many layers, tokens, KV heads and
 // channels, K and V.
@@ -54,7 +59,7 @@ func scaleOf(s harness.Scale) scale {
 	all := sizes()
 	switch s {
 	case harness.Smoke:
-		return scale{bytes: 2 * miB, unique: miB, sizes: all[:3], held: 3000, lookups: 5}
+		return scale{bytes: miB, unique: miB / 2, sizes: all[:3], held: 3000, lookups: 5}
 	case harness.Full:
 		return scale{bytes: 128 * miB, unique: 32 * miB, sizes: all, held: 100_000, lookups: 1000}
 	}
@@ -68,15 +73,15 @@ func Suite() harness.Suite {
 
 func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	sc := scaleOf(e.Scale)
-	s.Note("%s in chunks of each size, %d goroutines. Ours: every chunk is hashed with BLAKE3 and put, then the session is "+
-		"flushed: all is durable when the time is taken; class snapshot waits for no less than class cache then. Chunks are "+
-		"verified when they are loaded, from a store opened anew with nothing in the page cache (op=get), and once more "+
+	s.Note("%s in chunks of each size, %d goroutines. Ours: every chunk is hashed with BLAKE3 and put, in a session of its own. "+
+		"op=put is until all can be read, op=put-sync until all is durable, which class snapshot promises and class cache does not. "+
+		"Chunks are verified when they are loaded, from a store opened anew with nothing in the page cache (op=get), and once more "+
 		"(op=get-warm; the pack store reads past the page cache, so that is no different). Rates count plain bytes. Codec auto "+
 		"has windows tuned on %d chunks of the same kind beforehand.", harness.SizeText(sc.bytes), workers, tunedOn)
-	s.Note("The limits (by=direct) write the same bytes into one preallocated file past the page cache and sync it, and read them "+
-		"back, without hash, checksum or index. Plain files: a file for each chunk, written, renamed, not synced; op=put-sync has "+
-		"a sync of the file system after it. None of the peers syncs or has a checksum; their %s.",
-		"op=put ends when they say that a chunk is stored, some of it in the page cache, and op=put-sync with a sync of the file system")
+	s.Note("The limit (by=direct) writes the same bytes into one preallocated file past the page cache and syncs it, and reads them " +
+		"back, without hash, checksum or index. Plain files: a file for each chunk, written and renamed. Neither they nor the engines' " +
+		"tiers sync or have a checksum: their op=put ends when they say that the chunks are stored, some of it in memory only, and " +
+		"op=put-sync with a sync of the whole file system.")
 	part := s.Part("chunks", "Chunks in and out")
 	sets, err := makeSets(ctx, sc)
 	if err != nil {
@@ -105,6 +110,7 @@ func measureChunks(ctx context.Context, e *harness.Env, s *harness.Section, sets
 		for _, c := range contests {
 			c.finish(others)
 		}
+		sortFigures(s, sets)
 	}()
 	for round := range e.Rounds {
 		for _, c := range contests {
@@ -113,30 +119,24 @@ func measureChunks(ctx context.Context, e *harness.Env, s *harness.Section, sets
 				return fmt.Errorf("blocks: %s: %w", c.set.name, err)
 			}
 		}
-		if err := others.round(ctx); err != nil {
-			return err
+		if round < peerRounds {
+			if err := others.round(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// ways is a set of figures: rates in, out cold, and out again.
-type ways struct {
-	in, out *harness.Figure
-	more    map[string]*harness.Figure // by op
-}
+// ways are the figures of one way to move a set, by op.
+type ways map[string]*harness.Figure
 
-// newWays adds the figures of one way to move a set.
-func newWays(s *harness.Section, c *set, tail string, role harness.Role, more ...string) *ways {
-	w := &ways{more: make(map[string]*harness.Figure)}
-	figure := func(op string) *harness.Figure {
-		f := s.Figure("op="+op+"/size="+c.name+"/"+tail, harness.BytesPerSecond)
-		f.Role = role
-		return f
-	}
-	w.in, w.out = figure("put"), figure("get")
-	for _, op := range more {
-		w.more[op] = figure(op)
+// newWays adds the figures.
+func newWays(s *harness.Section, c *set, tail string, role harness.Role, ops ...string) ways {
+	w := make(ways)
+	for _, op := range ops {
+		w[op] = s.Figure("op="+op+"/size="+c.name+"/"+tail, harness.BytesPerSecond)
+		w[op].Role = role
 	}
 	return w
 }
@@ -145,18 +145,18 @@ func newWays(s *harness.Section, c *set, tail string, role harness.Role, more ..
 type contest struct {
 	set    *set
 	packs  []*packWay
-	files  *ways
-	direct *ways
+	files  ways
+	direct ways
 }
 
 func newContest(s *harness.Section, c *set) *contest {
 	x := &contest{set: c}
-	x.direct = newWays(s, c, "by=direct", harness.Limit)
+	x.direct = newWays(s, c, "by=direct", harness.Limit, "put-sync", "get")
 	for _, v := range variants() {
 		x.packs = append(x.packs, newPackWay(s, c, v))
 	}
-	x.files = newWays(s, c, "store=files", harness.Peer, "put-sync", "get-warm")
-	for _, f := range []*harness.Figure{x.files.in, x.files.out, x.files.more["put-sync"], x.files.more["get-warm"]} {
+	x.files = newWays(s, c, "store=files", harness.Peer, "put", "put-sync", "get", "get-warm")
+	for _, f := range x.files {
 		f.Note = "no fsync, no checksum"
 	}
 	return x
@@ -178,21 +178,30 @@ func (x *contest) round(ctx context.Context, e *harness.Env, round int) error {
 
 // finish holds ours against the limit and the best of the others.
 func (x *contest) finish(others *engines) {
-	in, out := []*harness.Figure{x.files.in}, []*harness.Figure{x.files.out}
-	for _, f := range others.figures {
-		if op, rest, _ := strings.Cut(strings.TrimPrefix(f.Name, "op="), "/"); strings.HasPrefix(rest, "size="+x.set.name+"/") {
-			switch op {
-			case "put":
-				in = append(in, f)
-			case "get":
-				out = append(out, f)
+	for _, op := range []string{"put", "put-sync", "get"} {
+		peers := []*harness.Figure{x.files[op]}
+		for _, f := range others.figures {
+			if strings.HasPrefix(f.Name, "op="+op+"/size="+x.set.name+"/") {
+				peers = append(peers, f)
 			}
 		}
+		for _, p := range x.packs {
+			p.ways[op].Versus(x.direct[op], harness.Goal{})
+			p.ways[op].Beside(peers...)
+		}
 	}
-	for _, p := range x.packs {
-		p.in.Versus(x.direct.in, harness.Goal{})
-		p.out.Versus(x.direct.out, harness.Goal{})
-		p.in.Beside(in...)
-		p.out.Beside(out...)
+}
+
+// sortFigures puts what is to be compared together: by size, then by what is
+// measured.
+func sortFigures(s *harness.Section, sets []*set) {
+	key := func(f *harness.Figure) (size int, op string) {
+		op, rest, _ := strings.Cut(f.Name, "/")
+		return slices.IndexFunc(sets, func(c *set) bool { return strings.HasPrefix(rest, "size="+c.name+"/") }), op
 	}
+	slices.SortStableFunc(s.Figures, func(a, b *harness.Figure) int {
+		za, oa := key(a)
+		zb, ob := key(b)
+		return cmp.Or(cmp.Compare(za, zb), cmp.Compare(oa, ob))
+	})
 }

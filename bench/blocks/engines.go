@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kvferry/kvferry/bench/harness"
@@ -31,7 +32,7 @@ func newEngines(e *harness.Env, s *harness.Section, sets []*set) (*engines, erro
 	x := &engines{env: e, section: s, told: make(map[string]bool)}
 	for _, name := range enginePrograms() {
 		if e.PeerPath(name) == "" {
-			s.Miss(name, e.WhyNoPeer(name))
+			s.Miss(name, e.Why(name))
 			continue
 		}
 		x.there = append(x.there, name)
@@ -68,13 +69,18 @@ func (x *engines) close() {
 	}
 }
 
-// round runs each of them once.
+// round runs each of them once. One that fails is told of and not run again.
 func (x *engines) round(ctx context.Context) error {
-	for _, name := range x.there {
+	for _, name := range slices.Clone(x.there) {
 		x.env.Log("blocks: %s", name)
 		got, err := x.env.RunPeer(ctx, name, x.args...)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return err
+			x.section.Miss(name, err.Error())
+			x.there = slices.DeleteFunc(x.there, func(n string) bool { return n == name })
+			continue
 		}
 		for _, l := range got {
 			x.take(l)

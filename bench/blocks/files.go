@@ -39,7 +39,7 @@ func each(ctx context.Context, n int, do func(ctx context.Context, worker, i int
 }
 
 // filesRound moves the set as a tier does that keeps each chunk in a file.
-func (w *ways) filesRound(ctx context.Context, e *harness.Env, c *set) (err error) {
+func (w ways) filesRound(ctx context.Context, e *harness.Env, c *set) (err error) {
 	dir, err := e.Folder("files")
 	if err != nil {
 		return err
@@ -59,15 +59,15 @@ func (w *ways) filesRound(ctx context.Context, e *harness.Env, c *set) (err erro
 	if err != nil {
 		return err
 	}
-	w.in.Add(harness.Rate(total, start))
+	w["put"].Add(harness.Rate(total, start))
 	if err := syncFS(dir); err != nil {
 		return err
 	}
-	w.more["put-sync"].Add(harness.Rate(total, start))
+	w["put-sync"].Add(harness.Rate(total, start))
 	if err := dropCached(dir); err != nil {
 		return err
 	}
-	for _, f := range []*harness.Figure{w.out, w.more["get-warm"]} {
+	for _, f := range []*harness.Figure{w["get"], w["get-warm"]} {
 		clear(c.back)
 		start := time.Now()
 		if err := loadFiles(ctx, dir, c); err != nil {
@@ -96,7 +96,7 @@ func loadFiles(ctx context.Context, dir string, c *set) error {
 const directBytes = 4 * miB
 
 // directRound writes the set into one file past the page cache, and reads it.
-func (w *ways) directRound(ctx context.Context, e *harness.Env, c *set) (err error) {
+func (w ways) directRound(ctx context.Context, e *harness.Env, c *set) (err error) {
 	dir, err := e.Folder("direct")
 	if err != nil {
 		return err
@@ -131,10 +131,10 @@ func (w *ways) directRound(ctx context.Context, e *harness.Env, c *set) (err err
 	if err = errors.Join(err, f.Sync()); err != nil {
 		return err
 	}
-	w.in.Add(harness.Rate(int64(len(c.all)), start))
+	w["put-sync"].Add(harness.Rate(int64(len(c.all)), start))
 	if !f.Direct() {
 		note := "the file system has no direct files"
-		w.in.Note, w.out.Note = note, note
+		w["put-sync"].Note, w["get"].Note = note, note
 	}
 	if err := dropCached(dir); err != nil {
 		return err
@@ -151,7 +151,7 @@ func (w *ways) directRound(ctx context.Context, e *harness.Env, c *set) (err err
 	if err != nil {
 		return err
 	}
-	w.out.Add(harness.Rate(int64(len(c.all)), start))
+	w["get"].Add(harness.Rate(int64(len(c.all)), start))
 	if !bytes.Equal(c.all, c.back) {
 		return fmt.Errorf("a direct file came back differently: %w", kvferry.ErrCorrupt)
 	}

@@ -44,7 +44,8 @@ func (p *peers) close() {
 	}
 }
 
-// round runs the program once and adds what it printed to the contests.
+// round runs the program once and adds what it printed to the contests. If it
+// fails that is told, and it is not run again.
 func (p *peers) round(ctx context.Context, s *harness.Section, runs []*contest) error {
 	if p.env == nil {
 		return nil
@@ -54,8 +55,13 @@ func (p *peers) round(ctx context.Context, s *harness.Section, runs []*contest) 
 		sizes[i] = strconv.Itoa(c.capacity)
 	}
 	got, err := p.env.RunPeer(ctx, peerName, "--trace", p.file(), "--capacity", strings.Join(sizes, ","), "--label", "data="+p.data)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
-		return err
+		s.Miss(peerName, err.Error())
+		p.env = nil
+		return nil
 	}
 	for _, l := range got {
 		s.Version(l.Version)

@@ -94,7 +94,7 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 		}
 	}
 	if path := e.PeerPath(peerName); path == "" {
-		s.Miss(peerName, e.WhyNoPeer(peerName))
+		s.Miss(peerName, e.Why(peerName))
 	}
 	return nil
 }
