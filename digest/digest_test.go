@@ -137,6 +137,26 @@ func TestHasherAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestSumMany: the digests are those that Sum makes, and nothing is allocated.
+func TestSumMany(t *testing.T) {
+	key := digest.DeriveKey([]byte("salt"))
+	page := bytes.Repeat([]byte("keys and values "), 2000)
+	parts := [][]byte{page[:2048], {}, page[:2048], page[:1500], page, page[:10]}
+	for _, a := range []digest.Algorithm{digest.BLAKE3, digest.KeyedBLAKE3, digest.SHA256} {
+		h, err := digest.NewHasher(a, &key)
+		require.NoError(t, err)
+		got := make([]digest.Digest, len(parts)+1)
+		h.SumMany(got, parts)
+		for i, p := range parts {
+			require.Equal(t, sum(t, a, &key, string(p)), got[i])
+		}
+		require.False(t, got[len(parts)].Valid(), "written behind the parts")
+		require.Zero(t, testing.AllocsPerRun(20, func() { h.SumMany(got, parts) }), "%v", a)
+		h.SumMany(nil, nil)
+		require.Panics(t, func() { h.SumMany(got[:1], parts) })
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
 	f.Add("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

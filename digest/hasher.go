@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"slices"
 
 	zeebo "github.com/zeebo/blake3"
 
@@ -34,6 +35,7 @@ type Hasher struct {
 	sha   hash.Hash
 	plain *blake3.Hasher
 	sum   [Size]byte
+	sums  [][Size]byte // of SumMany
 }
 
 // NewHasher returns a hasher whose Sum makes digests of algorithm a. The key
@@ -62,16 +64,41 @@ func (h *Hasher) Sum(p []byte) Digest {
 	return d
 }
 
+// SumMany puts the digest of each part into dst, which is as long as parts, with
+// the hasher's own algorithm. With BLAKE3 parts below 16 KiB that follow each
+// other take less time together than each by itself: pairs of 4 KiB about half.
+// Only a longer list than before makes it allocate.
+func (h *Hasher) SumMany(dst []Digest, parts [][]byte) {
+	if len(parts) == 0 {
+		return
+	}
+	_ = dst[len(parts)-1] // panics if dst is shorter
+	var b *blake3.Hasher
+	switch h.alg {
+	case BLAKE3:
+		b = h.readyPlain()
+	case KeyedBLAKE3:
+		b = h.keyed
+	default:
+		for i, p := range parts {
+			dst[i] = h.Sum(p)
+		}
+		return
+	}
+	h.sums = slices.Grow(h.sums[:0], len(parts))[:len(parts)]
+	b.SumMany(h.sums, parts)
+	for i, sum := range h.sums {
+		dst[i] = Digest{h.alg, sum}
+	}
+}
+
 // SumWith returns the digest of p with algorithm a, so that one hasher can
 // check digests of any kind. It is ErrUnsupported when a is keyed and the
 // hasher has no key.
 func (h *Hasher) SumWith(a Algorithm, p []byte) (Digest, error) {
 	switch a {
 	case BLAKE3:
-		if h.plain == nil {
-			h.plain = blake3.New()
-		}
-		return Digest{a, h.plain.Sum(p)}, nil
+		return Digest{a, h.readyPlain().Sum(p)}, nil
 	case KeyedBLAKE3:
 		if h.keyed == nil {
 			return Digest{}, fmt.Errorf("digest: no key to check a keyed digest with: %w", kvferry.ErrUnsupported)
@@ -87,6 +114,15 @@ func (h *Hasher) SumWith(a Algorithm, p []byte) (Digest, error) {
 		return Digest{a, h.sum}, nil
 	}
 	return Digest{}, fmt.Errorf("digest: algorithm %d: %w", a, kvferry.ErrUnsupported)
+}
+
+// readyPlain returns the hasher of unkeyed BLAKE3, which most do not need that
+// check keyed digests.
+func (h *Hasher) readyPlain() *blake3.Hasher {
+	if h.plain == nil {
+		h.plain = blake3.New()
+	}
+	return h.plain
 }
 
 // Check returns nil if p has digest d, ErrCorrupt if it has another one, and

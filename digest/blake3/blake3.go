@@ -136,6 +136,23 @@ func (h *Hasher) Sum(p []byte) [32]byte {
 	return h.sum
 }
 
+// SumMany puts the sum of each part into dst, which is as long as parts. Parts of
+// fewer than 16 KiB that follow each other are hashed side by side, which is
+// faster the smaller they are. It neither changes nor keeps parts.
+func (h *Hasher) SumMany(dst [][32]byte, parts [][]byte) {
+	if len(parts) == 0 {
+		return
+	}
+	_ = dst[len(parts)-1] // panics if dst is shorter
+	if h.kernel == avx512 {
+		h.manyAVX512(dst, parts)
+		return
+	}
+	for i, p := range parts {
+		dst[i] = h.Sum(p)
+	}
+}
+
 // newOther returns the library's hasher of the same key.
 func (h *Hasher) newOther() *blake3.Hasher {
 	if h.flags&keyedHash == 0 {

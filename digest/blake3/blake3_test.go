@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -115,6 +116,42 @@ func TestLengths(t *testing.T) {
 	require.Equal(t, before, p, "the input was written to")
 }
 
+// TestMany: parts hashed together have the sums that each has by itself.
+func TestMany(t *testing.T) {
+	p := noise(64 << 10)
+	r := rand.New(rand.NewPCG(5, 6))
+	sets := [][]int{
+		{}, {0}, {0, 0}, {1024, 1024}, {1, 1025, 2048, 3072, 3073}, {16 << 10, 100, 100, 16 << 10}, {15 << 10, 15<<10 + 1, 15 << 10},
+		slices.Repeat([]int{4096}, 64), slices.Repeat([]int{4096}, 65), slices.Repeat([]int{1000}, 300), slices.Repeat([]int{7 << 10}, 40),
+	}
+	for range 60 {
+		var set []int
+		for range r.IntN(70) {
+			set = append(set, r.IntN(1+r.IntN(18<<10)))
+		}
+		sets = append(sets, set)
+	}
+	eachKernel(t, func(t *testing.T, h hashers) {
+		for _, set := range sets {
+			var parts [][]byte
+			for _, n := range set {
+				parts = append(parts, p[r.IntN(len(p)-n):][:n])
+			}
+			plain, keyed := make([][32]byte, len(parts)+1), make([][32]byte, len(parts)+1)
+			h.plain.SumMany(plain, parts)
+			h.keyed.SumMany(keyed, parts)
+			for i, part := range parts {
+				wantPlain, wantKeyed := other(t, part)
+				require.Equal(t, wantPlain, plain[i], "%d of %v", i, set)
+				require.Equal(t, wantKeyed, keyed[i], "%d of %v, keyed", i, set)
+			}
+			require.Zero(t, plain[len(parts)])
+			require.Equal(t, library.Sum256(p[:20_000]), h.plain.Sum(p[:20_000]), "after many")
+		}
+		require.Panics(t, func() { h.plain.SumMany(make([][32]byte, 1), [][]byte{p, p}) })
+	})
+}
+
 // TestSoak compares many random lengths, offsets and keys.
 func TestSoak(t *testing.T) {
 	if os.Getenv("KVFERRY_SOAK") == "" {
@@ -157,6 +194,9 @@ func TestSumAllocatesNothing(t *testing.T) {
 		for _, n := range []int{0, 64, 1024, 5000, 20_000, len(p)} {
 			require.Zero(t, testing.AllocsPerRun(10, func() { h.keyed.Sum(p[:n]) }), "%d bytes", n)
 		}
+		parts, sums := [][]byte{p[:3000], p[:900], p[:9000], p}, make([][32]byte, 4)
+		h.keyed.SumMany(sums, parts)
+		require.Zero(t, testing.AllocsPerRun(10, func() { h.keyed.SumMany(sums, parts) }))
 	})
 }
 

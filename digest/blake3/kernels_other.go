@@ -10,5 +10,7 @@ func (*tree) init() {}
 // available are the kernels that this processor can run, the fastest first.
 func available() []kernel { return []kernel{library} }
 
-// sumAVX512 is never called, since it is not available.
+// sumAVX512 and manyAVX512 are never called, since there is no such kernel.
 func (*Hasher) sumAVX512([]byte) [32]byte { panic("blake3: no AVX-512") }
+
+func (*Hasher) manyAVX512([][32]byte, [][]byte) { panic("blake3: no AVX-512") }

@@ -24,11 +24,15 @@ type tree struct {
 	stack [56][8]uint32     // of subtrees on the left that wait for their right
 	lanes lanes             // as init made them, but for numbers
 	tail  [chunkLen]byte    // an incomplete chunk
+	many  *many             // made when parts are first hashed together
 }
 
-func (t *tree) init() {
+func (t *tree) init() { t.lanes.init() }
+
+// init makes all lanes those of complete chunks.
+func (l *lanes) init() {
 	for i := range width {
-		t.lanes.end[i], t.lanes.length[i], t.lanes.flags[i] = chunkLen-blockLen, blockLen, chunkEnd
+		l.end[i], l.length[i], l.flags[i] = chunkLen-blockLen, blockLen, chunkEnd
 	}
 }
 
@@ -108,19 +112,24 @@ func (h *Hasher) chunks(p []byte, number uint64, out *[8]uint32) int {
 		clear(h.tree.tail[copy(h.tree.tail[:], p[whole*chunkLen:]) : end+blockLen])
 		l.end[whole], l.length[whole] = uint32(end), uint32(rest-end)
 	}
-	const blocks = chunkLen / blockLen
-	switch {
-	case n <= 2:
-		chunks2(&in, l, &h.key, blocks, h.flags, chunkStart, out)
-	case n <= width/2:
-		chunks8(&in, l, &h.key, blocks, h.flags, chunkStart, out)
-	default:
-		chunks16(&in, l, &h.key, blocks, h.flags, chunkStart, out)
-	}
+	h.side(&in, n, chunkLen/blockLen, h.flags, chunkStart, out)
 	if rest > 0 {
 		l.end[whole], l.length[whole] = chunkLen-blockLen, blockLen
 	}
 	return n
+}
+
+// side runs the kernel for n lanes, which writes as many chaining values as it
+// has lanes. All pointers must be to what can be read.
+func (h *Hasher) side(in *[width]unsafe.Pointer, n, blocks int, flags, start uint32, out *[8]uint32) {
+	switch {
+	case n <= 2:
+		chunks2(in, &h.tree.lanes, &h.key, blocks, flags, start, out)
+	case n <= width/2:
+		chunks8(in, &h.tree.lanes, &h.key, blocks, flags, start, out)
+	default:
+		chunks16(in, &h.tree.lanes, &h.key, blocks, flags, start, out)
+	}
 }
 
 // chunk hashes one chunk, which may be empty; end are flags of its last block.
