@@ -52,6 +52,7 @@ func assembly(name string, set instructions) *kernels {
 		decode2: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 2, x, start, planes, in) },
 		decode3: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 3, x, start, planes, in) },
 		left:    left2,
+		apart:   apartPortable, together: togetherPortable,
 	}
 }
 

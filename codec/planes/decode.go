@@ -28,7 +28,8 @@ func (d *Decoder) Decode(dst, payload []byte) error {
 		return err
 	}
 	if payload[levelAt] == levelSmall {
-		return d.small.decode(dst, payload[headBytes:], s, Elements(payload[1]))
+		d.prepare(0)
+		return d.small.decode(dst, payload[headBytes:], s, Elements(payload[1]), d.k)
 	}
 	if s.Bytes() > len(dst) {
 		return fmt.Errorf("planes: shape %+v of %d bytes in a page of %d: %w", s, s.Bytes(), len(dst), kvferry.ErrCorrupt)

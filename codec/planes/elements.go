@@ -45,51 +45,44 @@ func (e Elements) mantissa() int {
 	return 7
 }
 
-// widen makes words of values: sign in bit 15, exponent in bits 7 to 14,
-// mantissa in the lowest bits. The low bytes of Float16 go to low.
-func (e Elements) widen(words []uint16, low, src []byte) {
+// widen returns the words of the values of src: little-endian, sign in bit 15,
+// exponent in bits 7 to 14, mantissa in the lowest bits. They are src itself or
+// words. The low bytes of Float16 go to low.
+func (e Elements) widen(words, low, src []byte) []byte {
 	switch e {
-	case BFloat16:
-		for i := range words {
-			words[i] = binary.LittleEndian.Uint16(src[2*i:])
-		}
 	case Float16:
-		for i := range words {
+		for i := range len(words) / 2 {
 			v := binary.LittleEndian.Uint16(src[2*i:])
 			low[i] = byte(v)
-			words[i] = v&0x8000 | v>>10&0x1f<<7 | v>>8&3
+			binary.LittleEndian.PutUint16(words[2*i:], v&0x8000|v>>10&0x1f<<7|v>>8&3)
 		}
 	case E5M2:
-		for i := range words {
+		for i := range len(words) / 2 {
 			v := uint16(src[i])
-			words[i] = v>>7<<15 | v>>2&0x1f<<7 | v&3
+			binary.LittleEndian.PutUint16(words[2*i:], v>>7<<15|v>>2&0x1f<<7|v&3)
 		}
 	case E4M3:
-		for i := range words {
+		for i := range len(words) / 2 {
 			v := uint16(src[i])
-			words[i] = v>>7<<15 | v>>3&0xf<<7 | v&7
+			binary.LittleEndian.PutUint16(words[2*i:], v>>7<<15|v>>3&0xf<<7|v&7)
 		}
+	default:
+		return src[:len(words)]
 	}
+	return words
 }
 
-// narrow is the reverse of widen; of words that no value makes, which only
-// damage leads to, it makes some value.
-func (e Elements) narrow(dst []byte, words []uint16, low []byte) {
-	switch e {
-	case BFloat16:
-		for i, w := range words {
-			binary.LittleEndian.PutUint16(dst[2*i:], w)
-		}
-	case Float16:
-		for i, w := range words {
+// narrow is the reverse of widen, where that does not return src; of words that
+// no value makes, which only damage leads to, it makes some value.
+func (e Elements) narrow(dst, words, low []byte) {
+	for i := range len(words) / 2 {
+		w := binary.LittleEndian.Uint16(words[2*i:])
+		switch e {
+		case Float16:
 			binary.LittleEndian.PutUint16(dst[2*i:], w&0x8000|w>>7&0x1f<<10|w&3<<8|uint16(low[i]))
-		}
-	case E5M2:
-		for i, w := range words {
+		case E5M2:
 			dst[i] = byte(w>>15<<7 | w>>7&0x1f<<2 | w&3)
-		}
-	case E4M3:
-		for i, w := range words {
+		case E4M3:
 			dst[i] = byte(w>>15<<7 | w>>7&0xf<<3 | w&7)
 		}
 	}

@@ -90,6 +90,7 @@ func available() []*kernels {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VBMI2 && cpu.X86.HasAVX512VPOPCNTDQ && cpu.X86.HasPOPCNT {
 		k := assembly("avx512", avx512)
 		k.left = leftAVX512
+		k.smallAVX512()
 		all = append(all, k)
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasPOPCNT {

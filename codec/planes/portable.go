@@ -26,10 +26,13 @@ type kernels struct {
 	decode2, decode3 func(x []byte, start int8, planes, in []byte) int
 	// left counts those of n values that two planes let go on.
 	left func(planes []byte, n int) int
+	// apart turns the words of a row into symbols of the level small, together
+	// turns them back.
+	apart, together func(r *smallRow, next *turns)
 }
 
 // portable are the kernels without assembly.
-var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2}
+var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2, apartPortable, togetherPortable}
 
 // implementations are those that this processor can run, the fastest first.
 var implementations = available()

@@ -5,6 +5,7 @@ package planes
 var reference = kernels{
 	name: "reference", encode: encodeReference, decode: decodeReference,
 	encode2: encode2Reference, encode3: encode3Reference, decode2: decode2Reference, decode3: decode3Reference, left: left2,
+	apart: apartPortable, together: togetherPortable,
 }
 
 func encodeReference(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) (n int) {

@@ -35,43 +35,98 @@ const (
 	chunkFour = 3 // huff0, four streams
 )
 
-// history is what is known of a channel: in bits 0 to 7 the greatest exponent
-// so far, in 8 to 15 the context of the next symbol, in 16 the last sign.
-type history = uint32
-
-// behind is what is known of a channel behind a value.
-func behind(greatest, exponent, sign uint32) history {
-	return greatest | (1+min(greatest-exponent, contexts-2))<<8 | sign<<16
-}
-
-// begin makes what is known of channels at their top.
-func begin(h []history, greatest byte) {
-	for i := range h {
-		h[i] = history(greatest)
-	}
-}
-
 // perBundle is the number of segments of a bundle.
 func perBundle(s Shape) int { return max(1, bundleValues/(s.Rows*s.Cols)) }
 
 // smallBuffers are what a bundle is coded and decoded by way of.
 type smallBuffers struct {
-	words     []uint16 // of a row
-	known     []history
-	mantissas []byte // of all values, and 8 more
-	low       []byte // of all values, where elements have them
-	symbols   []byte // by context, and room to run on
-	escapes   []byte
+	words       []byte // of a row
+	known, last []byte // of each channel, see smallRow
+	mantissas   []byte // of all values, and 8 more
+	low         []byte // of all values, where elements have them
+	symbols     []byte // room for all values in each context
+	escapes     []byte
+	room        int // of a context
+	r           smallRow
+	next        turns
 }
 
 // prepare makes room for n values in rows of cols.
 func (b *smallBuffers) prepare(n, cols int) {
-	if len(b.words) < cols {
-		b.words, b.known = make([]uint16, cols), make([]history, cols)
+	if len(b.known) < cols {
+		b.words, b.known, b.last = make([]byte, 2*cols), make([]byte, cols), make([]byte, cols)
 	}
-	if len(b.mantissas) < n+8 {
+	if len(b.escapes) < n+lanes {
 		b.mantissas, b.low = make([]byte, n+8), make([]byte, n)
-		b.symbols, b.escapes = make([]byte, contexts*n), make([]byte, n)
+		b.symbols, b.escapes = make([]byte, contexts*(n+lanes)), make([]byte, n+lanes)
+	}
+	b.room = n + lanes
+}
+
+// begin makes r a row without values, of channels about which nothing is known
+// but that none is above greatest.
+func (b *smallBuffers) begin(cols int, greatest byte) {
+	b.r = smallRow{known: b.known[:cols], last: b.last[:cols], symbols: b.symbols, escapes: b.escapes}
+	for i := range b.r.known {
+		b.r.known[i] = greatest
+	}
+	clear(b.r.last)
+}
+
+// turns are where the next symbol of each context is, and the next escape.
+type turns [contexts + 1]int
+
+// smallRow is a row on the way from words to symbols or back.
+type smallRow struct {
+	words     []byte // see widen
+	mantissas []byte
+	known     []byte // greatest exponent of each channel so far
+	last      []byte // of each channel: context in bits 0 and 1, last sign in bit 7
+	symbols   []byte // with 64 bytes more than are used
+	escapes   []byte // likewise
+	keep      byte   // 0 in the first row of a segment, where known is no channel's, else 0xff
+}
+
+// apartPortable turns words into symbols, and mantissas.
+func apartPortable(r *smallRow, next *turns) {
+	cols := len(r.known)
+	words, mantissas, last := r.words[:2*cols], r.mantissas[:cols], r.last[:cols]
+	for i, m := range r.known {
+		w := binary.LittleEndian.Uint16(words[2*i : 2*i+2])
+		e, sign, state := byte(w>>7), byte(w>>15), last[i]
+		mantissas[i] = byte(w & 0x7f)
+		slot := min(m-e+rise, escape)
+		k := state & (contexts - 1)
+		r.symbols[next[k]] = slot<<1 | sign ^ state>>7
+		next[k]++
+		if slot == escape {
+			r.escapes[next[contexts]] = e
+			next[contexts]++
+		}
+		m = max(m&r.keep, e)
+		r.known[i], last[i] = m, sign<<7|1+min(m-e, contexts-2)
+	}
+}
+
+// togetherPortable is the reverse. Whatever the symbols are, it uses one for
+// each value, and no more escapes.
+func togetherPortable(r *smallRow, next *turns) {
+	cols := len(r.known)
+	words, mantissas, last := r.words[:2*cols], r.mantissas[:cols], r.last[:cols]
+	for i, m := range r.known {
+		state := last[i]
+		k := state & (contexts - 1)
+		symbol := r.symbols[next[k]]
+		next[k]++
+		slot, sign := symbol>>1, symbol&1^state>>7
+		e := m - slot + rise
+		if slot == escape {
+			e = r.escapes[next[contexts]]
+			next[contexts]++
+		}
+		binary.LittleEndian.PutUint16(words[2*i:2*i+2], uint16(sign)<<15|uint16(e)<<7|uint16(mantissas[i]))
+		m = max(m&r.keep, e)
+		r.known[i], last[i] = m, sign<<7|1+min(m-e, contexts-2)
 	}
 }
 

@@ -28,7 +28,7 @@ func smallPage(s Shape, el Elements, extra, content int) []byte {
 	return append(page, make([]byte, extra)...)
 }
 
-// checkSmall codes a page and holds it to itself.
+// checkSmall codes a page and holds it to itself, with all kernels.
 func checkSmall(t testing.TB, e *Encoder, d *Decoder, page []byte, s Shape, el Elements) []byte {
 	t.Helper()
 	payload, err := e.AppendSmall([]byte("before"), page, s, el)
@@ -38,13 +38,18 @@ func checkSmall(t testing.TB, e *Encoder, d *Decoder, page []byte, s Shape, el E
 	if el == BFloat16 {
 		require.LessOrEqual(t, len(payload), MaxBytes(s, len(page)))
 	}
-	again, err := new(Encoder).AppendSmall(nil, page, s, el)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(payload, again), "an encoder that was used gives other bytes")
-	back, check := guarded(len(page))
-	require.NoError(t, d.Decode(back, payload))
-	require.True(t, bytes.Equal(page, back), "%v of %d", s, el)
-	check(t)
+	for _, k := range append(implementations, nil) {
+		again, err := (&Encoder{k: k}).AppendSmall(nil, page, s, el) // of which nothing was used before
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(payload, again), "other bytes for %v of %d", s, el)
+		if d.k = k; k == nil {
+			d = new(Decoder)
+		}
+		back, check := guarded(len(page))
+		require.NoError(t, d.Decode(back, payload))
+		require.True(t, bytes.Equal(page, back), "%v of %d", s, el)
+		check(t)
+	}
 	return payload
 }
 
@@ -187,7 +192,7 @@ func TestPack(t *testing.T) {
 
 // TestSmallDamage flips bits and cuts everywhere.
 func TestSmallDamage(t *testing.T) {
-	for _, s := range []Shape{{2, 16, 13}, {1, 4, 8}} {
+	for _, s := range []Shape{{2, 16, 9}, {1, 4, 8}} {
 		for _, el := range elements {
 			page := smallPage(s, el, 3, 3)
 			payload, err := new(Encoder).AppendSmall(nil, page, s, el)
@@ -277,4 +282,66 @@ func BenchmarkSmall(b *testing.B) {
 			require.True(b, bytes.Equal(page, back))
 		})
 	}
+}
+
+// TestSmallRows holds every kernel to the portable one on rows of any length
+// and content, with bytes around what it may write.
+func TestSmallRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for cols := 1; cols <= 200; cols++ {
+		base, width := r.Uint32(), r.IntN(17)
+		words := make([]byte, 2*cols)
+		var want *smallBuffers
+		for _, k := range append([]*kernels{&portable}, implementations...) {
+			b := new(smallBuffers)
+			b.prepare(2*cols, cols)
+			b.begin(cols, 130)
+			b.mantissas, _ = guarded(2 * cols)
+			for i := range contexts {
+				b.next[i] = i * b.room
+			}
+			in := rand.New(rand.NewPCG(uint64(cols), 9))
+			for range 2 {
+				for i := range cols {
+					binary.LittleEndian.PutUint16(words[2*i:], uint16(base+in.Uint32()>>(16+width)))
+				}
+				b.r.words, b.r.mantissas = words, b.mantissas[int(b.r.keep)/255*cols:][:cols]
+				k.apart(&b.r, &b.next)
+				b.r.keep = 0xff
+			}
+			if want == nil {
+				want = b
+			}
+			require.Equal(t, want.next, b.next, k.name)
+			require.Equal(t, want.mantissas, b.mantissas, k.name)
+			require.Equal(t, want.r.known, b.r.known, k.name)
+			require.Equal(t, want.r.last, b.r.last, k.name)
+			for i := range contexts {
+				n := want.next[i] - i*want.room
+				require.Equal(t, want.symbols[i*want.room:][:n], b.symbols[i*b.room:][:n], k.name)
+			}
+			require.Equal(t, want.escapes[:want.next[contexts]], b.escapes[:b.next[contexts]], k.name)
+			checkTogether(t, k, b, words, cols)
+		}
+	}
+}
+
+// checkTogether puts the second of two rows together again from what b has of
+// both, whatever comes first.
+func checkTogether(t *testing.T, k *kernels, b *smallBuffers, words []byte, cols int) {
+	ends := b.next
+	b.begin(cols, 130)
+	for i := range contexts {
+		b.next[i] = i * b.room
+	}
+	b.next[contexts] = 0
+	back, check := guarded(2 * cols)
+	for i := range 2 {
+		b.r.words, b.r.mantissas = back, b.mantissas[i*cols:][:cols]
+		k.together(&b.r, &b.next)
+		b.r.keep = 0xff
+	}
+	check(t)
+	require.Equal(t, words, back, k.name)
+	require.Equal(t, ends, b.next, k.name)
 }

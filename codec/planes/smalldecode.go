@@ -16,7 +16,7 @@ type smallDecoder struct {
 }
 
 // decode decodes what is behind the head of a payload at the level small.
-func (d *smallDecoder) decode(dst, body []byte, s Shape, el Elements) error {
+func (d *smallDecoder) decode(dst, body []byte, s Shape, el Elements, kern *kernels) error {
 	size, per := el.Bytes()*s.Rows*s.Cols, perBundle(s)
 	if len(dst)/size < s.Segments {
 		return fmt.Errorf("planes: %d segments of %d bytes in a page of %d: %w", s.Segments, size, len(dst), kvferry.ErrCorrupt)
@@ -24,7 +24,7 @@ func (d *smallDecoder) decode(dst, body []byte, s Shape, el Elements) error {
 	for i := 0; i < s.Segments; i += per {
 		n := min(per, s.Segments-i)
 		var err error
-		if body, err = d.bundle(dst[:n*size], body, n, s, el); err != nil {
+		if body, err = d.bundle(dst[:n*size], body, n, s, el, kern); err != nil {
 			return fmt.Errorf("planes: segment %d: %w", i, err)
 		}
 		dst = dst[n*size:]
@@ -39,7 +39,7 @@ func (d *smallDecoder) decode(dst, body []byte, s Shape, el Elements) error {
 var errShort = fmt.Errorf("bundle is cut: %w", kvferry.ErrCorrupt)
 
 // bundle decodes count segments and returns what is behind them.
-func (d *smallDecoder) bundle(segments, body []byte, count int, s Shape, el Elements) (rest []byte, err error) {
+func (d *smallDecoder) bundle(segments, body []byte, count int, s Shape, el Elements, kern *kernels) (rest []byte, err error) {
 	if len(body) > len(segments) && body[0] == bundleRaw {
 		copy(segments, body[1:])
 		return body[1+len(segments):], nil
@@ -68,79 +68,61 @@ func (d *smallDecoder) bundle(segments, body []byte, count int, s Shape, el Elem
 		}
 		body = body[n:]
 	}
-	next, ends, escapes, body, err := d.streams(body, n)
+	ends, body, err := d.streams(body, n)
 	if err != nil {
 		return nil, err
 	}
-	took := d.spread(segments, low, count, rows, s, el, greatest, &next)
-	if next != ends || took != escapes {
-		return nil, fmt.Errorf("symbols of contexts end at %v, want %v, after %d escapes of %d: %w", next, ends, took, escapes, kvferry.ErrCorrupt)
+	d.spread(segments, low, count, rows, s, el, greatest, kern)
+	if d.next != ends {
+		return nil, fmt.Errorf("symbols and escapes end at %v, want %v: %w", d.next, ends, kvferry.ErrCorrupt)
 	}
 	return body, nil
 }
 
 // streams decodes the symbols of n values, those of each context behind the
-// others, and the escapes. It says where each begins and ends. Behind the last
-// there is room for as many again, so that no order of contexts runs out.
-func (d *smallDecoder) streams(body []byte, n int) (begins, ends [contexts]int, escapes int, rest []byte, err error) {
+// others, and the escapes. d.next is then where each begins, ends where it does.
+// Behind the last there is room for as many again, so that no order of contexts
+// runs out.
+func (d *smallDecoder) streams(body []byte, n int) (ends turns, rest []byte, err error) {
+	d.next = turns{}
 	at := 0
 	for k := range contexts {
 		var count int
 		if count, body, err = d.stream(d.symbols[at:n], body); err != nil {
-			return begins, ends, 0, nil, err
+			return ends, nil, err
 		}
-		begins[k], at = at, at+count
+		d.next[k], at = at, at+count
 		ends[k] = at
 	}
 	if at != n {
-		return begins, ends, 0, nil, fmt.Errorf("%d symbols for %d values: %w", at, n, kvferry.ErrCorrupt)
+		return ends, nil, fmt.Errorf("%d symbols for %d values: %w", at, n, kvferry.ErrCorrupt)
 	}
-	escapes, rest, err = d.stream(d.escapes[:n], body)
-	return begins, ends, escapes, rest, err
+	ends[contexts], rest, err = d.stream(d.escapes[:n], body)
+	return ends, rest, err
 }
 
-// spread puts values together. It reports how many escapes it took. Whatever
-// the symbols are, it stays within the buffers.
-func (d *smallDecoder) spread(segments, low []byte, count, rows int, s Shape, el Elements, greatest byte, next *[contexts]int) (took int) {
+// spread puts values together.
+func (d *smallDecoder) spread(segments, low []byte, count, rows int, s Shape, el Elements, greatest byte, kern *kernels) {
 	stride := el.Bytes() * s.Cols
-	words, at := d.words[:s.Cols], 0
+	at := 0
 	for i := range count {
-		begin(d.known[:s.Cols], greatest)
+		d.begin(s.Cols, greatest)
 		segment := segments[i*s.Rows*stride:][:s.Rows*stride]
 		for r := range rows {
-			keep := history(0xff)
-			if r == 0 {
-				keep = 0
+			dst := segment[r*stride:][:stride]
+			if d.r.words = dst; el != BFloat16 {
+				d.r.words = d.words[:2*s.Cols]
 			}
-			took = d.row(words, d.mantissas[at:], keep, next, took)
-			el.narrow(segment[r*stride:], words, low[min(at, len(low)):])
+			d.r.mantissas = d.mantissas[at:][:s.Cols]
+			kern.together(&d.r, &d.next)
+			d.r.keep = 0xff
+			if el != BFloat16 {
+				el.narrow(dst, d.r.words, low[min(at, len(low)):])
+			}
 			at += s.Cols
 		}
 		clear(segment[rows*stride:])
 	}
-	return took
-}
-
-// row is the reverse of the encoder's.
-func (d *smallDecoder) row(words []uint16, mantissas []byte, keep history, next *[contexts]int, took int) int {
-	known, symbols := d.known[:len(words)], d.symbols
-	mantissas = mantissas[:len(words)]
-	for i := range words {
-		h := known[i]
-		k := h >> 8 & (contexts - 1)
-		symbol := uint32(symbols[next[k]])
-		next[k]++
-		slot := symbol >> 1
-		e := (h&0xff - slot + rise) & 0xff
-		if slot == escape {
-			e = uint32(d.escapes[took])
-			took++
-		}
-		sign := symbol&1 ^ h>>16
-		words[i] = uint16(sign<<15|e<<7) | uint16(mantissas[i])
-		known[i] = behind(max(h&keep, e), e, sign)
-	}
-	return took
 }
 
 // stream decodes a stream to dst, which it may not fill, and returns how many

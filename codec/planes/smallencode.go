@@ -22,6 +22,7 @@ func (e *Encoder) AppendSmall(dst, page []byte, s Shape, el Elements) ([]byte, e
 	if len(page) < s.Segments*size {
 		return dst, fmt.Errorf("planes: page of %d bytes for %d segments of %d: %w", len(page), s.Segments, size, kvferry.ErrInvalid)
 	}
+	e.prepare(0)
 	dst = append(dst, version, byte(el))
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(s.Rows))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Cols))
@@ -30,7 +31,7 @@ func (e *Encoder) AppendSmall(dst, page []byte, s Shape, el Elements) ([]byte, e
 	per := perBundle(s)
 	for i := 0; i < s.Segments; i += per {
 		n := min(per, s.Segments-i)
-		dst = e.small.bundle(dst, page[:n*size], n, s, el)
+		dst = e.small.bundle(dst, page[:n*size], n, s, el, e.k)
 		page = page[n*size:]
 	}
 	return append(dst, page...), nil
@@ -43,14 +44,14 @@ type smallEncoder struct {
 }
 
 // bundle appends segments as one bundle.
-func (c *smallEncoder) bundle(dst, segments []byte, count int, s Shape, el Elements) []byte {
+func (c *smallEncoder) bundle(dst, segments []byte, count int, s Shape, el Elements, kern *kernels) []byte {
 	from := len(dst)
 	zero := zeroRowsOf(segments, count, el.Bytes()*s.Cols)
 	rows := s.Rows - zero
 	n := count * rows * s.Cols
 	c.prepare(n, s.Cols)
 	greatest := c.greatest(segments, count, rows, s, el)
-	used, escapes := c.collect(segments, count, rows, s, el, greatest)
+	used := c.collect(segments, count, rows, s, el, greatest, kern)
 
 	dst = append(dst, bundleCoded, greatest, byte(zero), byte(zero>>8))
 	packed := packedBytes(n, el.mantissa())
@@ -61,10 +62,10 @@ func (c *smallEncoder) bundle(dst, segments []byte, count int, s Shape, el Eleme
 	if el == Float16 {
 		dst = append(dst, c.low[:n]...)
 	}
-	for k, u := range used {
-		dst = c.stream(dst, c.symbols[k*n:][:u])
+	for k := range contexts {
+		dst = c.stream(dst, c.symbols[k*c.room:][:used[k]])
 	}
-	dst = c.stream(dst, c.escapes[:escapes])
+	dst = c.stream(dst, c.escapes[:used[contexts]])
 	if len(dst)-from >= len(segments) {
 		dst = append(dst[:from], bundleRaw)
 		return append(dst, segments...)
@@ -90,9 +91,9 @@ func (c *smallEncoder) greatest(segments []byte, count, rows int, s Shape, el El
 		return 0
 	}
 	for i := range count {
-		el.widen(c.words[:s.Cols], c.low, segments[i*len(segments)/count:])
-		for _, w := range c.words[:s.Cols] {
-			most = max(most, w>>7&0xff)
+		words := el.widen(c.words[:2*s.Cols], c.low, segments[i*len(segments)/count:])
+		for ; len(words) > 0; words = words[2:] {
+			most = max(most, binary.LittleEndian.Uint16(words)>>7&0xff)
 		}
 	}
 	return byte(most)
@@ -100,53 +101,29 @@ func (c *smallEncoder) greatest(segments []byte, count, rows int, s Shape, el El
 
 // collect fills the buffers with the parts of all values and says how many
 // symbols each context has, and how many escapes there are.
-func (c *smallEncoder) collect(segments []byte, count, rows int, s Shape, el Elements, greatest byte) (used [contexts]int, escapes int) {
+func (c *smallEncoder) collect(segments []byte, count, rows int, s Shape, el Elements, greatest byte, kern *kernels) turns {
 	stride := el.Bytes() * s.Cols
-	n := count * rows * s.Cols
-	var next [contexts]int
-	for k := range next {
-		next[k] = k * n
+	c.next = turns{}
+	for k := range contexts {
+		c.next[k] = k * c.room
 	}
-	words, at := c.words[:s.Cols], 0
+	at := 0
 	for i := range count {
-		begin(c.known[:s.Cols], greatest)
+		c.begin(s.Cols, greatest)
 		segment := segments[i*s.Rows*stride:]
 		for r := range rows {
-			el.widen(words, c.low[at:], segment[r*stride:])
-			keep := history(0xff)
-			if r == 0 {
-				keep = 0
-			}
-			escapes = c.row(words, c.mantissas[at:], keep, &next, escapes)
+			c.r.words = el.widen(c.words[:2*s.Cols], c.low[at:], segment[r*stride:])
+			c.r.mantissas = c.mantissas[at:][:s.Cols]
+			kern.apart(&c.r, &c.next)
+			c.r.keep = 0xff
 			at += s.Cols
 		}
 	}
-	for k := range next {
-		used[k] = next[k] - k*n
+	used := c.next
+	for k := range contexts {
+		used[k] -= k * c.room
 	}
-	return used, escapes
-}
-
-// row takes a row of values apart. keep is 0 in the first row, whose channels
-// have no history, and 0xff behind it.
-func (c *smallEncoder) row(words []uint16, mantissas []byte, keep history, next *[contexts]int, escapes int) int {
-	known, symbols := c.known[:len(words)], c.symbols
-	mantissas = mantissas[:len(words)]
-	for i, w := range words {
-		h := known[i]
-		e, sign := uint32(w>>7&0xff), uint32(w>>15)
-		mantissas[i] = byte(w & 0x7f)
-		slot := min(h&0xff-e+rise, escape)
-		k := h >> 8 & (contexts - 1)
-		symbols[next[k]] = byte(slot<<1 | sign ^ h>>16)
-		next[k]++
-		if slot == escape {
-			c.escapes[escapes] = byte(e)
-			escapes++
-		}
-		known[i] = behind(max(h&keep, e), e, sign)
-	}
-	return escapes
+	return used
 }
 
 // stream appends symbols: their number, and chunks.
