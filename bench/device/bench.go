@@ -55,6 +55,9 @@ type scale struct {
 	window      time.Duration
 	batches     []int
 	torchPages  int
+	// planes
+	codedBytes int64
+	codedPages int
 }
 
 func full() scale {
@@ -71,6 +74,7 @@ func full() scale {
 		pinBytes:    []int64{1 << 30, 8 << 30, 64 << 30},
 		matrix:      8192, window: 800 * time.Millisecond,
 		batches: []int{1, 16, 256, 4096}, torchPages: 256,
+		codedBytes: 1 << 30, codedPages: 4096,
 	}
 }
 
@@ -84,6 +88,7 @@ func small() scale {
 		digestBytes: []int64{1 << 20}, pinBytes: []int64{1 << 20},
 		matrix: 256, window: 20 * time.Millisecond,
 		batches: []int{1, 16}, torchPages: 6,
+		codedBytes: 1 << 19, codedPages: 3,
 	}
 }
 

@@ -131,6 +131,7 @@ func TestToItsEnd(t *testing.T) {
 		"canonical pages, read directly": 1, "canonical pages, read through tiles": 1, "canonical pages, some additions as products": 1, "in place": 1,
 		"compare, then copy what differs": len(percents()) - 1, // of no page nothing is copied
 		"capture into memory":             len(percents()),
+		"encode":                          1, "decode": 1, "coded out": 1, "coded back": 1,
 	} {
 		require.Equal(t, n, right[what], "%s: how often bytes were looked at", what)
 	}

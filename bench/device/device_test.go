@@ -189,7 +189,7 @@ func TestGoalsHaveNames(t *testing.T) {
 		seen[g.id] = true
 		require.NotEmpty(t, g.line)
 	}
-	require.Len(t, seen, 17)
+	require.Len(t, seen, 18)
 }
 
 func TestMarkdown(t *testing.T) {

@@ -46,6 +46,7 @@ const (
 	goalIncremental goalID = "incremental"
 	goalPause       goalID = "pause"
 	goalTorch       goalID = "torch"
+	goalCoded       goalID = "coded"
 )
 
 // goals lists the lines in the order of the performance goals.
@@ -68,6 +69,7 @@ func goals() []goal {
 		{id: goalIncremental, line: "incremental capture of a cache of which 95 % is unchanged, against the time that the link takes for all of it", atLeast: 10},
 		{id: goalPause, line: "pause of an incremental capture, against digest and changed pages at their limits"},
 		{id: goalTorch, line: "PyTorch's tensors gathered, hashed and restored bit for bit"},
+		{id: goalCoded, line: "pages coded as planes: encode and decode within the device, out and back beside pages as they are"},
 	}
 }
 

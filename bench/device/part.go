@@ -29,14 +29,15 @@ func parts() []part {
 		{"link", 20 * time.Second, "The link: contiguous copies between pinned and device memory", measureLink},
 		{"cache", 60 * time.Second, "A whole cache of TinyLlama's shape, out and back", measureCache},
 		{"digest", 30 * time.Second, "BLAKE3 on the device", measureDigest},
-		{"incremental", 55 * time.Second, "Incremental capture", measureIncremental},
-		{"paths", 60 * time.Second, "Scattered runs by the three paths", measurePaths},
+		{"incremental", 50 * time.Second, "Incremental capture", measureIncremental},
+		{"paths", 55 * time.Second, "Scattered runs by the three paths", measurePaths},
 		{"duplex", 15 * time.Second, "Both directions at once", measureDuplex},
 		{"load", 15 * time.Second, "Time to load a prefix", measureLoad},
-		{"corun", 60 * time.Second, "A matrix product beside the copies", measureCorun},
+		{"corun", 55 * time.Second, "A matrix product beside the copies", measureCorun},
+		{"coded", 20 * time.Second, "Pages coded as planes, on the device and over the link", measureCoded},
 		{"costs", 15 * time.Second, "What submissions and launches cost", measureCosts},
 		{"torch", 30 * time.Second, "PyTorch's tensors, gathered, hashed and restored", measureTorch},
-		{"pinning", 30 * time.Second, "Pinning host memory", measurePinning},
+		{"pinning", 25 * time.Second, "Pinning host memory", measurePinning},
 	}
 }
 

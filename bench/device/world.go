@@ -44,21 +44,27 @@ func (b *bench) world(l *pager.Layout, paths *gpu.Paths) (*world, error) {
 	if err := b.paint(w.memory); err != nil {
 		return nil, err
 	}
-	cfg := gpu.Config{Device: b.device, Kernels: b.set, Layout: l, Engine: w.engine, Paths: paths}
+	return w, w.open(paths, gpu.LinkPlain)
+}
+
+// open makes a pager of the world's memory, until the row is done.
+func (w *world) open(paths *gpu.Paths, link gpu.Link) (err error) {
+	b := w.bench
+	cfg := gpu.Config{Device: b.device, Kernels: b.set, Layout: w.layout, Engine: w.engine, Paths: paths, Link: link}
 	for _, at := range w.places {
 		cfg.Regions = append(cfg.Regions, w.memory.Ptr()+cuda.Ptr(at))
 	}
 	if w.pager, err = gpu.New(cfg); err != nil {
-		return nil, err
+		return err
 	}
 	b.later(w.pager.Close)
 	w.view = w.pager.View()
 	mover, ok := w.view.(pager.Mover)
 	if !ok {
-		return nil, fmt.Errorf("the pager has no Mover: %w", kvferry.ErrUnsupported)
+		return fmt.Errorf("the pager has no Mover: %w", kvferry.ErrUnsupported)
 	}
 	w.mover = mover
-	return w, nil
+	return nil
 }
 
 // shuffled returns the pages in an order that lets no two neighbours be merged,
