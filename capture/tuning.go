@@ -51,7 +51,7 @@ func newTuning(groups []manifest.Group) *tuning {
 		parts := make([]*tunedPart, len(m.Parts))
 		for p := range m.Parts {
 			s, ok := shapeOf(m, p)
-			if !ok || t.known.Expect(s) != nil {
+			if !ok || t.known.Expect(elemOf(m.Dtype), s) != nil || m.Dtype != pager.BF16 {
 				continue
 			}
 			parts[p] = &tunedPart{known: t.known, shape: s, name: strconv.Itoa(i) + "." + strconv.Itoa(p)}
@@ -61,35 +61,47 @@ func newTuning(groups []manifest.Group) *tuning {
 	return t
 }
 
-// shapeOf returns the shape of a part if it is of bf16: its layers one behind
-// the other, each a row of all heads for each token. A part of which only the
-// engine knows the order is taken for one of these; if it is not, it shrinks
-// less.
+// elemOf returns a type as encoders know it.
+func elemOf(d pager.Dtype) codec.Elem {
+	switch d {
+	case pager.BF16:
+		return codec.BF16
+	case pager.F16:
+		return codec.F16
+	case pager.FP8E4M3:
+		return codec.FP8E4M3
+	case pager.FP8E5M2:
+		return codec.FP8E5M2
+	}
+	return codec.Bytes
+}
+
+// shapeOf returns the shape of a part, if encoders know its elements: its layers
+// one behind the other, each a row of all heads for each token. A part of which
+// only the engine knows the order is taken for one of these; if it is not, it
+// shrinks less.
 func shapeOf(m *pager.Meta, part int) (planes.Shape, bool) {
 	s := planes.Shape{Segments: int(m.Layers), Rows: int(m.PageTokens)}
-	rows := int64(m.Layers) * int64(m.PageTokens)
-	bytes := m.Parts[part].Bytes
-	if m.Dtype != pager.BF16 || m.Parts[part].Kind == pager.PartScale || rows == 0 || bytes == 0 || int64(bytes)%(2*rows) != 0 {
+	bytes := int64(m.Parts[part].Bytes)
+	row := int64(m.Layers) * int64(m.PageTokens) * int64(m.Dtype.Bytes())
+	if elemOf(m.Dtype) == codec.Bytes || m.Parts[part].Kind == pager.PartScale || row == 0 || bytes == 0 || bytes%row != 0 {
 		return s, false
 	}
-	s.Cols = int(int64(bytes) / (2 * rows))
+	s.Cols = int(bytes / row)
 	return s, s.Validate() == nil
 }
 
 // hint returns what encoders are told.
 func (t *tuning) hint(groups []manifest.Group, mode codec.Mode) codec.Hint {
 	m := &groups[0].Meta
-	h := codec.Hint{
+	return codec.Hint{
 		Mode:      mode,
+		Elem:      elemOf(m.Dtype),
 		ElemBytes: m.Dtype.Bytes(),
 		RowElems:  int(m.KVHeads) * int(m.HeadDim),
 		Segments:  int(m.Layers),
 		Tuning:    t.known,
 	}
-	if m.Dtype == pager.BF16 {
-		h.Elem = codec.BF16
-	}
-	return h
 }
 
 // meet looks at a part of a page before it is stored. It is called for all of

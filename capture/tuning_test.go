@@ -69,7 +69,7 @@ func wantBack(t *testing.T, s cas.Store, rep capture.Report, engines ...*synthet
 func TestAutoShrinksPages(t *testing.T) {
 	t.Parallel()
 	for name, open := range onDisk(t) {
-		for mode, most := range map[codec.Mode]float64{codec.Auto: 0.70, codec.Fast: 0.70, codec.OnlyRaw: 1.05, codec.PreferZstd: 0.85} {
+		for mode, most := range map[codec.Mode]float64{codec.Auto: 0.70, codec.Fast: 0.70, codec.Small: 0.69, codec.OnlyRaw: 1.05, codec.PreferZstd: 0.85} {
 			s := open()
 			e := likeReal(t, 4, 2, 64, 80, 1)
 			rep, err := capture.Capture(t.Context(), e, s, capture.Options{Codec: mode})

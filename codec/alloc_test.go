@@ -61,7 +61,7 @@ func TestNoAllocationsOfPlanes(t *testing.T) {
 	k, v := kvlab(t)
 	known := bf16(codec.Auto, kvlabShape)
 	known.Tuning = tuning(t)
-	for name, h := range map[string]codec.Hint{"known": known, "auto": bf16(codec.Auto, kvlabShape), "fast": bf16(codec.Fast, kvlabShape)} {
+	for name, h := range map[string]codec.Hint{"known": known, "auto": bf16(codec.Auto, kvlabShape), "fast": bf16(codec.Fast, kvlabShape), "small": bf16(codec.Small, kvlabShape)} {
 		t.Run(name, func(t *testing.T) {
 			var e codec.Encoder
 			var d codec.Decoder

@@ -92,7 +92,7 @@ func BenchmarkPlanes(b *testing.B) {
 	k, v := kvlab(b)
 	known := bf16(codec.Auto, kvlabShape)
 	known.Tuning = tuning(b)
-	for name, h := range map[string]codec.Hint{"known": known, "none": bf16(codec.Auto, kvlabShape)} {
+	for name, h := range map[string]codec.Hint{"known": known, "none": bf16(codec.Auto, kvlabShape), "small": bf16(codec.Small, kvlabShape)} {
 		for part, plain := range map[string][]byte{"k": k[1], "v": v[1]} {
 			b.Run("op=encode/windows="+name+"/part="+part, func(b *testing.B) {
 				b.SetBytes(int64(len(plain)))

@@ -21,8 +21,9 @@
 //	constant  1 to 8 bytes, no more than the plain length, that repeat from
 //	          the start to the plain length; the last repetition may be cut
 //	zstd      one standard zstd frame without dictionary or checksum
-//	planes    a payload of package codec/planes, for bfloat16; it tells its
-//	          own version, and one that is unknown is kvferry.ErrUnsupported
+//	planes    a payload of package codec/planes, for bfloat16 and other
+//	          floating-point types; it tells its own version, and one that is
+//	          unknown is kvferry.ErrUnsupported
 //
 // The empty blob is a raw frame without a payload. Lengths are below 2^63.
 //
@@ -81,12 +82,16 @@ const (
 	// Fast is Auto without a sample of bf16: whatever shrinks is stored as
 	// Planes.
 	Fast
+	// Small compresses everything that shrinks: elements that encoders know as
+	// Planes of the level small, everything else with Zstd. It takes ten times
+	// as long as Fast.
+	Small
 )
 
-var modes = [...]string{Auto: "auto", OnlyRaw: "raw", PreferZstd: "zstd", Fast: "fast"}
+var modes = [...]string{Auto: "auto", OnlyRaw: "raw", PreferZstd: "zstd", Fast: "fast", Small: "small"}
 
 // Modes returns all modes.
-func Modes() []Mode { return []Mode{Auto, OnlyRaw, Fast, PreferZstd} }
+func Modes() []Mode { return []Mode{Auto, OnlyRaw, Fast, Small, PreferZstd} }
 
 // ModeNames returns the names of all modes, as ParseMode reads them.
 func ModeNames() string {
@@ -121,11 +126,37 @@ func ParseMode(s string) (Mode, error) {
 // Elem is the type of the elements of a blob.
 type Elem uint8
 
-// The types that encoders know; all others are Bytes.
+// The types that encoders know; all others are Bytes. Auto and Fast make use of
+// BF16 alone.
 const (
 	Bytes Elem = iota
 	BF16
+	F16
+	FP8E4M3
+	FP8E5M2
 )
+
+// elements returns the type as package planes knows it.
+func (e Elem) elements() (planes.Elements, bool) {
+	switch e {
+	case BF16:
+		return planes.BFloat16, true
+	case F16:
+		return planes.Float16, true
+	case FP8E4M3:
+		return planes.E4M3, true
+	case FP8E5M2:
+		return planes.E5M2, true
+	}
+	return 0, false
+}
+
+// bytesOf returns the length of what s describes, of elements e, which are
+// known.
+func (e Elem) bytesOf(s planes.Shape) int {
+	el, _ := e.elements()
+	return s.Segments * s.Rows * s.Cols * el.Bytes()
+}
 
 // Hint tells an encoder what the plain bytes are; the zero Hint is "bytes".
 // It guides the choice of a codec and is never needed to decode.
@@ -142,13 +173,14 @@ type Hint struct {
 	Tuning *Tuning
 }
 
-// shape returns that of a blob of n bytes, if it is one of bf16 values as h
-// describes them.
+// shape returns that of a blob of n bytes, if it is one of elements that h
+// describes.
 func (h *Hint) shape(n int) (s planes.Shape, ok bool) {
-	if h.Elem != BF16 || h.RowElems <= 0 || h.Segments <= 0 || n == 0 {
+	el, ok := h.Elem.elements()
+	if !ok || h.RowElems <= 0 || h.Segments <= 0 || n == 0 {
 		return s, false
 	}
-	rows := n / 2 / h.RowElems / h.Segments
+	rows := n / el.Bytes() / h.RowElems / h.Segments
 	s = planes.Shape{Segments: h.Segments, Rows: rows, Cols: h.RowElems}
-	return s, s.Validate() == nil && s.Bytes() == n
+	return s, s.Validate() == nil && h.Elem.bytesOf(s) == n
 }

@@ -32,21 +32,19 @@ func (e *Encoder) Encode(h Hint, plain []byte) (Frame, error) {
 	switch h.Mode {
 	case OnlyRaw:
 		return e.seal(Raw, len(plain), plain), nil
-	case Auto, PreferZstd, Fast:
+	case Auto, PreferZstd, Fast, Small:
 	default:
 		return Frame{}, fmt.Errorf("codec: encode with mode %d: %w", h.Mode, kvferry.ErrInvalid)
 	}
 	if p := period(plain); p > 0 {
 		return e.seal(Constant, len(plain), plain[:p]), nil
 	}
-	if h.Mode != PreferZstd {
-		p, err := e.planes(&h, plain)
-		if err != nil {
-			return Frame{}, err
-		}
-		if p != nil {
-			return e.seal(Planes, len(plain), p), nil
-		}
+	p, err := e.planes(&h, plain)
+	if err != nil {
+		return Frame{}, err
+	}
+	if p != nil {
+		return e.seal(Planes, len(plain), p), nil
 	}
 	z, err := e.shrink(h.Mode, plain)
 	if err != nil {
@@ -72,7 +70,7 @@ func (e *Encoder) seal(id ID, plainBytes int, payload []byte) Frame {
 // at a fraction of the speed of a copy.
 func (e *Encoder) shrink(m Mode, plain []byte) ([]byte, error) {
 	limit := len(plain)
-	if m != PreferZstd {
+	if m == Auto || m == Fast {
 		if !compressible(plain) {
 			return nil, nil
 		}

@@ -134,6 +134,7 @@ func FuzzPlanes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, plain []byte, segments, cols, mode uint8, p []byte) {
 		s := planes.Shape{Segments: int(segments), Cols: int(cols)}
 		h := bf16(modes[int(mode)%len(modes)], s)
+		h.Elem = codec.Elem(mode / 8 % 6) // one of them unknown
 		if row := 2 * s.Segments * s.Cols; row > 0 && len(p) >= 6 {
 			s.Rows = len(plain) / row
 			h.Tuning = new(codec.Tuning)

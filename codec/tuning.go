@@ -12,8 +12,8 @@ import (
 	"github.com/kvferry/kvferry/codec/planes"
 )
 
-// Tuning is what encoders of bf16 know of the data beforehand: which shapes
-// its blobs have, and sets of windows that fit them. Encoders find a shape by a
+// Tuning is what encoders know of the data beforehand: which shapes its blobs
+// have, and, of bf16, sets of windows that fit them. Encoders find a shape by a
 // blob's length and take, of the sets for it, the one that fits the blob best;
 // so the kinds of data that have one shape, such as keys and values, have a set
 // each. While a shape has no set, encoders look for windows in each blob anew,
@@ -36,31 +36,38 @@ type tuned map[int][]set
 // there are such blobs.
 type set struct {
 	name   string
+	elem   Elem
 	shape  planes.Shape
 	params []planes.Params
 }
+
+// like reports whether both are of blobs of one kind.
+func (x *set) like(o *set) bool { return x.elem == o.elem && x.shape == o.shape }
 
 // maxSets bounds the sets of blobs of one length, because each takes time for
 // every blob.
 const maxSets = 16
 
-// Expect says that there are blobs of shape s, which is ErrInvalid if it cannot
-// be.
-func (t *Tuning) Expect(s planes.Shape) error { return t.put(set{shape: s}) }
+// Expect says that there are blobs of shape s, of elements e. What cannot be,
+// and Bytes, are ErrInvalid.
+func (t *Tuning) Expect(e Elem, s planes.Shape) error { return t.put(set{elem: e, shape: s}) }
 
-// Add adds windows for blobs of shape s: one for each segment, or one for all;
+// Add adds windows for blobs of bf16 of shape s: one for each segment, or one for all;
 // they are kept, not copied. A set of the same name and shape is replaced. What
 // does not fit the shape is ErrInvalid, and so are too many sets.
 func (t *Tuning) Add(name string, s planes.Shape, params []planes.Params) error {
 	if len(params) != 1 && len(params) != s.Segments {
 		return fmt.Errorf("codec: %d windows for %d segments, not 1 or as many: %w", len(params), s.Segments, kvferry.ErrInvalid)
 	}
-	return t.put(set{name, s, params})
+	return t.put(set{name, BF16, s, params})
 }
 
 func (t *Tuning) put(x set) error {
 	if err := x.shape.Validate(); err != nil {
 		return fmt.Errorf("codec: tuning: %w", err)
+	}
+	if _, ok := x.elem.elements(); !ok {
+		return fmt.Errorf("codec: tuning of elements %d: %w", x.elem, kvferry.ErrInvalid)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,12 +75,12 @@ func (t *Tuning) put(x set) error {
 	if old := t.known.Load(); old != nil {
 		next = maps.Clone(*old)
 	}
-	n := x.shape.Bytes()
+	n := x.elem.bytesOf(x.shape)
 	sets := slices.DeleteFunc(slices.Clone(next[n]), func(o set) bool {
 		// Windows take the place of those of their name, and of the mere shape.
-		return o.shape == x.shape && (o.name == x.name && len(x.params) > 0 || len(o.params) == 0)
+		return o.like(&x) && (o.name == x.name && len(x.params) > 0 || len(o.params) == 0)
 	})
-	if len(x.params) > 0 || !slices.ContainsFunc(sets, func(o set) bool { return o.shape == x.shape }) {
+	if len(x.params) > 0 || !slices.ContainsFunc(sets, func(o set) bool { return o.like(&x) }) {
 		sets = append(sets, x)
 	}
 	if len(sets) > maxSets {
@@ -81,7 +88,7 @@ func (t *Tuning) put(x set) error {
 	}
 	// The order in which they were added does not matter for what is coded.
 	slices.SortFunc(sets, func(a, b set) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.shape.Cols, b.shape.Cols), cmp.Compare(a.shape.Rows, b.shape.Rows))
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.elem, b.elem), cmp.Compare(a.shape.Cols, b.shape.Cols), cmp.Compare(a.shape.Rows, b.shape.Rows))
 	})
 	next[n] = sets
 	t.known.Store(&next)
@@ -89,8 +96,15 @@ func (t *Tuning) put(x set) error {
 }
 
 // Wanted reports whether an encoder has asked for windows: whether there are
-// blobs of an expected shape, and a store that codes them.
+// blobs of bf16 of an expected shape, and a store that codes them by windows.
 func (t *Tuning) Wanted() bool { return t.wanted.Load() }
+
+// want notes that windows are asked for.
+func (t *Tuning) want() {
+	if !t.wanted.Load() { // a store would be seen by all processors
+		t.wanted.Store(true)
+	}
+}
 
 // find returns what is known of blobs of n bytes.
 func (t *Tuning) find(n int) []set {
@@ -98,11 +112,8 @@ func (t *Tuning) find(n int) []set {
 		return nil
 	}
 	known := t.known.Load()
-	if known == nil || (*known)[n] == nil {
+	if known == nil {
 		return nil
-	}
-	if !t.wanted.Load() { // a store would be seen by all processors
-		t.wanted.Store(true)
 	}
 	return (*known)[n]
 }

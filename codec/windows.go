@@ -10,19 +10,51 @@ import (
 // found where there are none.
 const sampledSegments = 3
 
-// planes returns plain as a payload of planes, or nil if it is not of bf16 or
-// does not shrink as far as the mode wants.
+// planes returns plain as a payload of planes, or nil if its elements are not
+// known or do not shrink as far as the mode wants.
 func (e *Encoder) planes(h *Hint, plain []byte) ([]byte, error) {
-	s, params, size := e.windows(h, plain)
-	limit := len(plain)
-	if h.Mode == Auto {
-		limit -= len(plain) / worthwhile
+	switch h.Mode {
+	case Auto:
+		return e.fast(h, plain, len(plain)-len(plain)/worthwhile, true)
+	case Fast:
+		return e.fast(h, plain, len(plain), false)
+	case Small:
+		return e.small(h, plain)
 	}
-	if params == nil || h.Mode == Auto && size >= limit {
+	return nil, nil
+}
+
+// fast codes bf16 by windows if that takes fewer bytes than limit. If sampled,
+// it does not try where a sample says that it does not.
+func (e *Encoder) fast(h *Hint, plain []byte, limit int, sampled bool) ([]byte, error) {
+	s, params, size := e.windows(h, plain)
+	if params == nil || sampled && size >= limit {
 		return nil, nil
 	}
 	e.reserve(planes.MaxBytes(s, len(plain)))
 	out, err := e.p.Append(e.buf[:0], plain, s, params)
+	return e.shorter(out, limit, err)
+}
+
+// small codes all elements that are known, at the level small.
+func (e *Encoder) small(h *Hint, plain []byte) ([]byte, error) {
+	elem := h.Elem
+	s, ok := h.shape(len(plain))
+	if known := h.Tuning.find(len(plain)); len(known) > 0 {
+		elem, s, ok = known[0].elem, known[0].shape, true
+	}
+	if !ok {
+		return nil, nil
+	}
+	el, _ := elem.elements()
+	e.reserve(planes.MaxBytes(s, s.Bytes())) // of elements of two bytes: enough for all
+	out, err := e.p.AppendSmall(e.buf[:0], plain, s, el)
+	return e.shorter(out, len(plain), err)
+}
+
+// shorter returns what was appended to the buffer, or nil if it is not shorter
+// than limit.
+func (e *Encoder) shorter(out []byte, limit int, err error) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("codec: %w", err)
 	}
@@ -40,23 +72,27 @@ func (e *Encoder) planes(h *Hint, plain []byte) ([]byte, error) {
 func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []planes.Params, size int) {
 	known := h.Tuning.find(len(plain))
 	if len(known) == 0 {
-		var ok bool
-		if s, ok = h.shape(len(plain)); !ok {
-			return s, nil, 0
+		if s, ok := h.shape(len(plain)); ok && h.Elem == BF16 {
+			return e.search(s, plain)
 		}
-		return e.search(s, plain)
+		return s, nil, 0
 	}
+	var expected *set
 	for i := range known {
 		k := &known[i]
-		if len(k.params) == 0 {
+		if k.elem != BF16 {
+			continue
+		}
+		h.Tuning.want()
+		if expected = k; len(k.params) == 0 {
 			continue
 		}
 		if n := e.estimate(k.shape, k.params, plain); params == nil || n < size {
 			s, params, size = k.shape, k.params, n
 		}
 	}
-	if params == nil {
-		return e.search(known[0].shape, plain)
+	if params == nil && expected != nil {
+		return e.search(expected.shape, plain)
 	}
 	return s, params, size
 }

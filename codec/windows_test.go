@@ -75,6 +75,8 @@ func TestPagesShrink(t *testing.T) {
 	}{
 		{"auto, tuned", known, 1.47},
 		{"fast, tuned", codec.Hint{Mode: codec.Fast, Tuning: known.Tuning}, 1.47}, // the sets tell the shape
+		{"small", bf16(codec.Small, kvlabShape), 1.49},
+		{"small, tuned", codec.Hint{Mode: codec.Small, Tuning: known.Tuning}, 1.49},
 		{"auto", bf16(codec.Auto, kvlabShape), 1.46},
 		{"fast", bf16(codec.Fast, kvlabShape), 1.46},
 	} {
@@ -110,7 +112,7 @@ func TestBestSetIsTaken(t *testing.T) {
 	var before [][]byte
 	for _, order := range [][]string{{"k", "v"}, {"v", "k"}} {
 		tu := new(codec.Tuning)
-		require.NoError(t, tu.Expect(kvlabShape))
+		require.NoError(t, tu.Expect(codec.BF16, kvlabShape))
 		for _, name := range order {
 			require.NoError(t, tu.Add(name, kvlabShape, []planes.Params{{First: 3}})) // to be replaced
 			require.NoError(t, tu.Add(name, kvlabShape, sets[name]))
@@ -133,7 +135,7 @@ func TestBestSetIsTaken(t *testing.T) {
 func TestHintsThatLie(t *testing.T) {
 	t.Parallel()
 	tu := tuning(t)
-	require.NoError(t, tu.Expect(planes.Shape{Segments: 2, Rows: 8, Cols: 64}))
+	require.NoError(t, tu.Expect(codec.BF16, planes.Shape{Segments: 2, Rows: 8, Cols: 64}))
 	var e codec.Encoder
 	var d codec.Decoder
 	for _, kind := range kinds {
@@ -162,12 +164,12 @@ func TestHintsThatLie(t *testing.T) {
 func TestChoiceOfBF16(t *testing.T) {
 	t.Parallel()
 	s := planes.Shape{Segments: 22, Rows: 16, Cols: 256}
-	for name, want := range map[string][3]codec.ID{ // auto, fast, and auto of elements that are not bf16
-		"zero":  {codec.Constant, codec.Constant, codec.Constant},
-		"kv":    {codec.Planes, codec.Planes, codec.Raw},
-		"noise": {codec.Raw, codec.Raw, codec.Raw},
-		"text":  {codec.Planes, codec.Planes, codec.Zstd}, // nobody calls text bf16
-		"slim":  {codec.Raw, codec.Planes, codec.Raw},     // saves less than a sixteenth
+	for name, want := range map[string][4]codec.ID{ // auto, fast, small, and auto of elements that are not bf16
+		"zero":  {codec.Constant, codec.Constant, codec.Constant, codec.Constant},
+		"kv":    {codec.Planes, codec.Planes, codec.Planes, codec.Raw},
+		"noise": {codec.Raw, codec.Raw, codec.Raw, codec.Raw},
+		"text":  {codec.Planes, codec.Planes, codec.Planes, codec.Zstd}, // nobody calls text bf16
+		"slim":  {codec.Raw, codec.Planes, codec.Planes, codec.Raw},     // saves less than a sixteenth
 	} {
 		var plain []byte
 		for _, kind := range kinds {
@@ -179,11 +181,47 @@ func TestChoiceOfBF16(t *testing.T) {
 			plain = slim(s.Bytes())
 		}
 		var e codec.Encoder
-		for i, h := range []codec.Hint{bf16(codec.Auto, s), bf16(codec.Fast, s), {ElemBytes: 2, RowElems: s.Cols, Segments: s.Segments}} {
+		for i, h := range []codec.Hint{bf16(codec.Auto, s), bf16(codec.Fast, s), bf16(codec.Small, s), {ElemBytes: 2, RowElems: s.Cols, Segments: s.Segments}} {
 			f, err := e.Encode(h, plain)
 			require.NoError(t, err)
 			require.Equal(t, want[i], f.Codec(), "%s by hint %d", name, i)
 		}
+	}
+}
+
+// TestSmallKnowsOtherElements: float16 and float8 shrink at the level small, with
+// the shape told by the hint or by what is expected. The modes for speed leave
+// them as they are.
+func TestSmallKnowsOtherElements(t *testing.T) {
+	t.Parallel()
+	s := planes.Shape{Segments: 4, Rows: 16, Cols: 64}
+	r := rand.New(rand.NewPCG(1, 1))
+	for elem, x := range map[codec.Elem]struct{ bytes, mantissa int }{codec.F16: {2, 10}, codec.FP8E4M3: {1, 3}, codec.FP8E5M2: {1, 2}} {
+		var plain []byte
+		for range s.Segments * s.Rows * s.Cols {
+			exponent := 7 - min(7, int(r.ExpFloat64())) // few values take most
+			v := exponent<<x.mantissa | r.IntN(1<<x.mantissa) | r.IntN(2)<<(8*x.bytes-1)
+			plain = append(plain, byte(v))
+			if x.bytes == 2 {
+				plain = append(plain, byte(v>>8))
+			}
+		}
+		tu := new(codec.Tuning)
+		require.NoError(t, tu.Expect(elem, s))
+		for _, mode := range modes {
+			told := codec.Hint{Mode: mode, Elem: elem, ElemBytes: x.bytes, RowElems: s.Cols, Segments: s.Segments}
+			for _, h := range []codec.Hint{told, {Mode: mode, Tuning: tu}} {
+				var e codec.Encoder
+				f, err := e.Encode(h, plain)
+				require.NoError(t, err)
+				require.Equal(t, mode == codec.Small, f.Codec() == codec.Planes, "%d in mode %v", elem, mode)
+				back := make([]byte, len(plain))
+				_, err = new(codec.Decoder).Decode(back, f.AppendTo(nil))
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(plain, back))
+			}
+		}
+		require.False(t, tu.Wanted(), "windows are of bf16")
 	}
 }
 
@@ -203,7 +241,9 @@ func TestTuningRefuses(t *testing.T) {
 	t.Parallel()
 	s := planes.Shape{Segments: 2, Rows: 4, Cols: 8}
 	tu := new(codec.Tuning)
-	require.ErrorIs(t, tu.Expect(planes.Shape{}), kvferry.ErrInvalid)
+	require.ErrorIs(t, tu.Expect(codec.BF16, planes.Shape{}), kvferry.ErrInvalid)
+	require.ErrorIs(t, tu.Expect(codec.Bytes, s), kvferry.ErrInvalid)
+	require.ErrorIs(t, tu.Expect(99, s), kvferry.ErrInvalid)
 	require.ErrorIs(t, tu.Add("k", s, nil), kvferry.ErrInvalid)
 	require.ErrorIs(t, tu.Add("k", s, make([]planes.Params, 3)), kvferry.ErrInvalid)
 	require.ErrorIs(t, tu.Add("k", planes.Shape{Segments: 1}, make([]planes.Params, 1)), kvferry.ErrInvalid)
@@ -220,7 +260,7 @@ func TestTuningRefuses(t *testing.T) {
 func TestWanted(t *testing.T) {
 	t.Parallel()
 	tu := new(codec.Tuning)
-	require.NoError(t, tu.Expect(kvlabShape))
+	require.NoError(t, tu.Expect(codec.BF16, kvlabShape))
 	var e codec.Encoder
 	for _, x := range []struct {
 		mode codec.Mode
@@ -243,7 +283,7 @@ func TestTuningWhileEncoding(t *testing.T) {
 	t.Parallel()
 	k, _ := kvlab(t)
 	tu := new(codec.Tuning)
-	require.NoError(t, tu.Expect(kvlabShape))
+	require.NoError(t, tu.Expect(codec.BF16, kvlabShape))
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {

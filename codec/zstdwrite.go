@@ -26,7 +26,7 @@ const (
 
 // EncodeZstd returns plain as one standard zstd frame, coded as h asks for:
 // raw blocks for OnlyRaw and for what does not shrink, RLE blocks for one
-// repeated byte, compressed blocks else. Fast is as Auto here. The frame carries the content's
+// repeated byte, compressed blocks else. Fast is as Auto here, Small as PreferZstd. The frame carries the content's
 // length, unless it is compressed and shorter than 256 bytes, and no checksum,
 // because its readers hash the plain bytes anyway; its window is at most
 // 8 MiB. It lies in the encoder's buffer and is valid until
@@ -35,7 +35,7 @@ func (e *Encoder) EncodeZstd(h Hint, plain []byte) ([]byte, error) {
 	switch h.Mode {
 	case OnlyRaw:
 		return e.storeZstd(plain), nil
-	case Auto, PreferZstd, Fast:
+	case Auto, PreferZstd, Fast, Small:
 	default:
 		return nil, fmt.Errorf("codec: encode zstd with mode %d: %w", h.Mode, kvferry.ErrInvalid)
 	}

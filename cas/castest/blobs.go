@@ -59,7 +59,7 @@ func testModes(t *testing.T, c Config) {
 	for _, m := range codec.Modes() {
 		shape := planes.Shape{Segments: 2, Rows: 100, Cols: 50}
 		hint := codec.Hint{Mode: m, Elem: codec.BF16, ElemBytes: 2, RowElems: shape.Cols, Segments: shape.Segments, Tuning: new(codec.Tuning)}
-		require.NoError(t, hint.Tuning.Expect(shape))
+		require.NoError(t, hint.Tuning.Expect(codec.BF16, shape))
 		sess := beginWith(t, s, cas.SessionOptions{Hint: hint})
 		for _, kind := range contents {
 			for _, n := range []int{shape.Bytes(), shape.Bytes() + 1} {
