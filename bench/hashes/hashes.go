@@ -25,6 +25,9 @@ const (
 	kib = 1 << 10
 	// usual is the K or the V of a page of a large model, about 180 KB.
 	usual = 176 * kib
+	// small are parts that are also hashed several at once.
+	small    = 4 * kib
+	together = 10
 	// goal is how much faster than the library it should be, at the usual size.
 	goal = 1.3
 	// rust is the peer's program.
@@ -45,18 +48,18 @@ type settings struct {
 func settingsOf(s harness.Scale) settings {
 	switch s {
 	case harness.Full:
-		return settings{each: 40 * time.Millisecond, burst: 4_000_000, memory: 128 << 20}
+		return settings{each: 60 * time.Millisecond, burst: 2_000_000, memory: 128 << 20}
 	case harness.Smoke:
 		return settings{each: time.Millisecond, memory: 1 << 20}
 	}
-	return settings{each: 20 * time.Millisecond, burst: 4_000_000, memory: 128 << 20}
+	return settings{each: 30 * time.Millisecond, burst: 2_000_000, memory: 128 << 20}
 }
 
 func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	set := settingsOf(e.Scale)
 	set.rust = hasRust(ctx, e, s)
 	s.Note("A part in cache is hashed again and again; of those in memory each is another one of %d MiB. "+
-		"A sample is the fastest burst of some 4 MB within %v; with two threads a burst lasts until both are done.",
+		"A sample is the fastest burst of some 2 MB within %v; with two threads a burst lasts until both are done.",
 		set.memory>>20, set.each)
 	s.Note("Digests are made by the kernels %q here; %q are those of the library, github.com/zeebo/blake3.",
 		blake3.Active(), strings.TrimPrefix(library, "hash="))
@@ -76,7 +79,7 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 // hasRust reports whether the peer can be measured; if not, the section says why.
 func hasRust(ctx context.Context, e *harness.Env, s *harness.Section) bool {
 	if e.PeerPath(rust) == "" {
-		s.Miss(rust, e.WhyNoPeer(rust))
+		s.Miss(rust, e.Why(rust))
 		return false
 	}
 	if _, err := (group{size: kib, threads: 1}).rust(ctx, e); err != nil {
@@ -110,7 +113,7 @@ func (g group) run(ctx context.Context, e *harness.Env, s *harness.Section) erro
 	var all []harness.Measure
 	walks := g.walks()
 	byName := map[string]*harness.Figure{}
-	for _, c := range contenders(g.size == usual) {
+	for _, c := range contenders(g.size) {
 		f := s.Figure(g.name(c.name), harness.BytesPerSecond)
 		f.Role, f.Note, byName[c.name] = c.role, c.note, f
 		work := g.work(c, walks)
@@ -160,8 +163,13 @@ func present(figures ...*harness.Figure) (out []*harness.Figure) {
 	return out
 }
 
-// times is how many parts a burst has.
-func (g group) times() int { return max(1, g.burst/g.size) }
+// times is how many parts a burst has; of small ones a multiple of together.
+func (g group) times() int {
+	if g.size <= small {
+		return together * max(1, g.burst/g.size/together)
+	}
+	return max(1, g.burst/g.size)
+}
 
 // rust has the peer measure once.
 func (g group) rust(ctx context.Context, e *harness.Env) (harness.PeerLine, error) {

@@ -3,6 +3,7 @@ package hashes
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"sync"
@@ -21,13 +22,17 @@ const (
 type contender struct {
 	name, note string
 	role       harness.Role
-	// start returns what a goroutine does with a part; size is the longest.
+	// start returns what a goroutine does with a part, or with as many as it
+	// takes at once; size is the longest.
 	start func(size int) func(part []byte)
+	// together is how many parts it takes at once, if not one.
+	together int
 }
 
 // contenders are the kernels of BLAKE3, of which the library's are a peer if
-// there are others, and with limits also what sets the limit.
-func contenders(limits bool) []contender {
+// there are others; ours also with several small parts at once; and for parts of
+// the usual size what sets the limit.
+func contenders(size int) []contender {
 	var all []contender
 	kernels := blake3.Kernels()
 	for _, name := range kernels {
@@ -36,8 +41,14 @@ func contenders(limits bool) []contender {
 			c.role, c.note = harness.Peer, "github.com/zeebo/blake3"
 		}
 		all = append(all, c)
+		if c.role == harness.Ours && size <= small {
+			all = append(all, contender{
+				name: c.name + "-together", note: fmt.Sprintf("%d parts at once", together), together: together,
+				start: func(int) func([]byte) { return manyWith(name) },
+			})
+		}
 	}
-	if !limits {
+	if size != usual {
 		return all
 	}
 	return append(all,
@@ -53,6 +64,20 @@ func blake3With(kernels string) func([]byte) {
 		panic(err) // Kernels named it
 	}
 	return func(p []byte) { h.Sum(p) }
+}
+
+func manyWith(kernels string) func([]byte) {
+	h := blake3.New()
+	if err := h.Use(kernels); err != nil {
+		panic(err) // Kernels named it
+	}
+	sums, parts := make([][32]byte, together), make([][]byte, together)
+	return func(p []byte) {
+		for i := range parts {
+			parts[i] = p
+		}
+		h.SumMany(sums, parts)
+	}
 }
 
 func sha256Sum(int) func([]byte) {
@@ -91,7 +116,7 @@ func (g group) work(c contender, walks []*walk) []func() {
 	for _, w := range walks {
 		do := c.start(g.size)
 		out = append(out, func() {
-			for range g.times() {
+			for range g.times() / max(1, c.together) {
 				do(w.parts[w.next])
 				w.next = (w.next + 1) % len(w.parts)
 			}

@@ -92,8 +92,8 @@ func TestChunks(t *testing.T) {
 	p := somePage(width * chunkLen)
 	for _, h := range []*Hasher{New(), NewKeyed(&[32]byte{1, 2, 3})} {
 		for n := 2; n <= width; n++ {
-			for _, rest := range []int{1, 63, 64, 65, 128, 500, 959, 960, 961, 1023, 1024} {
-				for _, number := range []uint64{0, 1<<32 - 5, 1<<40 - 16} {
+			for _, rest := range []int{1, 64, 65, 500, 960, 961, 1024} {
+				for _, number := range []uint64{0, 1<<32 - 5} {
 					in := p[:(n-1)*chunkLen+rest]
 					for i := range h.tree.cvs {
 						h.tree.cvs[i] = canary
@@ -142,7 +142,7 @@ func TestParents(t *testing.T) {
 	h := NewKeyed(&[32]byte{7})
 	bytes := somePage(leaves * 32)
 	cvs := *(*[leaves][8]uint32)(unsafe.Pointer(&bytes[0]))
-	for n := 1; n <= leaves; n++ {
+	for n := 1; n <= leaves; n += 1 + n/32 {
 		h.tree.cvs = cvs
 		level := slices.Clone(cvs[:n])
 		for len(level) > 1 {

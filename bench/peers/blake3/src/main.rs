@@ -53,7 +53,7 @@ fn numbers(text: &str) -> Option<Vec<usize>> {
 
 /// Hashes in n threads, of which this is one, and returns the rate of the fastest burst.
 fn time(size: usize, n: usize, least: Duration) -> f64 {
-    let times = (4_000_000 / size).max(1);
+    let times = (2_000_000 / size).max(1);
     let (begin, end) = (&Barrier::new(n), &Barrier::new(n));
     let over = &AtomicBool::new(false);
     let work = move |data: &[u8]| {
