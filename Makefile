@@ -23,6 +23,9 @@ COUNT     ?= 6
 SOAK      ?= 1
 PEERS      := $(BUILD)/peers
 STORE_PAGE ?= bench/results/store.md
+RESULTS    ?= bench/results
+MODELS     ?=
+BENCH_FLAGS ?=
 PKG       ?= ./...
 MUTANTS   ?= .
 CC        ?= cc
@@ -54,7 +57,7 @@ test: | toolchain ## run all tests of all packages (TESTFLAGS=-v)
 check: test check-rest ## run all that CI runs
 
 .PHONY: check-rest
-check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-redis check-events check-fuzz generate examples ## run what `check` adds to `test`
+check-rest: format modules vet lint build-all race test-cuda check-ptx check-sqlite check-report check-redis check-events check-fuzz generate examples ## run what `check` adds to `test`
 	@echo "check: all passed"
 
 .PHONY: format
@@ -124,6 +127,10 @@ check-vllm: | toolchain ## let a real vLLM on the CPU feed an index, and compare
 check-sqlite: $(LINTER) | toolchain ## run SQLite on our page cache, where there is a C compiler
 	@scripts/check-sqlite $(CC) $(LINTER)
 
+.PHONY: check-report
+check-report: $(LINTER) | toolchain ## test the module that makes the report's page
+	@scripts/check-report $(LINTER)
+
 .PHONY: check-redis
 check-redis: | toolchain ## run the index in Redis on servers of its own (installs redis-server on Debian)
 	@scripts/check-redis
@@ -185,6 +192,10 @@ bench: $(MEASURE) $(BENCHSTAT) ## measure everything quickly, without peers (5 m
 	$(MEASURE) bench all --dir $(BUILD)/bench --go $(BUILD)/bench/all.txt --raw $(BUILD)/bench/all.json --report $(BUILD)/bench/all.md $(BENCH_FLAGS)
 	@$(BENCHSTAT) $(BUILD)/bench/all.txt
 	@echo "report: $(BUILD)/bench/all.md, samples: $(BUILD)/bench/all.json, all.txt"
+
+.PHONY: bench-report
+bench-report: $(MEASURE) bench-peers ## measure everything beside its peers and write REPORT.md and report.html (30 minutes; MODELS=FOLDER BENCH_FLAGS=...)
+	@GO=$(GO) MODELS='$(MODELS)' scripts/bench-report $(MEASURE) $(PEERS) $(CURDIR)/$(BUILD)/bench $(RESULTS) $(BENCH_FLAGS)
 
 .PHONY: bench-go
 bench-go: $(BENCHSTAT) ## run the benchmarks beside the code, print a table (BENCH=regexp PKG=./cas/... COUNT=6)

@@ -76,13 +76,25 @@ func (u Unit) Text(v float64) string {
 		}
 		return significant(v) + " s"
 	case PerSecond:
-		return significant(v) + "/s"
+		return thousands(v, 1e4, []string{"", " k", " M", " G"}) + "/s"
+	case Nanoseconds:
+		return thousands(v, 1e4, []string{" ns", " µs", " ms", " s"})
 	case Times:
 		return strconv.FormatFloat(v, 'f', 3, 64)
 	case Plain:
 		return significant(v)
 	}
 	return significant(v) + " " + string(u)
+}
+
+// thousands divides by a thousand until little is left, and writes the unit of
+// that. What is below least stays as it is.
+func thousands(v, least float64, units []string) string {
+	i := 0
+	for ; i+1 < len(units) && (v >= least || i > 0 && v >= 1000); i++ {
+		v /= 1000
+	}
+	return significant(v) + units[i]
 }
 
 // significant writes three digits, and no fewer than the whole part.

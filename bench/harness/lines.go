@@ -88,7 +88,7 @@ func (g *GoalLine) Result() string {
 		result = "reached"
 	}
 	if g.Close {
-		result += ", but the goal lies within the interval"
+		result += ", within the interval"
 	}
 	return result
 }

@@ -70,7 +70,7 @@ func TestGoals(t *testing.T) {
 	require.Equal(t, "ratio, codec=fast, data=s260k", goals[0].Figure)
 	require.True(t, goals[1].Reached)
 	require.True(t, goals[1].Close, "70 % lies between 59 % and 76 %")
-	require.Equal(t, "reached, but the goal lies within the interval", goals[1].Result())
+	require.Equal(t, "reached, within the interval", goals[1].Result())
 	require.Equal(t, "≤ 200 ns", goals[3].Goal)
 	require.Equal(t, "190 ns", goals[3].Median)
 }
