@@ -171,7 +171,7 @@ func TestLossIsNoticed(t *testing.T) {
 	x.coder = lossy{}
 	r := x.rates("dram")
 	x.dram = &r
-	require.ErrorIs(t, x.beyondCache(newArena(sets[0], 1<<20)), kvferry.ErrCorrupt)
+	require.ErrorIs(t, newArena(sets[0], 1<<20, []*subject{x}).measure(), kvferry.ErrCorrupt)
 }
 
 // TestUnlikeData: what does not compress comes back too.

@@ -78,7 +78,8 @@ func (x *subject) figure(op, where string, u harness.Unit) *harness.Figure {
 const (
 	tries  = 5       // of each blob, the fastest of which counts
 	stint  = 1 << 18 // plain bytes between two looks at the clock
-	beyond = 1 << 27 // plain bytes that no cache holds
+	beyond = 1 << 26 // plain bytes that no cache holds, with what they are coded to
+	turn   = 1 << 21 // plain bytes of a turn beyond the caches
 )
 
 // inCache measures every blob by itself: a rate is all bytes by the sum of the
@@ -126,53 +127,98 @@ func fastest(times int, f func() error) (time.Duration, error) {
 }
 
 // arena is memory beyond the caches: blobs of one set again and again, room for
-// what they are coded to, and for what that is decoded to.
+// what each of some subjects codes them to, and for what that is decoded to.
 type arena struct {
-	half, count         int
-	plain, stored, back []byte
-	coded               [][]byte
+	half, count int // bytes and number of blobs
+	turn        int // blobs of a turn
+	plain, back []byte
+	of          []room
 }
 
-func newArena(s *pages.Set, total int) *arena {
+// room is a subject's: its slots, what is in them, and how long that took.
+type room struct {
+	*subject
+	slots          []byte
+	coded          [][]byte
+	encode, decode time.Duration
+}
+
+func newArena(s *pages.Set, total int, subjects []*subject) *arena {
 	half := s.PageBytes() / 2
-	a := &arena{half: half, count: 2 * ((total/half + 1) / 2)}
-	a.plain, a.back, a.stored = make([]byte, a.count*half), make([]byte, a.count*half), make([]byte, a.count*slot(half))
-	a.coded = make([][]byte, a.count)
+	a := &arena{half: half, count: 2 * ((total/half + 1) / 2), turn: 2 * (turn/half/2 + 1)}
+	a.plain, a.back = make([]byte, a.count*half), make([]byte, a.count*half)
 	for i := range a.count {
 		p := s.Pages[i/2%len(s.Pages)]
 		copy(a.blob(a.plain, i), p[i%2*half:][:half])
 	}
-	for _, b := range [][]byte{a.back, a.stored} { // so that the kernel has given all pages
-		for i := 0; i < len(b); i += 512 {
-			b[i] = 1
-		}
+	touch(a.back)
+	for _, x := range subjects {
+		r := room{subject: x, slots: make([]byte, a.count*slot(half)), coded: make([][]byte, a.count)}
+		touch(r.slots)
+		a.of = append(a.of, r)
 	}
 	return a
 }
 
+// touch lets the kernel give all of b.
+func touch(b []byte) {
+	for i := 0; i < len(b); i += 512 {
+		b[i] = 1
+	}
+}
+
 func (a *arena) blob(of []byte, i int) []byte { return of[i*a.half:][:a.half:a.half] }
 
-// beyondCache measures one walk through the arena each way.
-func (x *subject) beyondCache(a *arena) error {
-	room := slot(a.half)
+// measure lets the subjects walk through the arena, first to encode it, then to
+// decode it: a few blobs at a time, in turns, so that all of them see the same
+// machine, and far from each other, so that none finds what another has left in
+// a cache.
+func (a *arena) measure() error {
+	for _, step := range []func(r *room, from, to int) error{a.encode, a.decode} {
+		turns := (a.count + a.turn - 1) / a.turn
+		for t := range turns {
+			for i := range a.of {
+				i = (i + t) % len(a.of)
+				at := (t + i*turns/len(a.of)) % turns * a.turn
+				if err := step(&a.of[i], at, min(at+a.turn, a.count)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, r := range a.of {
+		r.dram.encode.Add(float64(len(a.plain)) / r.encode.Seconds())
+		r.dram.decode.Add(float64(len(a.plain)) / r.decode.Seconds())
+	}
+	return nil
+}
+
+// encode codes blobs to their slots.
+func (a *arena) encode(r *room, from, to int) (err error) {
+	n := slot(a.half)
 	start := time.Now()
-	for i := range a.count {
-		out, err := x.coder.encode(a.stored[i*room:][:0:room], a.blob(a.plain, i), i%2)
-		if err != nil {
-			return err
-		}
-		a.coded[i] = out
-	}
-	x.dram.encode.Add(harness.Rate(int64(len(a.plain)), start))
-	start = time.Now()
-	for i, c := range a.coded {
-		if err := x.coder.decode(a.blob(a.back, i), c, i%2); err != nil {
+	for i := from; i < to; i++ {
+		if r.coded[i], err = r.coder.encode(r.slots[i*n:][:0:n], a.blob(a.plain, i), i%2); err != nil {
 			return err
 		}
 	}
-	x.dram.decode.Add(harness.Rate(int64(len(a.plain)), start))
-	if !bytes.Equal(a.plain, a.back) {
-		return fmt.Errorf("codecs: %s changes pages of %s: %w", x.name, x.set.Name, kvferry.ErrCorrupt)
+	r.encode += time.Since(start)
+	return nil
+}
+
+// decode decodes blobs and holds them to what they were, which is not timed.
+func (a *arena) decode(r *room, from, to int) error {
+	start := time.Now()
+	for i := from; i < to; i++ {
+		if err := r.coder.decode(a.blob(a.back, i), r.coded[i], i%2); err != nil {
+			return err
+		}
 	}
+	r.decode += time.Since(start)
+	plain, back := a.plain[from*a.half:to*a.half], a.back[from*a.half:to*a.half]
+	if !bytes.Equal(plain, back) {
+		return fmt.Errorf("codecs: %s changes pages of %s: %w", r.name, r.set.Name, kvferry.ErrCorrupt)
+	}
+	clear(back)
 	return nil
 }
