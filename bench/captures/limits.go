@@ -37,11 +37,16 @@ func both(n int, do func(k int) error) (time.Duration, error) {
 	return time.Since(start), errors.Join(errs...)
 }
 
+// hashes are what hashing takes: with the kernel in use, with the library's, and
+// with the one in use beside a single copy, without which nothing is captured.
+type hashes struct{ ours, library, copied *harness.Figure }
+
 // hashLimits add what nothing but BLAKE3 takes, of each part of a page by
-// itself: with the kernel in use, and with the library's.
-func (w *world) hashLimits() (ours, library *harness.Figure) {
+// itself.
+func (w *world) hashLimits() (h hashes) {
 	part := w.meta.PageBytes() / 2
-	ours = w.rate(w.name("blake3", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+	h.copied = w.copyAndHash()
+	h.ours = w.rate(w.name("blake3", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
 		return both(hashing, func(k int) error {
 			h, err := digest.NewHasher(digest.BLAKE3, nil)
 			for at := k * part; at < len(w.flat) && err == nil; at += hashing * part {
@@ -50,21 +55,39 @@ func (w *world) hashLimits() (ours, library *harness.Figure) {
 			return err
 		})
 	})
-	if blake3.Active() == "zeebo" {
-		return ours, ours
+	if h.library = h.ours; blake3.Active() == "zeebo" {
+		return h
 	}
-	library = w.rate(w.name("blake3", "by=zeebo/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+	h.library = w.rate(w.name("blake3", "by=zeebo/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
 		return both(hashing, func(k int) error {
-			h, sum := zeebo.New(), [32]byte{}
+			z, sum := zeebo.New(), [32]byte{}
 			for at := k * part; at < len(w.flat); at += hashing * part {
-				h.Reset()
-				_, _ = h.Write(w.flat[at:][:part]) // never fails
-				h.Sum(sum[:0])
+				z.Reset()
+				_, _ = z.Write(w.flat[at:][:part]) // never fails
+				z.Sum(sum[:0])
 			}
 			return nil
 		})
 	})
-	return ours, library
+	return h
+}
+
+// copyAndHash adds what it takes to copy each part and to hash the copy.
+func (w *world) copyAndHash() *harness.Figure {
+	part := w.meta.PageBytes() / 2
+	return w.rate(w.name("copy-and-hash", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
+		to := vfs.Buffer(len(w.flat))
+		defer vfs.FreeBuffer(to)
+		clear(to) // the system finds the memory now
+		return both(hashing, func(k int) error {
+			h, err := digest.NewHasher(digest.BLAKE3, nil)
+			for at := k * part; at < len(w.flat) && err == nil; at += hashing * part {
+				copy(to[at:][:part], w.flat[at:])
+				h.Sum(to[at:][:part])
+			}
+			return err
+		})
+	})
 }
 
 // copyLimit adds what a plain copy takes.

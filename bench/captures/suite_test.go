@@ -44,7 +44,8 @@ func TestSmoke(t *testing.T) {
 			require.Less(t, harness.Median(stored.Samples), 0.72)
 			require.Greater(t, harness.Median(stored.Samples), 0.60)
 		}
-		require.Equal(t, []string{"pf-cache: no peers were asked for"}, s.Parts[0].Missing)
+		require.Len(t, s.Parts[0].Missing, 1)
+		require.Contains(t, s.Parts[0].Missing[0], "pf-cache: ")
 		left, err := os.ReadDir(e.Dir)
 		require.NoError(t, err)
 		require.Empty(t, left)
