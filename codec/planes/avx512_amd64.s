@@ -307,12 +307,45 @@ encode3Group:
 	VZEROUPPER
 	RET
 
-// func decode2AVX512(x, planes, in *byte, groups int, start uint64) int
-TEXT ·decode2AVX512(SB), NOSPLIT, $0-48
+// SPREAD puts the next of what went on in Z3 where the planes in K1 are all set,
+// opens the hole and stores; AX has the bits of K1.
+#define SPREAD \
+	KMOVQ AX, K1; \
+	POPCNTQ AX, AX; \
+	VMOVDQU64 (R8), Z5; \
+	VPEXPANDB Z5, K1, Z3; \
+	ADDQ AX, R8; \
+	VPADDB Z31, Z3, Z3; \
+	VPCMPGTB Z24, Z3, K5; \
+	VPADDB Z30, Z3, K5, Z3; \
+	VMOVDQU64 Z3, (SI)
+
+// CODES2 makes codes of the planes in AX and BX, and AX what has gone on.
+#define CODES2 \
+	KMOVQ AX, K2; \
+	KMOVQ BX, K3; \
+	ANDQ BX, AX; \
+	VMOVDQU8.Z Z29, K2, Z3; \
+	VPADDB Z28, Z3, K3, Z3
+
+// CODES3 does so with three, one of them in R11.
+#define CODES3 \
+	CODES2; \
+	KMOVQ R11, K4; \
+	ANDQ R11, AX; \
+	VPADDB Z27, Z3, K4, Z3
+
+// func decode2AVX512(x, planes, in *byte, groups int, start, mask uint64, plane int) int
+//
+// Behind the groups comes one whose planes are so many bytes each, of which the
+// bits of mask count, if mask is not 0. Eight bytes of each plane are read.
+TEXT ·decode2AVX512(SB), NOSPLIT, $0-64
 	MOVQ x+0(FP), SI
 	MOVQ planes+8(FP), DX
 	MOVQ in+16(FP), R8
 	MOVQ groups+24(FP), CX
+	MOVQ mask+40(FP), R9
+	MOVQ plane+48(FP), R10
 	MOVQ start+32(FP), AX
 	VPBROADCASTB AX, Z31
 	MOVQ $1, AX
@@ -322,38 +355,43 @@ TEXT ·decode2AVX512(SB), NOSPLIT, $0-48
 	MOVQ $3, AX
 	VPBROADCASTB AX, Z30
 	VPTERNLOGQ $0xff, Z24, Z24, Z24
+	TESTQ CX, CX
+	JZ decode2Last
 
 decode2Group:
 	MOVQ (DX), AX
-	KMOVQ AX, K2
-	ANDQ 8(DX), AX
-	KMOVQ 8(DX), K3
-	KMOVQ AX, K1
-	POPCNTQ AX, AX
-	VMOVDQU8.Z Z29, K2, Z3
-	VPADDB Z28, Z3, K3, Z3
-	VMOVDQU64 (R8), Z5
-	VPEXPANDB Z5, K1, Z3
-	ADDQ AX, R8
-	VPADDB Z31, Z3, Z3
-	VPCMPGTB Z24, Z3, K5
-	VPADDB Z30, Z3, K5, Z3
-	VMOVDQU64 Z3, (SI)
+	MOVQ 8(DX), BX
+	CODES2
+	SPREAD
 	ADDQ $64, SI
 	ADDQ $16, DX
 	DECQ CX
 	JNZ decode2Group
+
+decode2Last:
+	TESTQ R9, R9
+	JZ decode2Done
+	MOVQ (DX), AX
+	MOVQ (DX)(R10*1), BX
+	ANDQ R9, AX
+	ANDQ R9, BX
+	CODES2
+	SPREAD
+
+decode2Done:
 	SUBQ in+16(FP), R8
-	MOVQ R8, ret+40(FP)
+	MOVQ R8, ret+56(FP)
 	VZEROUPPER
 	RET
 
-// func decode3AVX512(x, planes, in *byte, groups int, start uint64) int
-TEXT ·decode3AVX512(SB), NOSPLIT, $0-48
+// func decode3AVX512(x, planes, in *byte, groups int, start, mask uint64, plane int) int
+TEXT ·decode3AVX512(SB), NOSPLIT, $0-64
 	MOVQ x+0(FP), SI
 	MOVQ planes+8(FP), DX
 	MOVQ in+16(FP), R8
 	MOVQ groups+24(FP), CX
+	MOVQ mask+40(FP), R9
+	MOVQ plane+48(FP), R10
 	MOVQ start+32(FP), AX
 	VPBROADCASTB AX, Z31
 	MOVQ $1, AX
@@ -365,32 +403,35 @@ TEXT ·decode3AVX512(SB), NOSPLIT, $0-48
 	MOVQ $4, AX
 	VPBROADCASTB AX, Z27
 	VPTERNLOGQ $0xff, Z24, Z24, Z24
+	TESTQ CX, CX
+	JZ decode3Last
 
 decode3Group:
 	MOVQ (DX), AX
-	KMOVQ AX, K2
-	ANDQ 8(DX), AX
-	ANDQ 16(DX), AX
-	KMOVQ 8(DX), K3
-	KMOVQ 16(DX), K4
-	KMOVQ AX, K1
-	POPCNTQ AX, AX
-	VMOVDQU8.Z Z29, K2, Z3
-	VPADDB Z28, Z3, K3, Z3
-	VPADDB Z27, Z3, K4, Z3
-	VMOVDQU64 (R8), Z5
-	VPEXPANDB Z5, K1, Z3
-	ADDQ AX, R8
-	VPADDB Z31, Z3, Z3
-	VPCMPGTB Z24, Z3, K5
-	VPADDB Z30, Z3, K5, Z3
-	VMOVDQU64 Z3, (SI)
+	MOVQ 8(DX), BX
+	MOVQ 16(DX), R11
+	CODES3
+	SPREAD
 	ADDQ $64, SI
 	ADDQ $24, DX
 	DECQ CX
 	JNZ decode3Group
+
+decode3Last:
+	TESTQ R9, R9
+	JZ decode3Done
+	MOVQ (DX), AX
+	MOVQ (DX)(R10*1), BX
+	MOVQ (DX)(R10*2), R11
+	ANDQ R9, AX
+	ANDQ R9, BX
+	ANDQ R9, R11
+	CODES3
+	SPREAD
+
+decode3Done:
 	SUBQ in+16(FP), R8
-	MOVQ R8, ret+40(FP)
+	MOVQ R8, ret+56(FP)
 	VZEROUPPER
 	RET
 

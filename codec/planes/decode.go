@@ -130,9 +130,13 @@ func (d *Decoder) planes(segment, block []byte, s Shape) error {
 	if err != nil {
 		return err
 	}
-	copy(d.x3, l.bytes)
-	d.k.decode3(d.x2[:l.r2], p.Third, l.planes3, d.x3)
-	d.k.decode2(d.x1[:l.r1], p.Second, l.planes2, d.x2)
+	if l.r2 > 0 {
+		copy(d.x3, l.bytes)
+		d.k.decode3(d.x2[:l.r2], p.Third, l.planes3, d.x3)
+	}
+	if l.r1 > 0 {
+		d.k.decode2(d.x1[:l.r1], p.Second, l.planes2, d.x2)
+	}
 	if w.rows > 0 {
 		d.first(segment, l, w, p)
 	}

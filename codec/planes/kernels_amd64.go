@@ -60,13 +60,13 @@ func encode3AVX512(x, planes, out *byte, groups int, start, mask uint64) int
 func encode3AVX2(x, planes, out *byte, groups int, start, mask uint64) int
 
 //go:noescape
-func decode2AVX512(x, planes, in *byte, groups int, start uint64) int
+func decode2AVX512(x, planes, in *byte, groups int, start, mask uint64, plane int) int
 
 //go:noescape
 func decode2AVX2(x, planes, in *byte, groups int, start uint64) int
 
 //go:noescape
-func decode3AVX512(x, planes, in *byte, groups int, start uint64) int
+func decode3AVX512(x, planes, in *byte, groups int, start, mask uint64, plane int) int
 
 //go:noescape
 func decode3AVX2(x, planes, in *byte, groups int, start uint64) int
@@ -84,12 +84,34 @@ func leftAVX512(planes []byte, n int) int {
 	return left2AVX512(&planes[0], whole) + leftOfLast(planes[16*whole:], n%lanes, 2)
 }
 
+// outer2AVX512 decodes in one go if there are bytes behind the planes.
+func outer2AVX512(x []byte, start int8, planes, in []byte) int {
+	whole, rest := len(x)/lanes, len(x)%lanes
+	size := (rest + 7) / 8
+	if len(x) == 0 || len(planes) < 16*whole+size+8 {
+		return decodeOuter(avx512, 2, x, start, planes, in)
+	}
+	_, _ = x[:lanes*whole+lanes], in[len(x)+lanes-1]
+	return decode2AVX512(&x[0], &planes[0], &in[0], whole, uint64(uint8(start)), 1<<rest-1, size)
+}
+
+// outer3AVX512 does so with the third window.
+func outer3AVX512(x []byte, start int8, planes, in []byte) int {
+	whole, rest := len(x)/lanes, len(x)%lanes
+	size := (rest + 7) / 8
+	if len(x) == 0 || len(planes) < 24*whole+2*size+8 {
+		return decodeOuter(avx512, 3, x, start, planes, in)
+	}
+	_, _ = x[:lanes*whole+lanes], in[len(x)+lanes-1]
+	return decode3AVX512(&x[0], &planes[0], &in[0], whole, uint64(uint8(start)), 1<<rest-1, size)
+}
+
 // available are the kernels that this processor can run, the fastest first.
 func available() []*kernels {
 	var all []*kernels
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VBMI2 && cpu.X86.HasAVX512VPOPCNTDQ && cpu.X86.HasPOPCNT {
 		k := assembly("avx512", avx512)
-		k.left = leftAVX512
+		k.left, k.decode2, k.decode3 = leftAVX512, outer2AVX512, outer3AVX512
 		k.smallAVX512()
 		all = append(all, k)
 	}
@@ -130,9 +152,9 @@ func decodeGroups(set instructions, depth int, x, planes, in *byte, groups int, 
 	s := uint64(uint8(start))
 	switch {
 	case set == avx512 && depth == 2:
-		return decode2AVX512(x, planes, in, groups, s)
+		return decode2AVX512(x, planes, in, groups, s, 0, 0)
 	case set == avx512:
-		return decode3AVX512(x, planes, in, groups, s)
+		return decode3AVX512(x, planes, in, groups, s, 0, 0)
 	case depth == 2:
 		return decode2AVX2(x, planes, in, groups, s)
 	}

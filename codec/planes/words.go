@@ -74,9 +74,9 @@ func stretch(w uint64) uint64 {
 	return (w | w<<8) & evens
 }
 
-// windows keeps the window starts of a stripe. What it calls a top is d above
+// walker keeps the window starts of a stripe. What it calls a top is d above
 // a start, so that it is min(max(top, e), highest) behind a value.
-type windows struct {
+type walker struct {
 	start   [octet]uint64
 	top     [octet]uint64
 	down    uint64
@@ -84,7 +84,7 @@ type windows struct {
 }
 
 // begin sets the starts of the first group.
-func (w *windows) begin(p Params) {
+func (w *walker) begin(p Params) {
 	low, down := min(p.Low, p.Top), p.Down
 	if p.Low >= p.Top || int(low)+int(down) > 255 {
 		p.Top, down = low, 0 // the start does not move
@@ -96,7 +96,7 @@ func (w *windows) begin(p Params) {
 }
 
 // next sets the starts behind a group. No top is below down.
-func (w *windows) next() {
+func (w *walker) next() {
 	for i, t := range w.top {
 		w.start[i] = t - w.down
 	}
@@ -104,7 +104,7 @@ func (w *windows) next() {
 
 // encodeWords codes a stripe.
 func encodeWords(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
-	var w windows
+	var w walker
 	w.begin(p)
 	n := 0
 	var x [lanes]byte
@@ -143,7 +143,7 @@ func encodeWords(src []byte, rows, stride int, s stripe, p Params, rests, planes
 
 // decodeWords decodes a stripe.
 func decodeWords(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
-	var w windows
+	var w walker
 	w.begin(p)
 	n := 0
 	var x [lanes]byte
