@@ -26,9 +26,15 @@ STORE_PAGE ?= bench/results/store.md
 RESULTS    ?= bench/results
 MODELS     ?=
 BENCH_FLAGS ?=
+REF         ?=
+BENCHTIME   ?= 100ms
 PKG       ?= ./...
 MUTANTS   ?= .
 CC        ?= cc
+
+# What bench-compare runs if PKG names no packages: the hot path.
+COMPARE := $(if $(filter ./...,$(PKG)),./codec/... ./digest/... ./cas/pack/... ./capture ./index/memory ./index/art ./pagecache,$(PKG))
+bench-compare: COUNT = 10
 
 # The default build has no cgo; targets that need it say so themselves.
 export CGO_ENABLED := 0
@@ -200,6 +206,10 @@ bench-report: $(MEASURE) bench-peers ## measure everything beside its peers and 
 .PHONY: bench-go
 bench-go: $(BENCHSTAT) ## run the benchmarks beside the code, print a table (BENCH=regexp PKG=./cas/... COUNT=6)
 	@scripts/bench $(BENCHSTAT) $(BUILD)/bench '$(BENCH)' $(COUNT) $(PKG)
+
+.PHONY: bench-compare
+bench-compare: $(BENCHSTAT) ## fail if benchmarks beside the code are slower than at REF (REF=main~10 BENCH=regexp PKG=./codec/... COUNT=10)
+	@GO=$(GO) scripts/bench-compare $(BENCHSTAT) $(BUILD)/compare '$(REF)' '$(BENCH)' $(COUNT) $(BENCHTIME) $(COMPARE)
 
 .PHONY: bench-peers
 bench-peers: | toolchain ## install the programs to measure beside, pinned, into .build/peers (15 minutes and 8 GB the first time)
