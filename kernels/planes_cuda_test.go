@@ -242,6 +242,26 @@ func TestDamagedPlanes(t *testing.T) {
 	}
 }
 
+// TestPlanesHeads flips every bit of what is not a block, and of its parameters.
+func TestPlanesHeads(t *testing.T) {
+	l := newLab(t)
+	s := planes.Shape{Segments: 2, Rows: 5, Cols: 31}
+	for _, kind := range []int{1, 3} { // stored as they are, and coded
+		page := l.valuePage(s, 3, kind)
+		windows, err := planes.Tune(s, page)
+		require.NoError(t, err)
+		payload, err := new(planes.Encoder).Append(nil, page, s, windows)
+		require.NoError(t, err)
+		all := [][]byte{payload}
+		for bit := range 8 * (24 + 8) {
+			bad := bytes.Clone(payload)
+			bad[bit/8] ^= 1 << (bit % 8)
+			all = append(all, bad)
+		}
+		l.decodes(s, 3, all)
+	}
+}
+
 // decodes decodes payloads that may be damaged, and compares.
 func (l *lab) decodes(s planes.Shape, tail int, payloads [][]byte) {
 	t := l.t
@@ -319,6 +339,63 @@ func TestPlacesOutside(t *testing.T) {
 	require.Equal(t, bad.host, got)
 	have := l.content(back)
 	require.Equal(t, page, have[len(bads)*s.Bytes():])
+	for _, a := range []*area{from, table, back, bad} {
+		require.NoError(t, a.memory.Free())
+	}
+}
+
+// TestPlanesAtTheEndOfMemory cuts blocks where each part begins and ends, with
+// their entries telling of it, at the end of an allocation: what reads on meets
+// memory that nobody may touch.
+func TestPlanesAtTheEndOfMemory(t *testing.T) {
+	l := newLab(t)
+	s := planes.Shape{Segments: 1, Rows: 32, Cols: 96}
+	page := l.valuePage(s, 0, 6)
+	windows, err := planes.Tune(s, page)
+	require.NoError(t, err)
+	good, err := new(planes.Encoder).Append(nil, page, s, windows)
+	require.NoError(t, err)
+	const head = 24 // and one entry
+	n := s.Rows * s.Cols
+	length := len(good) - head
+	ones := bytes.Clone(good)
+	for i := range ones[head+8:] {
+		ones[head+8+i] = 0xff // every window leaves everything
+	}
+	zeros := bytes.Clone(good)
+	zeros[head+6], zeros[head+7] = 0xff, 0xff // more rows of zeros than there are
+	for _, payload := range [][]byte{good, ones, zeros} {
+		for _, cut := range []int{0, 1, 7, 8, 9, 16, n, n + 8, n + 16, n + n/4, n + n/4 + 8, n + n/4 + 16, n + n/4 + 64, length - 64, length - 16, length - 8} {
+			bad := bytes.Clone(payload[:head+(cut+7)&^7])
+			binary.LittleEndian.PutUint32(bad[16:], uint32(cut)|1<<30)
+			l.decodesAtEnd(s, bad)
+			bad = bad[:len(bad)-min(8, len(bad)-head)]
+			l.decodesAtEnd(s, bad)
+		}
+	}
+	for n := range head {
+		l.decodesAtEnd(s, good[:n])
+	}
+}
+
+// decodesAtEnd decodes a payload that is not right, the last bytes of an
+// allocation.
+func (l *lab) decodesAtEnd(s planes.Shape, payload []byte) {
+	t := l.t
+	require.Error(t, new(planes.Decoder).Decode(make([]byte, s.Bytes()), payload))
+	const page = 256 // what the software driver lets an allocation end at
+	whole := make([]byte, (len(payload)+page-1)&^(page-1)+page)
+	at := (len(whole) - len(payload)) &^ 7
+	copy(whole[at:], payload)
+	places := make([]byte, PlaceBytes)
+	PutPlace(places, 0, Place{uint64(at), uint32(len(payload))})
+	from, table, back, bad := l.holding(whole), l.holding(places), l.random(int64(s.Bytes())), l.random(4)
+	p := Planes{
+		Shape: s, Count: 1, Pages: back.at(0), Stride: int64(s.Bytes()),
+		Payloads: from.at(0), PayloadBytes: int64(len(whole)), Places: table.at(0),
+	}
+	require.NoError(t, l.set.DecodePlanes(&l.q, p, bad.at(0)))
+	require.Equal(t, []byte{1, 0, 0, 0}, l.content(bad), "%d bytes", len(payload))
 	for _, a := range []*area{from, table, back, bad} {
 		require.NoError(t, a.memory.Free())
 	}
