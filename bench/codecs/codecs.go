@@ -32,7 +32,7 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	}
 	pages.Describe(s, sets...)
 	s.Note("Blobs are the K or V of a page. In cache, one blob is coded again and again and counts with its fastest time; " +
-		"in memory (dram), the codecs walk through 64 MiB of blobs by turns. One thread, plain bytes per second. All came back bit for bit.")
+		"in memory (dram), the codecs walk through 64 MiB of blobs by turns of 2 MiB, the median of which counts. One thread, plain bytes per second. All came back bit for bit.")
 	all := newPeers(e, sets)
 	defer all.close()
 	var found [][]*subject

@@ -140,7 +140,7 @@ type room struct {
 	*subject
 	slots          []byte
 	coded          [][]byte
-	encode, decode time.Duration
+	encode, decode []float64 // rates of its turns
 }
 
 func newArena(s *pages.Set, total int, subjects []*subject) *arena {
@@ -172,7 +172,7 @@ func (a *arena) blob(of []byte, i int) []byte { return of[i*a.half:][:a.half:a.h
 // measure lets the subjects walk through the arena, first to encode it, then to
 // decode it: a few blobs at a time, in turns, so that all of them see the same
 // machine, and far from each other, so that none finds what another has left in
-// a cache.
+// a cache. A rate is that of the median turn.
 func (a *arena) measure() error {
 	for _, step := range []func(r *room, from, to int) error{a.encode, a.decode} {
 		turns := (a.count + a.turn - 1) / a.turn
@@ -187,8 +187,8 @@ func (a *arena) measure() error {
 		}
 	}
 	for _, r := range a.of {
-		r.dram.encode.Add(float64(len(a.plain)) / r.encode.Seconds())
-		r.dram.decode.Add(float64(len(a.plain)) / r.decode.Seconds())
+		r.dram.encode.Add(harness.Median(r.encode))
+		r.dram.decode.Add(harness.Median(r.decode))
 	}
 	return nil
 }
@@ -202,7 +202,7 @@ func (a *arena) encode(r *room, from, to int) (err error) {
 			return err
 		}
 	}
-	r.encode += time.Since(start)
+	r.encode = append(r.encode, harness.Rate(int64((to-from)*a.half), start))
 	return nil
 }
 
@@ -214,7 +214,7 @@ func (a *arena) decode(r *room, from, to int) error {
 			return err
 		}
 	}
-	r.decode += time.Since(start)
+	r.decode = append(r.decode, harness.Rate(int64((to-from)*a.half), start))
 	plain, back := a.plain[from*a.half:to*a.half], a.back[from*a.half:to*a.half]
 	if !bytes.Equal(plain, back) {
 		return fmt.Errorf("codecs: %s changes pages of %s: %w", r.name, r.set.Name, kvferry.ErrCorrupt)
