@@ -27,6 +27,7 @@ RESULTS    ?= bench/results
 MODELS     ?=
 BENCH_FLAGS ?=
 REF         ?=
+PROFILE     ?=
 BENCHTIME   ?= 100ms
 PKG       ?= ./...
 MUTANTS   ?= .
@@ -210,6 +211,10 @@ bench-go: $(BENCHSTAT) ## run the benchmarks beside the code, print a table (BEN
 .PHONY: bench-compare
 bench-compare: $(BENCHSTAT) ## fail if benchmarks beside the code are slower than at REF (REF=main~10 BENCH=regexp PKG=./codec/... COUNT=10)
 	@GO=$(GO) scripts/bench-compare $(BENCHSTAT) $(BUILD)/compare '$(REF)' '$(BENCH)' $(COUNT) $(BENCHTIME) $(COMPARE)
+
+.PHONY: profile
+profile: $(MEASURE) ## take processor, allocation and block profiles of the main paths (PROFILE='capture codec')
+	@GO=$(GO) scripts/profile $(MEASURE) $(CURDIR)/$(BUILD)/profiles $(PROFILE)
 
 .PHONY: bench-peers
 bench-peers: | toolchain ## install the programs to measure beside, pinned, into .build/peers (15 minutes and 8 GB the first time)

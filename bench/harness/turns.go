@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"runtime/pprof"
 )
 
 // Measure is one thing to measure: Once does it and returns the sample of a
@@ -10,6 +11,17 @@ import (
 type Measure struct {
 	Figure *Figure
 	Once   func(ctx context.Context) (float64, error)
+}
+
+// once adds a sample. Profiles tell by the label figure which one took the time.
+func (m *Measure) once(ctx context.Context) (err error) {
+	pprof.Do(ctx, pprof.Labels("figure", m.Figure.Name), func(ctx context.Context) {
+		var v float64
+		if v, err = m.Once(ctx); err == nil {
+			m.Figure.Add(v)
+		}
+	})
+	return err
 }
 
 // Turns measures everything in turns, rounds times, each round beginning with
@@ -21,11 +33,9 @@ func Turns(ctx context.Context, rounds int, all ...Measure) error {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			v, err := m.Once(ctx)
-			if err != nil {
+			if err := m.once(ctx); err != nil {
 				return fmt.Errorf("bench: %s: %w", m.Figure.Name, err)
 			}
-			m.Figure.Add(v)
 		}
 	}
 	return nil

@@ -25,6 +25,7 @@ type suiteRun struct {
 	goFile string
 	raw    string
 	report string
+	prof   string
 }
 
 // add gives a command the flags of a run.
@@ -43,6 +44,7 @@ func (r *suiteRun) addOutputs(c *cobra.Command) {
 	f.StringVar(&r.env.Models, "models", "", "`FOLDER` with real page files, NAME.kv beside NAME.json; else those that are built in")
 	f.StringVar(&r.goFile, "go", "", "write Go's benchmark format to this `FILE`; else it goes to standard output")
 	f.StringVar(&r.raw, "raw", "", "write every sample to this `FILE`, as JSON, for bench/report")
+	f.StringVar(&r.prof, "profile", "", "write profiles of the run to this `FOLDER`: processor, allocations, waiting")
 	f.StringVar(&r.report, "report", "", "write the report to this `FILE`, as Markdown")
 }
 
@@ -102,14 +104,15 @@ func (a *app) orSuite(c *cobra.Command, s harness.Suite) {
 			c.Flags().AddFlag(f)
 		}
 	})
-	c.Long += "\n\nWith --scale, --go, --raw or --report it measures and prints as bench all does."
+	c.Long += "\n\nWith --scale, --go, --raw, --report or --profile it measures and prints as bench all does."
 	c.RunE = func(c *cobra.Command, args []string) error {
 		text := func(name string) string { return c.Flags().Lookup(name).Value.String() }
 		changed := func(name string) bool { return slices.Contains(added, name) && c.Flags().Changed(name) }
-		if !slices.ContainsFunc([]string{"scale", "go", "raw", "report"}, changed) {
+		if !slices.ContainsFunc([]string{"scale", "go", "raw", "report", "profile"}, changed) {
 			return own(c, args)
 		}
 		r.scale, r.goFile, r.raw, r.report = text("scale"), text("go"), text("raw"), text("report")
+		r.prof = text("profile")
 		r.env.Dir, r.env.Peers, r.env.Models = text("dir"), text("peers"), text("models")
 		if c.Flags().Changed("rounds") {
 			var err error
@@ -151,7 +154,12 @@ func (r *suiteRun) run(c *cobra.Command, all []harness.Suite) error {
 	if err != nil {
 		return err
 	}
+	stop, err := profile(r.prof)
+	if err != nil {
+		return errors.Join(err, done())
+	}
 	report, err := harness.Run(c.Context(), &r.env, chosen, func(s *harness.Section) error { return s.WriteGo(out) })
+	err = errors.Join(err, stop())
 	if report != nil {
 		err = errors.Join(err, r.keep(report))
 	}
