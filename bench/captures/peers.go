@@ -31,7 +31,7 @@ type beside struct{ memory, file []*harness.Figure }
 // store of files the first ones.
 func (w *world) peers(ctx context.Context, op string) (b beside, err error) {
 	if w.env.PeerPath(pfCache) == "" {
-		w.s.Miss(pfCache, w.env.WhyNoPeer(pfCache))
+		w.s.Miss(pfCache, w.env.Why(pfCache))
 		return b, nil
 	}
 	if b.memory, err = w.peer(ctx, op, peerMemory, len(w.flat)); err == nil {
