@@ -6,11 +6,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/zeebo/blake3"
 
 	"github.com/kvferry/kvferry/capture"
 	"github.com/kvferry/kvferry/cas/mem"
+	"github.com/kvferry/kvferry/digest"
 	"github.com/kvferry/kvferry/pager"
 	"github.com/kvferry/kvferry/pager/synthetic"
 	"github.com/kvferry/kvferry/staging"
@@ -105,12 +106,12 @@ func hashOnly(b *testing.B, e *synthetic.Engine, ids []pager.PageID) {
 		var wg sync.WaitGroup
 		for w := range 2 {
 			wg.Go(func() {
-				h := blake3.New()
-				var sum [32]byte
+				h, err := digest.NewHasher(digest.BLAKE3, nil)
+				if !assert.NoError(b, err) {
+					return
+				}
 				for off := w * part; off < len(all); off += 2 * part {
-					h.Reset()
-					_, _ = h.Write(all[off : off+part])
-					h.Sum(sum[:0])
+					h.Sum(all[off : off+part])
 				}
 			})
 		}

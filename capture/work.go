@@ -15,6 +15,7 @@ func (l *line) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sums := &sums{hasher: h}
 	wait := l.c.opts.patience(ctx)
 	defer wait.stop()
 	var moved tally
@@ -34,7 +35,7 @@ func (l *line) work(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := l.store(ctx, h, b, &moved); err != nil {
+		if err := l.store(ctx, sums, b, &moved); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (b batch) release() {
 
 // store hashes a batch's pages, part by part, and puts them into the session
 // while they are in the core's cache. Then the batch's slot is free again.
-func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tally) error {
+func (l *line) store(ctx context.Context, sums *sums, b batch, moved *tally) error {
 	held := true
 	defer func() { // also on a panic of the store
 		if held {
@@ -117,13 +118,14 @@ func (l *line) store(ctx context.Context, h *digest.Hasher, b batch, moved *tall
 	sp := &l.spans[b.span]
 	g := &l.c.snapshot.Groups[sp.group]
 	size := g.Meta.PageBytes()
+	sums.begin(b.frames, g.Meta.Parts)
 	for i, f := range b.frames {
 		number := int(sp.numbers[b.offset+i])
 		rest := f.Bytes()[:size]
 		for p, part := range g.Meta.Parts {
 			plain := rest[:part.Bytes]
 			rest = rest[part.Bytes:]
-			d := h.Sum(plain)
+			d := sums.next()
 			if sp.digests != AtHost && d != g.Table.Digest(number, p) {
 				return fmt.Errorf("part %d of page %d arrived as %v, the engine digested it as %v: %w",
 					p, sp.ids[b.offset+i], d, g.Table.Digest(number, p), kvferry.ErrCorrupt)
