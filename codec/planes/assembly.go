@@ -33,26 +33,26 @@ func makeMasks() (squeezes, spreads [256][8]byte) { //nolint:unused // see squee
 func assembly(name string, set instructions) *kernels {
 	return &kernels{
 		name: name,
-		encode: func(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
-			w, ok := aim(src, rows, stride, s, rests, planes, out)
-			if !ok {
+		encode: func(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) int {
+			groups, step, second, across := aim(src, rows, stride, s, rests, planes, out)
+			if groups == 0 {
 				return encodePortable(src, rows, stride, s, p, rests, planes, out)
 			}
-			return encodeStripes(set, &src[0], &rests[0], &planes[0], &out[0], w, p.word())
+			return encodeStripes(set, &src[0], &rests[0], &planes[0], &out[0], groups, step, second, s.count, p.word(), across)
 		},
-		decode: func(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
-			w, ok := aim(dst, rows, stride, s, rests, planes, in)
-			if !ok {
+		decode: func(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) int {
+			groups, step, second, across := aim(dst, rows, stride, s, rests, planes, in)
+			if groups == 0 {
 				return decodePortable(dst, rows, stride, s, p, rests, planes, in)
 			}
-			return decodeStripes(set, &dst[0], &rests[0], &planes[0], &in[0], w, p.word())
+			return decodeStripes(set, &dst[0], &rests[0], &planes[0], &in[0], groups, step, second, s.count, p.word(), across)
 		},
 		encode2: func(x []byte, start int8, planes, out []byte) int { return encodeOuter(set, 2, x, start, planes, out) },
 		encode3: func(x []byte, start int8, planes, out []byte) int { return encodeOuter(set, 3, x, start, planes, out) },
 		decode2: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 2, x, start, planes, in) },
 		decode3: func(x []byte, start int8, planes, in []byte) int { return decodeOuter(set, 3, x, start, planes, in) },
 		left:    left2,
-		apart:   apartPortable, together: togetherPortable,
+		apart:   apartPortable, together: togetherPortable, pack: pack, unpack: unpack,
 	}
 }
 
@@ -61,26 +61,22 @@ func (p Params) word() uint64 {
 	return uint64(p.First) | uint64(p.Down)<<8 | uint64(p.Low)<<16 | uint64(p.Top)<<24
 }
 
-// walk says where assembly finds the groups of stripes.
-type walk struct{ groups, step, second, stripes, across int }
-
-// aim returns the walk through stripes, or not ok if assembly does not do
-// them. It panics if one of the slices is too short.
-func aim(values []byte, rows, stride int, s stripe, rests, planes, outer []byte) (w walk, ok bool) {
+// aim says how assembly walks through stripes: groups, how far apart they and
+// their halves are, and whether these are of the same channels. Without groups,
+// assembly does not do them. It panics if one of the slices is too short.
+func aim(values []byte, rows, stride int, s *stripe, rests, planes, outer []byte) (groups, step, second, across int) {
 	switch {
-	case rows == 0:
-		return w, false
 	case s.width == lanes:
-		w = walk{rows, stride, lanes, s.count, 0}
+		groups, step, second = rows, stride, lanes
 	case s.width == lanes/2 && rows%2 == 0:
-		w = walk{rows / 2, 2 * stride, stride, s.count, 1}
-	default:
-		return w, false
+		groups, step, second, across = rows/2, 2*stride, stride, 1
 	}
-	n := rows * s.width * s.count
-	_ = values[(rows-1)*stride+2*s.width*s.count-1]
-	_, _, _ = rests[n-1], planes[n/4-1], outer[n+lanes-1]
-	return w, true
+	if groups > 0 {
+		n := rows * s.width * s.count
+		_ = values[(rows-1)*stride+2*s.width*s.count-1]
+		_, _, _ = rests[n-1], planes[n/4-1], outer[n+lanes-1]
+	}
+	return groups, step, second, across
 }
 
 // encodeOuter codes x by the window of depth planes: whole groups into planes,

@@ -15,10 +15,10 @@ type kernels struct {
 	// encode codes stripes, whose first row begins at src and whose rows are
 	// stride bytes apart, by the first window. It fills rests and planes and
 	// returns how many values it appended to out.
-	encode func(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int
+	encode func(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) int
 	// decode is its reverse; it takes values that went on from in and returns
 	// how many.
-	decode func(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int
+	decode func(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) int
 	// encode2 and encode3 code x by the second and third window. Afterwards its
 	// content does not matter.
 	encode2, encode3 func(x []byte, start int8, planes, out []byte) int
@@ -29,10 +29,12 @@ type kernels struct {
 	// apart turns the words of a row into symbols of the level small, together
 	// turns them back.
 	apart, together func(r *smallRow, next *turns)
+	// pack and unpack put numbers of width bits together and take them apart.
+	pack, unpack func(dst, src []byte, width int)
 }
 
 // portable are the kernels without assembly.
-var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2, apartPortable, togetherPortable}
+var portable = kernels{"portable", encodePortable, decodePortable, encode2Portable, encode3Portable, decode2Portable, decode3Portable, left2, apartPortable, togetherPortable, pack, unpack}
 
 // implementations are those that this processor can run, the fastest first.
 var implementations = available()
@@ -61,7 +63,7 @@ func (c *channels) next(width int) {
 	}
 }
 
-func encodePortable(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
+func encodePortable(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) int {
 	n, encode := 0, encodeStripe
 	if s.width >= octet {
 		encode = encodeWords
@@ -73,7 +75,7 @@ func encodePortable(src []byte, rows, stride int, s stripe, p Params, rests, pla
 	return n
 }
 
-func encodeStripe(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
+func encodeStripe(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) int {
 	c := channels{p: p}
 	c.begin()
 	n := 0
@@ -103,7 +105,7 @@ func encodeStripe(src []byte, rows, stride int, s stripe, p Params, rests, plane
 	return n
 }
 
-func decodePortable(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
+func decodePortable(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) int {
 	n, decode := 0, decodeStripe
 	if s.width >= octet {
 		decode = decodeWords
@@ -115,7 +117,7 @@ func decodePortable(dst []byte, rows, stride int, s stripe, p Params, rests, pla
 	return n
 }
 
-func decodeStripe(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
+func decodeStripe(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) int {
 	c := channels{p: p}
 	c.begin()
 	n := 0

@@ -5,10 +5,10 @@ package planes
 var reference = kernels{
 	name: "reference", encode: encodeReference, decode: decodeReference,
 	encode2: encode2Reference, encode3: encode3Reference, decode2: decode2Reference, decode3: decode3Reference, left: left2,
-	apart: apartPortable, together: togetherPortable,
+	apart: apartPortable, together: togetherPortable, pack: pack, unpack: unpack,
 }
 
-func encodeReference(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) (n int) {
+func encodeReference(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) (n int) {
 	for range s.count {
 		n += encodeStripe(src, rows, stride, s, p, rests, planes, out[n:])
 		src, rests, planes = src[2*s.width:], rests[rows*s.width:], planes[2*planeBytes(rows*s.width):]
@@ -16,7 +16,7 @@ func encodeReference(src []byte, rows, stride int, s stripe, p Params, rests, pl
 	return n
 }
 
-func decodeReference(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) (n int) {
+func decodeReference(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) (n int) {
 	for range s.count {
 		n += decodeStripe(dst, rows, stride, s, p, rests, planes, in[n:])
 		dst, rests, planes = dst[2*s.width:], rests[rows*s.width:], planes[2*planeBytes(rows*s.width):]

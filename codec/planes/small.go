@@ -24,7 +24,7 @@ const (
 	escape   = 31 // the slot of those that no slot tells
 
 	chunkSymbols = 1 << 16 // of a chunk at most
-	fourStreams  = 1 << 12 // symbols from which on huff0 makes four streams
+	fourStreams  = 1 << 10 // symbols from which on huff0 makes four streams
 )
 
 // The kinds of chunks.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -167,7 +168,7 @@ func TestSmallInvalid(t *testing.T) {
 func TestPack(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for width := 1; width <= 8; width++ {
-		for n := range 40 {
+		for _, n := range append(lengths(40), 63, 64, 65, 127, 128, 129, 200) {
 			src := make([]byte, n, n+8)
 			var bits []byte // one a byte
 			for i := range src {
@@ -180,14 +181,26 @@ func TestPack(t *testing.T) {
 			for i, b := range bits {
 				want[i/8] |= b << (i % 8)
 			}
-			got := make([]byte, packedBytes(n, width)+8)
-			pack(got, src, width)
-			require.Equal(t, want, got[:packedBytes(n, width)])
-			back := make([]byte, n, n+8)
-			unpack(back, want, width)
-			require.Equal(t, src, back, "%d of %d bits", n, width)
+			for _, k := range implementations {
+				got, check := guarded(packedBytes(n, width) + 8)
+				k.pack(got, src, width)
+				require.Equal(t, want, got[:packedBytes(n, width)], "%s: %d of %d bits", k.name, n, width)
+				check(t)
+				back := make([]byte, n, n+8)
+				k.unpack(back, slices.Clip(want), width)
+				require.Equal(t, src, back, "%s: %d of %d bits", k.name, n, width)
+			}
 		}
 	}
+}
+
+// lengths are 0 to n-1.
+func lengths(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // TestSmallDamage flips bits and cuts everywhere.

@@ -59,7 +59,7 @@ func (d *smallDecoder) bundle(segments, body []byte, count int, s Shape, el Elem
 		return nil, errShort
 	}
 	d.prepare(n, s.Cols)
-	unpack(d.mantissas[:n], body[:packed], el.mantissa())
+	kern.unpack(d.mantissas[:n], body[:packed], el.mantissa())
 	body = body[packed:]
 	low := body
 	if el == Float16 {

@@ -57,7 +57,7 @@ func (c *smallEncoder) bundle(dst, segments []byte, count int, s Shape, el Eleme
 	packed := packedBytes(n, el.mantissa())
 	clear(c.mantissas[n:][:8])
 	dst = extend(dst, packed+16)
-	pack(dst[len(dst)-packed-16:], c.mantissas[:n], el.mantissa())
+	kern.pack(dst[len(dst)-packed-16:], c.mantissas[:n], el.mantissa())
 	dst = dst[:len(dst)-16]
 	if el == Float16 {
 		dst = append(dst, c.low[:n]...)

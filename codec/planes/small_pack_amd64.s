@@ -1,0 +1,65 @@
+#include "textflag.h"
+
+// Numbers of 7 bits, 64 at a time: 56 bytes.
+
+// func pack7AVX512(dst, src *byte, groups int)
+TEXT ·pack7AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ groups+16(FP), CX
+	LEAQ ·septets(SB), AX
+	VMOVDQU64 64(AX), Z10
+	MOVQ $0x00ffffffffffffff, AX
+	KMOVQ AX, K1
+	MOVQ $0x8001, AX
+	VPBROADCASTW AX, Z11
+	MOVQ $0x40000001, AX
+	VPBROADCASTD AX, Z12
+	MOVQ $0x0fffffff, AX
+	VPBROADCASTQ AX, Z13
+	MOVQ $0x00fffffff0000000, AX
+	VPBROADCASTQ AX, Z14
+
+pack:
+	VMOVDQU64 (SI), Z0
+	VPMADDUBSW Z0, Z11, Z0
+	VPMADDWD Z12, Z0, Z0
+	VPSRLQ $4, Z0, Z1
+	VPANDQ Z13, Z0, Z0
+	VPANDQ Z14, Z1, Z1
+	VPORQ Z1, Z0, Z0
+	VPERMB Z0, Z10, Z0
+	VMOVDQU8 Z0, K1, (DI)
+	ADDQ $64, SI
+	ADDQ $56, DI
+	DECQ CX
+	JNZ pack
+	VZEROUPPER
+	RET
+
+// func unpack7AVX512(dst, src *byte, groups int)
+TEXT ·unpack7AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ groups+16(FP), CX
+	LEAQ ·septets(SB), AX
+	VMOVDQU64 (AX), Z10
+	MOVQ $0x00ffffffffffffff, AX
+	KMOVQ AX, K1
+	MOVQ $0x312a231c150e0700, AX
+	VPBROADCASTQ AX, Z11
+	MOVQ $0x7f, AX
+	VPBROADCASTB AX, Z12
+
+unpack:
+	VMOVDQU8.Z (SI), K1, Z0
+	VPERMB Z0, Z10, Z0
+	VPMULTISHIFTQB Z0, Z11, Z0
+	VPANDQ Z12, Z0, Z0
+	VMOVDQU64 Z0, (DI)
+	ADDQ $56, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ unpack
+	VZEROUPPER
+	RET
