@@ -46,7 +46,7 @@ func (x *set) like(o *set) bool { return x.elem == o.elem && x.shape == o.shape 
 
 // maxSets bounds the sets of blobs of one length, because each takes time for
 // every blob.
-const maxSets = 16
+const maxSets = 64
 
 // Expect says that there are blobs of shape s, of elements e. What cannot be,
 // and Bytes, are ErrInvalid.

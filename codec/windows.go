@@ -7,8 +7,12 @@ import (
 )
 
 // sampledSegments is of how many segments of a blob the windows are judged, or
-// found where there are none.
-const sampledSegments = 3
+// found where there are none. More sets than fewSets, as of engines with many KV
+// groups, are judged by one segment each.
+const (
+	sampledSegments = 3
+	fewSets         = 2
+)
 
 // planes returns plain as a payload of planes, or nil if its elements are not
 // known or do not shrink as far as the mode wants.
@@ -78,6 +82,10 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 		return s, nil, 0
 	}
 	var expected *set
+	each := sampledSegments
+	if len(known) > fewSets {
+		each = 1
+	}
 	for i := range known {
 		k := &known[i]
 		if k.elem != BF16 {
@@ -87,12 +95,15 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 		if expected = k; len(k.params) == 0 {
 			continue
 		}
-		if n := e.estimate(k.shape, k.params, plain); params == nil || n < size {
+		if n := e.estimate(k.shape, k.params, plain, each); params == nil || n < size {
 			s, params, size = k.shape, k.params, n
 		}
 	}
-	if params == nil && expected != nil {
+	switch {
+	case params == nil && expected != nil:
 		return e.search(expected.shape, plain)
+	case params != nil && each < sampledSegments:
+		size = e.estimate(s, params, plain, sampledSegments)
 	}
 	return s, params, size
 }
@@ -101,7 +112,7 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 func (e *Encoder) search(s planes.Shape, plain []byte) (planes.Shape, []planes.Params, int) {
 	var some [sampledSegments][]byte
 	n := 0
-	sample(s, plain, func(_ int, segment []byte) {
+	sample(s, plain, sampledSegments, func(_ int, segment []byte) {
 		some[n] = segment
 		n++
 	})
@@ -109,23 +120,24 @@ func (e *Encoder) search(s planes.Shape, plain []byte) (planes.Shape, []planes.P
 	if e.own[0], err = e.tuner.Segment(s, some[:n]...); err != nil {
 		return s, nil, 0 // of a shape that is valid there is none
 	}
-	return s, e.own[:], e.estimate(s, e.own[:], plain)
+	return s, e.own[:], e.estimate(s, e.own[:], plain, sampledSegments)
 }
 
-// estimate returns about how many bytes the segments of plain take.
-func (e *Encoder) estimate(s planes.Shape, params []planes.Params, plain []byte) int {
+// estimate returns about how many bytes the segments of plain take, by so many
+// of them.
+func (e *Encoder) estimate(s planes.Shape, params []planes.Params, plain []byte, most int) int {
 	size, n := 0, 0
-	sample(s, plain, func(i int, segment []byte) {
+	sample(s, plain, most, func(i int, segment []byte) {
 		size += e.p.Estimate(segment, s, params[min(i, len(params)-1)])
 		n++
 	})
 	return size*s.Segments/n + len(plain) - s.Bytes()
 }
 
-// sample calls f with a few segments of plain: those around the middles of its
-// parts.
-func sample(s planes.Shape, plain []byte, f func(i int, segment []byte)) {
-	n, size := min(sampledSegments, s.Segments), s.Bytes()/s.Segments
+// sample calls f with at most so many segments of plain: those around the middles of
+// its parts.
+func sample(s planes.Shape, plain []byte, most int, f func(i int, segment []byte)) {
+	n, size := min(most, s.Segments), s.Bytes()/s.Segments
 	for k := range n {
 		i := (2*k + 1) * s.Segments / (2 * n)
 		f(i, plain[i*size:][:size])

@@ -130,6 +130,36 @@ func TestBestSetIsTaken(t *testing.T) {
 	require.Equal(t, before[:4], before[4:])
 }
 
+// TestManySets: among the sets of many groups, each blob finds one that is about
+// as good as its own.
+func TestManySets(t *testing.T) {
+	t.Parallel()
+	k, v := kvlab(t)
+	tu := new(codec.Tuning)
+	for i := range 15 {
+		p, err := planes.Tune(kvlabShape, [][]byte{k[i%5], v[i%5]}[i%2])
+		require.NoError(t, err)
+		if i%4 > 1 { // of another group, with greater values
+			for j := range p {
+				p[j].First, p[j].Low, p[j].Top = p[j].First+3, p[j].Low+3, p[j].Top+3
+			}
+		}
+		require.NoError(t, tu.Add(string(rune('a'+i)), kvlabShape, p))
+	}
+	few := codec.Hint{Tuning: tuning(t)}
+	var e codec.Encoder
+	best, found := 0, 0
+	for _, p := range append(k[:5:5], v[:5]...) {
+		f, err := e.Encode(few, p)
+		require.NoError(t, err)
+		best += f.Size()
+		f, err = e.Encode(codec.Hint{Tuning: tu}, p)
+		require.NoError(t, err)
+		found += f.Size()
+	}
+	require.Less(t, float64(found), 1.005*float64(best))
+}
+
 // TestHintsThatLie: a hint never lets a blob grow by more than the header nor
 // come back as anything else, whatever the blob is.
 func TestHintsThatLie(t *testing.T) {
