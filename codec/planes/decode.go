@@ -13,6 +13,7 @@ import (
 type Decoder struct {
 	k          *kernels
 	plan       plan
+	layout     layout // of the block at hand
 	x1, x2, x3 []byte
 	small      smallDecoder
 }
@@ -126,10 +127,10 @@ func (d *Decoder) planes(segment, block []byte, s Shape) error {
 		return fmt.Errorf("%d rows of zeros of %d: %w", zero, s.Rows, kvferry.ErrCorrupt)
 	}
 	w := d.plan.of(s.Rows-zero, s.Cols)
-	l, err := d.layout(block[paramBytes:], w)
-	if err != nil {
+	if err := d.layout.of(block[paramBytes:], w, d.k); err != nil {
 		return err
 	}
+	l := &d.layout
 	if l.r2 > 0 {
 		copy(d.x3, l.bytes)
 		d.k.decode3(d.x2[:l.r2], p.Third, l.planes3, d.x3)
@@ -138,18 +139,18 @@ func (d *Decoder) planes(segment, block []byte, s Shape) error {
 		d.k.decode2(d.x1[:l.r1], p.Second, l.planes2, d.x2)
 	}
 	if w.rows > 0 {
-		d.first(segment, l, w, p)
+		d.first(segment, w, p)
 	}
 	clear(segment[2*w.values:])
 	return nil
 }
 
 // first decodes the values of a segment by the first window and x1.
-func (d *Decoder) first(segment []byte, l layout, w *plan, p Params) {
-	r1, rests, planes := 0, l.rests, l.planes1
+func (d *Decoder) first(segment []byte, w *plan, p Params) {
+	r1, rests, planes := 0, d.layout.rests, d.layout.planes1
 	for i := range w.parts() {
 		s := &w.all[i]
-		r1 += d.k.decode(segment[2*s.col:], w.rows, 2*w.cols, s.stripe, p, rests[:s.values], planes[:s.planes], d.x1[r1:])
+		r1 += d.k.decode(segment[2*s.col:], w.rows, 2*w.cols, &s.stripe, p, rests[:s.values], planes[:s.planes], d.x1[r1:])
 		rests, planes = rests[s.values:], planes[s.planes:]
 	}
 }
@@ -160,31 +161,31 @@ type layout struct {
 	r1, r2                                  int // values that the first and second window left
 }
 
-// layout finds the parts of body, a block without its parameters. Every part
+// of finds the parts of body, a block without its parameters. Every part
 // but the first two is as long as the one before says.
-func (d *Decoder) layout(body []byte, w *plan) (l layout, err error) {
+func (l *layout) of(body []byte, w *plan, k *kernels) error {
 	if w.values+w.planes > len(body) {
-		return l, cutBlock(len(body), w.values+w.planes)
+		return cutBlock(len(body), w.values+w.planes)
 	}
 	l.rests, l.planes1, l.planes2 = body[:w.values], body[w.values:][:w.planes], body[w.values+w.planes:]
 	if w.even {
-		l.r1 = d.k.left(l.planes1, w.values)
+		l.r1 = k.left(l.planes1, w.values)
 	} else {
-		l.r1 = d.leftOfParts(l.planes1, w)
+		l.r1 = leftOfParts(l.planes1, w, k)
 	}
 	n := 2 * planeBytes(l.r1)
 	if n > len(l.planes2) {
-		return l, cutBlock(len(l.planes2), n)
+		return cutBlock(len(l.planes2), n)
 	}
-	l.r2, l.planes3 = d.k.left(l.planes2, l.r1), l.planes2[n:]
+	l.r2, l.planes3 = k.left(l.planes2, l.r1), l.planes2[n:]
 	if n = 3 * planeBytes(l.r2); n > len(l.planes3) {
-		return l, cutBlock(len(l.planes3), n)
+		return cutBlock(len(l.planes3), n)
 	}
 	l.bytes = l.planes3[n:]
 	if r3 := left3(l.planes3, l.r2); len(l.bytes) != r3 {
-		return l, fmt.Errorf("%d bytes at the end of a block for %d values: %w", len(l.bytes), r3, kvferry.ErrCorrupt)
+		return fmt.Errorf("%d bytes at the end of a block for %d values: %w", len(l.bytes), r3, kvferry.ErrCorrupt)
 	}
-	return l, nil
+	return nil
 }
 
 func cutBlock(n, want int) error {
@@ -192,10 +193,10 @@ func cutBlock(n, want int) error {
 }
 
 // leftOfParts counts the values that the first window left, part by part.
-func (d *Decoder) leftOfParts(planes []byte, w *plan) (count int) {
+func leftOfParts(planes []byte, w *plan, k *kernels) (count int) {
 	for i := range w.parts() {
 		s := &w.all[i]
-		count += d.k.left(planes, s.values) // groups are whole where there are several stripes
+		count += k.left(planes, s.values) // groups are whole where there are several stripes
 		planes = planes[s.planes:]
 	}
 	return count

@@ -134,7 +134,7 @@ func (e *Encoder) first(body, segment []byte, w *plan, p Params) int {
 	}
 	for i := range w.parts() {
 		s := &w.all[i]
-		r1 += e.k.encode(segment[2*s.col:], w.rows, 2*w.cols, s.stripe, p, rests[:s.values], planes[:s.planes], e.x1[r1:])
+		r1 += e.k.encode(segment[2*s.col:], w.rows, 2*w.cols, &s.stripe, p, rests[:s.values], planes[:s.planes], e.x1[r1:])
 		rests, planes = rests[s.values:], planes[s.planes:]
 	}
 	return r1

@@ -3,6 +3,9 @@ package planes
 // sampledStripes is of how many stripes of a segment an estimate is made.
 const sampledStripes = 2
 
+// sampled is one of them.
+var sampled = stripe{width: lanes, fold: 1, count: 1}
+
 // Estimate returns about how many bytes the block of a segment of a page of
 // shape s takes with the windows of p, its padding left out: not more than the
 // segment. It codes 128 channels of the segment and takes the others to be like
@@ -38,7 +41,7 @@ func (e *Encoder) sample(segment []byte, rows, cols int, p Params) int {
 	r1 := 0
 	for i := range sampledStripes {
 		col := (2*i+1)*cols/(2*sampledStripes) - lanes/2
-		r1 += e.k.encode(segment[2*col:], rows, 2*cols, stripe{width: lanes, fold: 1, count: 1}, p, e.scratch[:n], e.scratch[n:], e.x1[r1:])
+		r1 += e.k.encode(segment[2*col:], rows, 2*cols, &sampled, p, e.scratch[:n], e.scratch[n:], e.x1[r1:])
 	}
 	return r1
 }

@@ -121,18 +121,18 @@ func available() []*kernels {
 	return append(all, &portable)
 }
 
-func encodeStripes(set instructions, src, rests, planes, out *byte, w walk, p uint64) int {
+func encodeStripes(set instructions, src, rests, planes, out *byte, groups, step, second, stripes int, p uint64, across int) int {
 	if set == avx512 {
-		return encodeAVX512(src, rests, planes, out, w.groups, w.step, w.second, w.stripes, p, w.across)
+		return encodeAVX512(src, rests, planes, out, groups, step, second, stripes, p, across)
 	}
-	return encodeAVX2(src, rests, planes, out, w.groups, w.step, w.second, w.stripes, p, w.across)
+	return encodeAVX2(src, rests, planes, out, groups, step, second, stripes, p, across)
 }
 
-func decodeStripes(set instructions, dst, rests, planes, in *byte, w walk, p uint64) int {
+func decodeStripes(set instructions, dst, rests, planes, in *byte, groups, step, second, stripes int, p uint64, across int) int {
 	if set == avx512 {
-		return decodeAVX512(dst, rests, planes, in, w.groups, w.step, w.second, w.stripes, p, w.across)
+		return decodeAVX512(dst, rests, planes, in, groups, step, second, stripes, p, across)
 	}
-	return decodeAVX2(dst, rests, planes, in, w.groups, w.step, w.second, w.stripes, p, w.across)
+	return decodeAVX2(dst, rests, planes, in, groups, step, second, stripes, p, across)
 }
 
 func encodeGroups(set instructions, depth int, x, planes, out *byte, groups int, start int8, mask uint64) int {

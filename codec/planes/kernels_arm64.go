@@ -38,12 +38,12 @@ func decode3NEON(x, planes, in *byte, groups int, start uint64) int
 // Every one of this architecture has NEON.
 func available() []*kernels { return []*kernels{assembly("neon", neon), &portable} }
 
-func encodeStripes(_ instructions, src, rests, planes, out *byte, w walk, p uint64) int {
-	return encodeNEON(src, rests, planes, out, w.groups, w.step, w.second, w.stripes, p, w.across)
+func encodeStripes(_ instructions, src, rests, planes, out *byte, groups, step, second, stripes int, p uint64, across int) int {
+	return encodeNEON(src, rests, planes, out, groups, step, second, stripes, p, across)
 }
 
-func decodeStripes(_ instructions, dst, rests, planes, in *byte, w walk, p uint64) int {
-	return decodeNEON(dst, rests, planes, in, w.groups, w.step, w.second, w.stripes, p, w.across)
+func decodeStripes(_ instructions, dst, rests, planes, in *byte, groups, step, second, stripes int, p uint64, across int) int {
+	return decodeNEON(dst, rests, planes, in, groups, step, second, stripes, p, across)
 }
 
 func encodeGroups(_ instructions, depth int, x, planes, out *byte, groups int, start int8, mask uint64) int {

@@ -103,7 +103,7 @@ func (w *walker) next() {
 }
 
 // encodeWords codes a stripe.
-func encodeWords(src []byte, rows, stride int, s stripe, p Params, rests, planes, out []byte) int {
+func encodeWords(src []byte, rows, stride int, s *stripe, p Params, rests, planes, out []byte) int {
 	var w walker
 	w.begin(p)
 	n := 0
@@ -142,7 +142,7 @@ func encodeWords(src []byte, rows, stride int, s stripe, p Params, rests, planes
 }
 
 // decodeWords decodes a stripe.
-func decodeWords(dst []byte, rows, stride int, s stripe, p Params, rests, planes, in []byte) int {
+func decodeWords(dst []byte, rows, stride int, s *stripe, p Params, rests, planes, in []byte) int {
 	var w walker
 	w.begin(p)
 	n := 0
