@@ -240,3 +240,26 @@ func FuzzSum(f *testing.F) {
 		require.Equal(t, keyed, blake3.NewKeyed(&testKey).Sum(p))
 	})
 }
+
+// FuzzSumMany cuts an input into parts of lengths that the input tells.
+func FuzzSumMany(f *testing.F) {
+	f.Add(counted(5000), []byte{0, 1, 16, 64, 200})
+	f.Add(counted(70_000), bytes.Repeat([]byte{64}, 40))
+	f.Fuzz(func(t *testing.T, p, lengths []byte) {
+		p = bytes.Repeat(p, 1+20_000/(1+len(p)))
+		var parts [][]byte
+		for i, n := range lengths[:min(len(lengths), 300)] {
+			length := min(len(p), 64*int(n)+i%3)
+			at := min(len(p)-length, 31*i)
+			parts = append(parts, p[at:][:length])
+		}
+		plain, keyed := make([][32]byte, len(parts)), make([][32]byte, len(parts))
+		blake3.New().SumMany(plain, parts)
+		blake3.NewKeyed(&testKey).SumMany(keyed, parts)
+		for i, part := range parts {
+			wantPlain, wantKeyed := other(t, part)
+			require.Equal(t, wantPlain, plain[i], "%d", i)
+			require.Equal(t, wantKeyed, keyed[i], "%d", i)
+		}
+	})
+}
