@@ -77,6 +77,12 @@ var contents = []struct {
 		}
 		return bf16(r.NormFloat64())
 	}},
+	{"zeros at other ends", func(r *rand.Rand, s Shape, i int) uint16 {
+		if segment := i / s.Cols / s.Rows; i/s.Cols%s.Rows > (3*segment+s.Rows/2)%s.Rows {
+			return 0
+		}
+		return bf16(r.NormFloat64())
+	}},
 }
 
 func bf16(f float64) uint16 { return uint16(math.Float32bits(float32(f)) >> 16) }
