@@ -24,6 +24,7 @@ SOAK      ?= 1
 PEERS      := $(BUILD)/peers
 STORE_PAGE ?= bench/results/store.md
 RESULTS    ?= bench/results
+QUOTE      ?= $(if $(filter bench/results,$(RESULTS)),docs/performance.md)
 MODELS     ?=
 BENCH_FLAGS ?=
 REF         ?=
@@ -202,7 +203,7 @@ bench: $(MEASURE) $(BENCHSTAT) ## measure everything quickly, without peers (5 m
 
 .PHONY: bench-report
 bench-report: $(MEASURE) bench-peers ## measure everything beside its peers and write REPORT.md and report.html (30 minutes; MODELS=FOLDER BENCH_FLAGS=...)
-	@GO=$(GO) MODELS='$(MODELS)' scripts/bench-report $(MEASURE) $(PEERS) $(CURDIR)/$(BUILD)/bench $(RESULTS) $(BENCH_FLAGS)
+	@GO=$(GO) MODELS='$(MODELS)' QUOTE='$(QUOTE)' scripts/bench-report $(MEASURE) $(PEERS) $(CURDIR)/$(BUILD)/bench $(RESULTS) $(BENCH_FLAGS)
 
 .PHONY: bench-go
 bench-go: $(BENCHSTAT) ## run the benchmarks beside the code, print a table (BENCH=regexp PKG=./cas/... COUNT=6)

@@ -5,7 +5,9 @@
 // It is a module of its own: the plots' library is nine megabytes in a binary
 // and would be in kvferry's go.mod.
 //
-//	report -html FILE RUN.json
+//	report [-html FILE] [-quote DOCUMENT.md] RUN.json
+//
+// -quote writes the table of figures of a document anew.
 package main
 
 import (
@@ -31,12 +33,13 @@ func main() {
 func run(args []string, told io.Writer) error {
 	f := flag.NewFlagSet("report", flag.ContinueOnError)
 	f.SetOutput(told)
-	out := f.String("html", "", "file to write (required)")
+	out := f.String("html", "", "file to write")
+	doc := f.String("quote", "", "document whose table of figures is written anew")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if *out == "" || f.NArg() != 1 {
-		return errors.New("usage: report -html FILE RUN.json")
+	if *out == "" && *doc == "" || f.NArg() != 1 {
+		return errors.New("usage: report [-html FILE] [-quote DOCUMENT.md] RUN.json")
 	}
 	text, err := os.ReadFile(f.Arg(0))
 	if err != nil {
@@ -45,6 +48,14 @@ func run(args []string, told io.Writer) error {
 	var r harness.Report
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("%s: %w", f.Arg(0), err)
+	}
+	if *doc != "" {
+		if err := quoteFile(*doc, &r); err != nil {
+			return err
+		}
+	}
+	if *out == "" {
+		return nil
 	}
 	var page bytes.Buffer
 	if err := write(&page, &r); err != nil {
