@@ -201,6 +201,10 @@ bench: $(MEASURE) $(BENCHSTAT) ## measure everything quickly, without peers (5 m
 	@$(BENCHSTAT) $(BUILD)/bench/all.txt
 	@echo "report: $(BUILD)/bench/all.md, samples: $(BUILD)/bench/all.json, all.txt"
 
+.PHONY: bench-smoke
+bench-smoke: $(MEASURE) ## run every suite once on next to nothing, to see that it works
+	$(MEASURE) bench all --scale smoke --dir $(BUILD)/bench --go $(BUILD)/bench/smoke.txt --raw $(BUILD)/bench/smoke.json --report $(BUILD)/bench/smoke.md $(BENCH_FLAGS)
+
 .PHONY: bench-report
 bench-report: $(MEASURE) bench-peers ## measure everything beside its peers and write REPORT.md and report.html (30 minutes; MODELS=FOLDER BENCH_FLAGS=...)
 	@GO=$(GO) MODELS='$(MODELS)' QUOTE='$(QUOTE)' scripts/bench-report $(MEASURE) $(PEERS) $(CURDIR)/$(BUILD)/bench $(RESULTS) $(BENCH_FLAGS)

@@ -66,9 +66,9 @@ func scaleOf(s harness.Scale) scale {
 	case harness.Full:
 		return scale{
 			fioBytes: 512 * miB, writeBytes: giB, amplifyBytes: 512 * miB,
-			smallOurs: 1024, smallFiles: 64, indexBlobs: 1e7, indexLookups: 2e6,
+			smallOurs: 1024, smallFiles: 64, indexBlobs: 1e7, indexLookups: 1e6,
 			crashBytes: 2 * giB, crashBlobs: 600_000, collectBytes: 2 * giB, foreBytes: 64 * miB,
-			copyBytes: giB, peerBytes: giB, chunkBytes: 32 * miB, chunkAll: giB / 2, poolBytes: giB,
+			copyBytes: giB, peerBytes: giB / 2, chunkBytes: 32 * miB, chunkAll: giB / 2, poolBytes: giB,
 		}
 	case harness.Smoke:
 		return scale{
