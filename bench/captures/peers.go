@@ -21,7 +21,7 @@ const pfCache = "pf-cache"
 const (
 	peerMemory    = "memory"
 	peerFile      = "file"
-	peerFileBytes = 4 << 20
+	peerFileBytes = 2 << 20
 )
 
 // beside are the peer's figures; none if it is not installed.
@@ -34,7 +34,7 @@ func (w *world) peers(ctx context.Context, op string) (b beside, err error) {
 		w.s.Miss(pfCache, w.env.Why(pfCache))
 		return b, nil
 	}
-	if b.memory, err = w.peer(ctx, op, peerMemory, len(w.flat)); err == nil {
+	if b.memory, err = w.peer(ctx, op, peerMemory, len(w.flat)); err == nil && w.c.times == 1 {
 		b.file, err = w.peer(ctx, op, peerFile, peerFileBytes)
 	}
 	return b, err
