@@ -2,6 +2,8 @@ package pack_test
 
 import (
 	"encoding/binary"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,6 +59,43 @@ func TestAllocations(t *testing.T) {
 		_, err := s.Get(ctx, d, dst)
 		require.NoError(t, err)
 	}), "allocations per Get")
+	require.NoError(t, sess.Abort(ctx))
+}
+
+// TestAllocationsOfCodedBlobs: neither does the codec allocate anything for each
+// blob of bf16.
+func TestAllocationsOfCodedBlobs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s := open(t, t.TempDir(), pack.Options{})
+	sess, err := s.Begin(t.Context(), cas.SessionOptions{Hint: codec.Hint{Elem: codec.BF16, ElemBytes: 2, RowElems: 64, Segments: 2}})
+	require.NoError(t, err)
+	ctx := t.Context()
+	r := rand.New(rand.NewPCG(1, 2))
+	plain := make([]byte, 0, 8<<10)
+	for len(plain) < cap(plain) {
+		plain = binary.LittleEndian.AppendUint16(plain, uint16(math.Float32bits(float32(r.NormFloat64()))>>16))
+	}
+	n := uint64(1)
+	put := func() {
+		n++
+		got, err := sess.Put(ctx, madeUp(n), plain)
+		require.NoError(t, err)
+		require.Equal(t, codec.Planes, got.Codec)
+	}
+	for range 3000 {
+		put()
+	}
+	require.NoError(t, sess.Flush(ctx))
+	require.Less(t, testing.AllocsPerRun(1000, put), 0.5, "allocations per Put")
+	require.NoError(t, sess.Flush(ctx))
+	dst := make([]byte, len(plain))
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		_, err := s.Get(ctx, madeUp(77), dst)
+		require.NoError(t, err)
+	}), "allocations per Get")
+	require.Equal(t, plain, dst)
 	require.NoError(t, sess.Abort(ctx))
 }
 
