@@ -102,7 +102,7 @@ func round(ctx context.Context, r int, set *pages.Set, subjects []*subject, scal
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := x.inCache(); err != nil {
+		if err := x.inCache(scale); err != nil {
 			return err
 		}
 		if x.dram != nil {
