@@ -21,6 +21,7 @@ type Reader struct {
 	batch  BatchGetter // likewise
 	hasher *digest.Hasher
 	keep   bool // damaged blobs stay
+	small  small
 }
 
 // NewReader returns a reader of s. The key, if not nil, lets it check keyed
@@ -62,10 +63,13 @@ func (r *Reader) GetBatch(ctx context.Context, reqs []Request) error {
 	if err := r.batch.GetBatch(ctx, reqs); err != nil {
 		return err
 	}
+	r.small.hash(r.hasher, reqs)
 	for i := range reqs {
-		q := &reqs[i]
-		q.N, q.Err = r.checked(ctx, q.Digest, q.Dst, q.N, q.Err)
+		if q := &reqs[i]; !r.small.sound(i, q.Digest) {
+			q.N, q.Err = r.checked(ctx, q.Digest, q.Dst, q.N, q.Err)
+		}
 	}
+	r.small.forget()
 	return nil
 }
 

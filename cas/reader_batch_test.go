@@ -95,6 +95,61 @@ func TestReaderGetBatch(t *testing.T) {
 	}
 }
 
+// TestReaderGetBatchFindsDamage: of small blobs and longer ones in one batch,
+// exactly the damaged one is refused, whichever it is, by a reader that is used
+// again.
+func TestReaderGetBatchFindsDamage(t *testing.T) {
+	t.Parallel()
+	key := digest.DeriveKey([]byte("salt"))
+	tenant, err := digest.NewHasher(digest.KeyedBLAKE3, &key)
+	require.NoError(t, err)
+	var want []cas.Request // Dst is what the blob is
+	for i, n := range []int{2048, 2048, 20 << 10, 0, 15 << 10, 3000, 16 << 10, 100} {
+		p := bytes.Repeat([]byte{byte(i + 1)}, n)
+		want = append(want, cas.Request{Digest: sum(t, digest.BLAKE3, p), Dst: p})
+	}
+	want = append(want, cas.Request{Digest: tenant.Sum([]byte("a tenant's")), Dst: []byte("a tenant's")})
+	for bad := -1; bad < len(want); bad++ {
+		store := &givenStore{fill: func(q *cas.Request, i int) {
+			q.N = copy(q.Dst, want[i].Dst)
+			if i == bad && q.N > 0 {
+				q.Dst[q.N/2] ^= 4
+			}
+		}}
+		r, err := cas.NewReader(store, &key)
+		require.NoError(t, err)
+		for range 2 {
+			reqs := make([]cas.Request, len(want))
+			for i := range reqs {
+				reqs[i] = cas.Request{Digest: want[i].Digest, Dst: make([]byte, len(want[i].Dst))}
+			}
+			require.NoError(t, r.GetBatch(t.Context(), reqs))
+			for i, q := range reqs {
+				if i == bad && len(q.Dst) > 0 {
+					require.ErrorIs(t, q.Err, kvferry.ErrCorrupt)
+					require.Equal(t, make([]byte, len(q.Dst)), q.Dst)
+					continue
+				}
+				require.NoError(t, q.Err)
+				require.Equal(t, want[i].Dst, q.Dst[:q.N])
+			}
+		}
+	}
+}
+
+// givenStore is a store whose batches are filled by a function.
+type givenStore struct {
+	cas.Store
+	fill func(q *cas.Request, i int)
+}
+
+func (g *givenStore) GetBatch(_ context.Context, reqs []cas.Request) error {
+	for i := range reqs {
+		g.fill(&reqs[i], i)
+	}
+	return nil
+}
+
 // TestReaderGetBatchKeepsDamaged: a reader that only looks changes nothing in a
 // batch either.
 func TestReaderGetBatchKeepsDamaged(t *testing.T) {
