@@ -26,6 +26,7 @@ type inspection struct {
 	Groups    []groupView        `json:"groups"`
 	PageCount int                `json:"page_count"`
 	Bytes     int64              `json:"bytes"`
+	Stored    *int64             `json:"stored_bytes,omitempty"` // with --stored
 	Sequences []sequenceView     `json:"sequences"`
 	Pages     []pageView         `json:"pages,omitempty"` // with --pages
 }
@@ -73,9 +74,9 @@ type partView struct {
 }
 
 func (a *app) inspectCommand() *cobra.Command {
-	var pages, lenient bool
+	var pages, stored, lenient bool
 	c := &cobra.Command{
-		Use:   "inspect REF [--pages] [--store URL]",
+		Use:   "inspect REF [--pages] [--stored] [--store URL]",
 		Short: "Show what a snapshot holds: geometry, sequences, pages",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -90,11 +91,19 @@ func (a *app) inspectCommand() *cobra.Command {
 				}
 				e.Format = format
 				v := inspectionOf(e, snap, pages)
+				if stored {
+					n, err := storedBytes(ctx, s, snap)
+					if err != nil {
+						return err
+					}
+					v.Stored = &n
+				}
 				return a.print(v, func(w io.Writer) error { return v.write(w, e) })
 			})
 		},
 	}
 	c.Flags().BoolVar(&pages, "pages", false, "list every page with the digests of its parts")
+	c.Flags().BoolVar(&stored, "stored", false, "tell what the pages take in the store, which lists all of its blobs")
 	c.Flags().BoolVar(&lenient, "lenient", false, "accept inconsistent ProcessFork manifests that ProcessFork accepts")
 	return c
 }

@@ -17,7 +17,11 @@ func (v inspection) write(w io.Writer, e cas.Entry) error {
 		pairs = append(pairs, "group", fmt.Sprintf("%s: %s of %s: %d tokens x %d layers x %d heads x %d %s",
 			orDash(g.Name), count(g.Pages, "page"), size(int64(g.PageBytes)), g.PageTokens, g.Layers, g.KVHeads, g.HeadDim, g.Dtype))
 	}
-	if err := facts(w, append(pairs, "size", size(v.Bytes))...); err != nil {
+	pairs = append(pairs, "size", size(v.Bytes))
+	if v.Stored != nil {
+		pairs = append(pairs, "stored", describeStored(*v.Stored, v.Bytes))
+	}
+	if err := facts(w, pairs...); err != nil {
 		return err
 	}
 	if len(v.Sequences) > 0 {
