@@ -76,9 +76,9 @@ def run(path, codecs, grains, times, most):
         blobs = [memoryview(data)[i : i + size] for i in range(0, len(data), size)][: most or None]
         for codec in codecs:
             make, package, setting = CODECS[codec]
-            says = f"{package} {version(package)}"
             tail = f"codec={codec}/data={name}/of={grain}"
-            with guard(f"op=encode/{tail}", says):
+            with guard(f"op=encode/{tail}", package):
+                says = f"{package} {version(package)}"
                 encode, decode = make(setting)
                 plain, stored, there, back = measure(encode, decode, blobs, times)
                 note = "one thread, no checksum"

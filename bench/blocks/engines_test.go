@@ -1,0 +1,90 @@
+package blocks
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/kvferry/kvferry/bench/harness"
+)
+
+// fakeStore drives what the programs of the engines have in common with a store
+// of its own.
+const fakeStore = `import os, sys
+sys.path.insert(0, sys.argv.pop(1))
+from chunks import arguments, measure
+from peerline import leave
+print("what a library says while it is loaded")
+
+class Store:
+    def __init__(self, home, chunk, chunks):
+        self.home, self.prepared = home, False
+
+    def prepare(self, views):
+        self.prepared = True
+
+    def put(self, views):
+        assert self.prepared
+        for i, v in enumerate(views):
+            with open(os.path.join(self.home, str(i)), "wb") as f:
+                f.write(v)
+
+    def get(self, views):
+        for i, v in enumerate(views):
+            with open(os.path.join(self.home, str(i)), "rb") as f:
+                assert f.readinto(v) == len(v)
+
+class Broken(Store):
+    def get(self, views):
+        super().get(views)
+        views[0][0] ^= 1
+
+class Full(Store):
+    def put(self, views):
+        raise OSError("no room")
+
+a = arguments("")
+for name, make in (("fake", Store), ("broken", Broken), ("full", Full)):
+    measure(a, name, name + " 1", "no fsync", make)
+leave()
+`
+
+func TestEnginesProgram(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no Python here to run the programs of the engines")
+	}
+	lib, err := filepath.Abs("../peers/python")
+	require.NoError(t, err)
+	e, s := env(t), &harness.Section{}
+	script := filepath.Join(e.Peers, "fake.py")
+	require.NoError(t, os.WriteFile(script, []byte(fakeStore), 0o600))
+	program(t, e, "sglang", `exec "`+python+`" -B "`+script+`" "`+lib+`" "$@"`+"\n")
+	sets, err := makeSets(t.Context(), scaleOf(harness.Smoke))
+	require.NoError(t, err)
+	defer freeSets(sets)
+	x, err := newEngines(e, s, sets)
+	require.NoError(t, err)
+	defer x.close()
+	require.NoError(t, x.round(t.Context()))
+	all := figures(s)
+	for _, c := range sets {
+		for _, op := range []string{"put", "put-sync", "get"} {
+			f := all["op="+op+"/size="+c.name+"/store=fake"]
+			require.NotNil(t, f, s.Missing)
+			require.Len(t, f.Samples, 1)
+			require.Positive(t, f.Samples[0])
+			require.Contains(t, f.Note, "no fsync")
+		}
+		require.Contains(t, s.Missing, "broken 1: size="+c.name+"/store=broken: ValueError: what was loaded is not what was stored")
+		require.Contains(t, s.Missing, "full 1: size="+c.name+"/store=full: OSError: no room")
+	}
+	require.Len(t, all, 3*len(sets))
+	require.Equal(t, []string{"fake 1", "broken 1", "full 1"}, s.Versions)
+	left, err := os.ReadDir(x.dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1) // the data
+}
