@@ -283,8 +283,8 @@ func (b *bench) codedWay(r *row, l *pager.Layout, d pager.Direction) error {
 		return err
 	}
 	if s := coded.pager.Stats(); s.PlainBytes > before.PlainBytes {
-		r.Note = fmt.Sprintf("%s of the bytes cross the link; one core of the host codes",
-			percent(float64(s.CodedBytes-before.CodedBytes)/float64(s.PlainBytes-before.PlainBytes)))
+		r.Note = fmt.Sprintf("%s of the bytes cross the link, coded by up to %d goroutines of the host",
+			percent(float64(s.CodedBytes-before.CodedBytes)/float64(s.PlainBytes-before.PlainBytes)), gpu.DefaultCoders)
 	}
 	if d == pager.In {
 		r.checked(b.painted(w.memory))

@@ -22,8 +22,9 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("gpu: new: %d addresses for %d regions: %w", len(cfg.Regions), len(cfg.Layout.Regions), kvferry.ErrInvalid)
 	case cfg.DrainTimeout < 0 || cfg.Blocks < 0:
 		return fmt.Errorf("gpu: new: drain time-out %v, %d blocks: %w", cfg.DrainTimeout, cfg.Blocks, kvferry.ErrInvalid)
-	case cfg.Link > LinkPlanes:
-		return fmt.Errorf("gpu: new: link %d, want LinkPlain or LinkPlanes: %w", cfg.Link, kvferry.ErrInvalid)
+	case cfg.Link > LinkPlanes || cfg.Coders < 0 || cfg.Coders > maxCoders:
+		return fmt.Errorf("gpu: new: link %d by %d goroutines, want LinkPlain or LinkPlanes and 0 to %d: %w",
+			cfg.Link, cfg.Coders, maxCoders, kvferry.ErrInvalid)
 	case len(cfg.Streams) > maxStreams:
 		return fmt.Errorf("gpu: new: %d streams of the engine, want at most %d: %w", len(cfg.Streams), maxStreams, kvferry.ErrInvalid)
 	}
@@ -40,6 +41,9 @@ func (cfg *Config) check() error {
 	}
 	return nil
 }
+
+// maxCoders bounds the goroutines that code.
+const maxCoders = 64
 
 // maxStreams bounds the engine's streams: each costs a driver call for a job.
 const maxStreams = 64

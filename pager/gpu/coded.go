@@ -1,7 +1,9 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -21,7 +23,7 @@ const (
 	LinkPlain Link = iota
 	// LinkPlanes moves pages of bfloat16 values as package codec/planes codes
 	// them, about two thirds of the bytes: on one side by kernels, on the other by
-	// the processor, one goroutine for each direction. Pages of other elements, and
+	// the processor, Config.Coders goroutines for each direction. Pages of other elements, and
 	// of parts that do not divide into layers and tokens of one size, cross as they
 	// are, and so do batches out until the first has arrived, by which the windows
 	// are tuned.
@@ -32,6 +34,8 @@ const (
 type coder struct {
 	shape planes.Shape
 	room  int64 // for the payloads of a batch
+	// workers is how many goroutines code in each direction.
+	workers int
 
 	mu      sync.Mutex
 	windows []planes.Params // nil: not known yet; replaced as a whole
@@ -51,7 +55,11 @@ func newCoder(cfg *Config, m pager.Meta, batchPages int) (*coder, error) {
 	if n := len(cfg.Windows); n > 0 && n != s.Segments {
 		return nil, fmt.Errorf("gpu: new: %d windows for %d parts of layers: %w", n, s.Segments, kvferry.ErrInvalid)
 	}
-	return &coder{shape: s, room: kernels.PlanesBytes(s, 0, batchPages), windows: slices.Clone(cfg.Windows)}, nil
+	workers := cfg.Coders
+	if workers == 0 {
+		workers = min(DefaultCoders, runtime.GOMAXPROCS(0))
+	}
+	return &coder{shape: s, room: kernels.PlanesBytes(s, 0, batchPages), workers: workers, windows: slices.Clone(cfg.Windows)}, nil
 }
 
 // shapeOf returns pages of m as segments, one for each part and layer.
@@ -209,27 +217,28 @@ const launchesToEncode = 3
 func (w *way) buildCodedIn(s *slot, ids []pager.PageID, windows []planes.Params) error {
 	c, l, k := w.c, s.lane, s.work
 	r := &l.coding
-	mem := r.hostPayloads[:0]
-	for i, f := range k.job.Frames[s.from : s.from+s.n] {
-		from := len(mem)
-		coded, err := w.encoder.Append(mem, f, c.coder.shape, windows)
-		if err != nil {
-			return fmt.Errorf("encode page %d: %w", ids[i], err)
-		}
-		kernels.PutPlace(r.hostPlaces, i, kernels.Place{Offset: uint64(from), Bytes: uint32(len(coded) - from)})
-		for mem = coded; len(mem)%placeAlign != 0; {
-			mem = append(mem, 0)
-		}
+	w.coding, w.windows = s, windows
+	if err := w.crew.run(s.n, w.encode); err != nil {
+		return err
 	}
-	if len(mem) > len(r.hostPayloads) { // the encoder had to leave the pinned memory
-		return fmt.Errorf("%d bytes of payloads in %d: %w", len(mem), len(r.hostPayloads), kvferry.ErrInvalid)
+	w.copies = w.copies[:0]
+	p := w.planes(l, s.n)
+	s.bytes = 0
+	for i := range w.crew.coders { // each piece lies together
+		first, end := w.crew.split(s.n, i), w.crew.split(s.n, i+1)
+		if first == end {
+			continue
+		}
+		from, last := int64(kernels.PlaceAt(r.hostPlaces, first).Offset), kernels.PlaceAt(r.hostPlaces, end-1)
+		to := (int64(last.Offset) + int64(last.Bytes) + placeAlign - 1) &^ (placeAlign - 1)
+		w.copies = append(w.copies, copyOf(pager.In, r.payloads+cuda.Ptr(from), address(r.hostPayloads)+cuda.Ptr(from), to-from))
+		s.bytes += int(to - from)
+		p.PayloadBytes = to
 	}
-	s.bytes = len(mem)
-	c.coder.learn(k.job.Frames[s.from:s.from+s.n], uint64(len(mem)))
-	w.link(cuda.Copy{Dst: r.payloads, Src: address(mem), Bytes: uint64(len(mem))})
+	w.addCopies(cuda.Batch)
+	c.coder.learn(k.job.Frames[s.from:s.from+s.n], uint64(s.bytes))
 	w.link(cuda.Copy{Dst: r.places, Src: address(r.hostPlaces), Bytes: uint64(s.n) * kernels.PlaceBytes})
-	pages, p := w.table(s, ids), w.planes(l, s.n)
-	p.PayloadBytes = int64(len(mem))
+	pages := w.table(s, ids)
 	if err := c.kernels.DecodePlanes(&w.queue, p, r.bad); err != nil {
 		return fmt.Errorf("decode: %w", err)
 	}
@@ -241,6 +250,29 @@ func (w *way) buildCodedIn(s *slot, ids []pager.PageID, windows []planes.Params)
 		return err
 	}
 	w.link(cuda.Copy{Dst: address(r.hostBad), Src: r.bad, Bytes: uint64(s.n) * 4})
+	return nil
+}
+
+// encodePiece encodes pages of a batch in, one behind the other from where those
+// before them end at the latest.
+func (w *way) encodePiece(h *hostCoder, p piece) error {
+	s, c := w.coding, w.c.coder
+	r := &s.lane.coding
+	at := kernels.PlanesBytes(c.shape, 0, p.first)
+	for i := p.first; i < p.end; i++ {
+		most := kernels.PlanesBytes(c.shape, 0, i+1)
+		payload, err := h.encoder.Append(r.hostPayloads[at:at:most], s.work.job.Frames[s.from+i], c.shape, w.windows)
+		if err != nil {
+			return fmt.Errorf("encode page %d: %w", s.work.job.Pages[s.from+i], err)
+		}
+		end := at + int64(len(payload))
+		if end > most { // the encoder had to leave the pinned memory
+			return fmt.Errorf("a payload of %d bytes: %w", len(payload), kvferry.ErrInvalid)
+		}
+		kernels.PutPlace(r.hostPlaces, i, kernels.Place{Offset: uint64(at), Bytes: uint32(len(payload))})
+		at = (end + placeAlign - 1) &^ (placeAlign - 1)
+		clear(r.hostPayloads[end:at])
+	}
 	return nil
 }
 
@@ -270,16 +302,49 @@ func (w *way) receiveCoded(s *slot) (again bool, err error) {
 		w.copies = append(w.copies[:0], copyOf(pager.Out, r.payloads, address(r.hostPayloads), total))
 		return w.fetch(s)
 	}
-	frames := s.work.job.Frames[s.from : s.from+s.n]
-	for i, f := range frames {
-		p := kernels.PlaceAt(r.hostPlaces, i)
-		if err := w.decoder.Decode(f, r.hostPayloads[p.Offset:][:p.Bytes]); err != nil {
-			return false, fmt.Errorf("page %d: %w", ids[i], err)
-		}
+	w.coding = s
+	if err := w.crew.run(s.n, w.decode); err != nil {
+		return false, err
 	}
 	w.c.countCoded(s.n, int(total))
-	w.c.coder.learn(frames, uint64(total))
+	w.c.coder.learn(s.work.job.Frames[s.from:s.from+s.n], uint64(total))
 	return false, nil
+}
+
+// decodePiece decodes pages of a batch out. The way's own goroutine sees in
+// between that the link has something to do.
+func (w *way) decodePiece(h *hostCoder, p piece) error {
+	s := w.coding
+	r := &s.lane.coding
+	for i := p.first; i < p.end; i++ {
+		place := kernels.PlaceAt(r.hostPlaces, i)
+		if err := h.decoder.Decode(s.work.job.Frames[s.from+i], r.hostPayloads[place.Offset:][:place.Bytes]); err != nil {
+			return fmt.Errorf("page %d: %w", s.work.job.Pages[s.from+i], err)
+		}
+		if p.index == 0 {
+			w.fetchAhead(s)
+		}
+	}
+	return nil
+}
+
+// fetchAhead lets the payloads of the batches behind s cross the link as soon as
+// their lengths are there.
+func (w *way) fetchAhead(s *slot) {
+	for i := slices.Index(w.flying, s) + 1; i < len(w.flying); i++ {
+		o := w.flying[i]
+		if !o.coded || o.fetching || o.err != nil || o.work.stopped || !w.done(o) {
+			continue
+		}
+		if _, err := w.receiveCoded(o); errors.Is(err, errUnmarked) {
+			w.c.lose(err)
+			o.unmarked = true
+			w.fence(o, i, err)
+			return
+		} else if err != nil {
+			o.err = err
+		}
+	}
 }
 
 // payloadsOf returns the length of n payloads, and checks what the device says

@@ -135,7 +135,9 @@ func arrived(t *testing.T, n int) (*way, *slot, [][]byte) {
 		k.job.Frames = append(k.job.Frames, make([]byte, len(p)))
 	}
 	kernels.PutPlace(l.coding.hostPlaces, n, kernels.Place{Offset: uint64(at)})
-	w := &way{direction: pager.Out, c: &cache{coder: c, geometry: geometry{pageBytes: int64(c.shape.Bytes())}}}
+	w := newWay(&cache{coder: c, geometry: geometry{pageBytes: int64(c.shape.Bytes())}}, pager.Out)
+	w.crew.start(2)
+	t.Cleanup(w.crew.stop)
 	return w, &slot{work: k, lane: l, n: n, coded: true, fetching: true}, pages
 }
 

@@ -75,6 +75,9 @@ type Config struct {
 	// Windows are those of LinkPlanes for each part and layer, from the Windows
 	// of a Pager of the same model; nil lets them be tuned by the first pages.
 	Windows []planes.Params
+	// Coders is how many goroutines code pages of LinkPlanes in each direction; 0
+	// means DefaultCoders, or as many as there are processors.
+	Coders int
 	// Priority of the streams, lower first.
 	Priority int
 	// DrainTimeout is how long Close, and a job whose deadline passed, wait for
@@ -86,4 +89,5 @@ type Config struct {
 const (
 	DefaultStagingBytes = 32 << 20
 	DefaultDrainTimeout = 10 * time.Second
+	DefaultCoders       = 4
 )

@@ -128,6 +128,9 @@ func (w *way) take(priority int) (err error) {
 		}
 	}
 	w.free = append(w.free, w.slots...)
+	if c.coder != nil {
+		w.crew.start(c.coder.workers)
+	}
 	for i := range s.lanes {
 		l := c.newLane(s, i, w.device.Ptr(), mem, w.direction)
 		w.lanes = append(w.lanes, l)
@@ -176,6 +179,7 @@ func (w *way) close(keep func(error)) {
 			keep(s.done.Close())
 		}
 	}
+	w.crew.stop()
 	w.nap.Close()
 	if w.host != nil {
 		keep(w.host.Close())

@@ -37,6 +37,8 @@ func TestNewRefusesBeforeItTouchesADevice(t *testing.T) {
 		"paths":        {func(c *Config) { c.Paths = &Paths{Out: []Rule{{}}} }, kvferry.ErrInvalid},
 		"time-out":     {func(c *Config) { c.DrainTimeout = -1 }, kvferry.ErrInvalid},
 		"blocks":       {func(c *Config) { c.Blocks = -1 }, kvferry.ErrInvalid},
+		"coders":       {func(c *Config) { c.Coders = -1 }, kvferry.ErrInvalid},
+		"many coders":  {func(c *Config) { c.Coders = maxCoders + 1 }, kvferry.ErrInvalid},
 		"link":         {func(c *Config) { c.Link = LinkPlanes + 1 }, kvferry.ErrInvalid},
 		"many streams": {func(c *Config) { c.Streams = make([]uintptr, maxStreams+1) }, kvferry.ErrInvalid},
 		"bad layout": {func(c *Config) {

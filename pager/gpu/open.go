@@ -136,6 +136,9 @@ func (p *Pager) Close() error {
 		w.rouse()
 	}
 	c.workers.Wait()
+	for _, w := range c.ways {
+		w.crew.stop()
+	}
 	err := c.release()
 	c.released = err == nil
 	return err

@@ -33,8 +33,10 @@ type way struct {
 	queue  cuda.Submission
 	copies []cuda.Copy
 
-	encoder planes.Encoder // of the way in
-	decoder planes.Decoder // of the way out
+	crew           crew            // if pages cross the link coded
+	coding         *slot           // whose pages it codes
+	windows        []planes.Params // by which it encodes
+	encode, decode func(h *hostCoder, p piece) error
 
 	// mu
 	running bool
@@ -46,7 +48,9 @@ type way struct {
 }
 
 func newWay(c *cache, d pager.Direction) *way {
-	return &way{c: c, direction: d, touched: newAges(c.pages)}
+	w := &way{c: c, direction: d, touched: newAges(c.pages)}
+	w.encode, w.decode = w.encodePiece, w.decodePiece
+	return w
 }
 
 // way returns the direction's.
