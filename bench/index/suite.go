@@ -14,9 +14,20 @@ func Suite() harness.Suite {
 	return harness.Suite{Name: "index", Title: "Residency indexes", Run: suite}
 }
 
-// suiteRounds bounds the rounds: one fills populations of a million records
-// several times.
-const suiteRounds = 3
+// suiteRounds bounds the rounds: one fills populations several times, at the
+// full scale of a million records.
+const (
+	suiteRounds = 3
+	quickRounds = 2
+)
+
+// roundsOf is how often all is done.
+func roundsOf(e *harness.Env) int {
+	if e.Scale == harness.Quick {
+		return min(e.Rounds, quickRounds)
+	}
+	return min(e.Rounds, suiteRounds)
+}
 
 // fsdirRequests are those of the workload that fsdir gets: each put makes files
 // durable, and the whole workload takes minutes.
@@ -29,7 +40,7 @@ func suite(ctx context.Context, e *harness.Env, s *harness.Section) error {
 		"records, each backend in processes of its own; %d rounds. Times of calls have the clock's own in them. Peers are "+
 		"programs that run the same workload: Holt as QuillCache's index uses it. lsm and redis are only asked for few records "+
 		"here, and fsdir for %d requests of the workload, at the full scale alone; `kvferry bench index` asks them for more.",
-		min(e.Rounds, suiteRounds), fsdirRequests)
+		roundsOf(e), fsdirRequests)
 	for i, names := range [][]string{{"memory", "art", "art-write"}, {"lsm", "redis"}, {"fsdir"}} {
 		if i == 2 && e.Scale == harness.Quick {
 			break
@@ -69,7 +80,7 @@ func suite(ctx context.Context, e *harness.Env, s *harness.Section) error {
 // suiteOptions are those of a scale: large populations, and peers, or neither.
 func suiteOptions(e *harness.Env, large bool) Options {
 	o := Defaults()
-	o.Dir, o.Self, o.Rounds = e.Dir, slices.Concat(e.Self, []string{"index", "child"}), min(e.Rounds, suiteRounds)
+	o.Dir, o.Self, o.Rounds = e.Dir, slices.Concat(e.Self, []string{"index", "child"}), roundsOf(e)
 	o.Progress = func(step string) { e.Log("index: %s", step) }
 	o.Fill = 20 * time.Second
 	if large {
