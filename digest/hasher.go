@@ -65,7 +65,7 @@ func (h *Hasher) Sum(p []byte) Digest {
 }
 
 // SumMany puts the digest of each part into dst, which is as long as parts, with
-// the hasher's own algorithm. With BLAKE3 parts below 16 KiB that follow each
+// the hasher's own algorithm. With BLAKE3 parts of up to 15 KiB that follow each
 // other take less time together than each by itself: pairs of 4 KiB about half.
 // Only a longer list than before makes it allocate.
 func (h *Hasher) SumMany(dst []Digest, parts [][]byte) {

@@ -137,8 +137,8 @@ func (h *Hasher) Sum(p []byte) [32]byte {
 }
 
 // SumMany puts the sum of each part into dst, which is as long as parts. Parts of
-// fewer than 16 KiB that follow each other are hashed side by side, which is
-// faster the smaller they are. It neither changes nor keeps parts.
+// up to 15 KiB that follow each other are hashed side by side, which is faster
+// the smaller they are. It neither changes nor keeps parts.
 func (h *Hasher) SumMany(dst [][32]byte, parts [][]byte) {
 	if len(parts) == 0 {
 		return

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReadsInside hashes inputs that begin or end where memory does.
+// TestReadsInside hashes inputs, and parts of them together, that begin or end
+// where memory does.
 func TestReadsInside(t *testing.T) {
 	page := os.Getpagesize()
 	const room = 20 << 10
@@ -27,6 +28,9 @@ func TestReadsInside(t *testing.T) {
 		for n := 0; n <= room; n += 1 + n/97 {
 			for _, p := range [][]byte{memory[:n], memory[len(memory)-n:]} {
 				require.Equal(t, library.Sum256(p), h.plain.Sum(p), "%d bytes", n)
+				sums := make([][32]byte, 3)
+				h.plain.SumMany(sums, [][]byte{p[:n/3], p[n/3:], p})
+				require.Equal(t, [][32]byte{library.Sum256(p[:n/3]), library.Sum256(p[n/3:]), library.Sum256(p)}, sums, "%d bytes in parts", n)
 			}
 		}
 	})
