@@ -150,6 +150,8 @@ func (g group) judge(byName map[string]*harness.Figure) {
 			f.Versus(byName[memcpy], harness.Goal{})
 		case name != library && f.Role == harness.Ours:
 			f.Versus(byName[library], want).Beside(present(byName[library], byName[rust])...)
+		case name == library && f.Role == harness.Ours: // where there are no other kernels
+			f.Beside(present(byName[rust])...)
 		}
 	}
 }
