@@ -130,9 +130,10 @@ func (s *Set) EncodePlanes(q *cuda.Submission, p Planes, windows, scratch cuda.P
 
 // DecodePlanes adds the decoding of payloads, those of planes.Encoder or of
 // EncodePlanes. bad has a word for each page, at a multiple of 4: not 0 for a
-// payload that neither writes, whose page is then unspecified. Whatever a payload
-// or a Place is, nothing is read outside of Payloads and nothing written outside
-// of the pages. That a page is the one that was coded is for a digest to tell.
+// payload that planes.Decoder refuses, or that is of another shape or level; its
+// page is then unspecified. Whatever a payload or a Place is, nothing is read
+// outside of Payloads and nothing written outside of the pages. That a page is the
+// one that was coded is for a digest to tell.
 func (s *Set) DecodePlanes(q *cuda.Submission, p Planes, bad cuda.Ptr) error {
 	const op = "decode planes"
 	if err := p.check(op); err != nil {
