@@ -1,7 +1,9 @@
 package gpu
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/kvferry/kvferry/cuda"
 	"github.com/kvferry/kvferry/pager"
@@ -72,8 +74,12 @@ func (w *way) addCopies(m cuda.Method) {
 }
 
 // fetch submits w.copies as a sequel of a batch; its event is recorded anew.
-// again tells that something is under way.
+// again tells that something is under way. When the work's time is over nothing
+// is fetched, since the batch, which is done, would be fenced before it arrives.
 func (w *way) fetch(s *slot) (again bool, err error) {
+	if w.late(s.work, time.Now()) {
+		return false, fmt.Errorf("too late to fetch what %d pages became: %w", s.n, context.DeadlineExceeded)
+	}
 	w.queue.Reset()
 	w.addCopies(cuda.Batch)
 	w.queue.RecordEvent(s.done)

@@ -319,7 +319,9 @@ func (w *way) decodePiece(h *hostCoder, p piece) error {
 	for i := p.first; i < p.end; i++ {
 		place := kernels.PlaceAt(r.hostPlaces, i)
 		if err := h.decoder.Decode(s.work.job.Frames[s.from+i], r.hostPayloads[place.Offset:][:place.Bytes]); err != nil {
-			return fmt.Errorf("page %d: %w", s.work.job.Pages[s.from+i], err)
+			// A payload of ours that is of another version, or of another kind, is
+			// damaged, too: the error is not passed on as one of its own.
+			return fmt.Errorf("page %d did not arrive as it was coded, %s: %w", s.work.job.Pages[s.from+i], err.Error(), kvferry.ErrCorrupt)
 		}
 		if p.index == 0 {
 			w.fetchAhead(s)

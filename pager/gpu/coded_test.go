@@ -2,10 +2,12 @@ package gpu
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -114,9 +116,10 @@ func TestWindowsAreLearnt(t *testing.T) {
 	}
 }
 
-// arrived is a batch out whose payloads have arrived.
-func arrived(t *testing.T, n int) (*way, *slot, [][]byte) {
+// arrived is a batch out of three pages whose payloads have arrived.
+func arrived(t *testing.T) (*way, *slot, [][]byte) {
 	t.Helper()
+	const n = 3
 	c := &coder{shape: planes.Shape{Segments: 2, Rows: 16, Cols: 24}}
 	c.room = kernels.PlanesBytes(c.shape, 0, n)
 	pages := valuePages(rand.New(rand.NewPCG(1, 2)), c.shape, n)
@@ -146,7 +149,7 @@ func arrived(t *testing.T, n int) (*way, *slot, [][]byte) {
 func TestCorruptPayloadsAreCorrupt(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
-	w, s, pages := arrived(t, 3)
+	w, s, pages := arrived(t)
 	again, err := w.receiveCoded(s)
 	require.NoError(t, err)
 	require.False(t, again)
@@ -163,6 +166,8 @@ func TestCorruptPayloadsAreCorrupt(t *testing.T) {
 		p := kernels.PlaceAt(s.lane.coding.hostPlaces, r.IntN(3))
 		s.lane.coding.hostPayloads[p.Offset+r.Uint64N(uint64(p.Bytes))] ^= 1 << r.IntN(8)
 		if _, err := w.receiveCoded(s); err != nil {
+			require.ErrorIs(t, err, kvferry.ErrCorrupt)
+			require.NotErrorIs(t, err, kvferry.ErrUnsupported)
 			failed++
 			continue
 		}
@@ -172,13 +177,25 @@ func TestCorruptPayloadsAreCorrupt(t *testing.T) {
 	require.Positive(t, other)
 	s.lane.coding.hostPayloads[0] = 9
 	_, err = w.receiveCoded(s)
-	require.ErrorIs(t, err, kvferry.ErrUnsupported)
+	require.ErrorIs(t, err, kvferry.ErrCorrupt, "another version")
+	require.NotErrorIs(t, err, kvferry.ErrUnsupported)
+}
+
+// TestNothingIsFetchedWhenTimeIsOver: it would be given up before it arrives, and
+// its lane fenced although nothing in it hangs.
+func TestNothingIsFetchedWhenTimeIsOver(t *testing.T) {
+	t.Parallel()
+	w, s, _ := arrived(t)
+	s.fetching, s.work.until = false, time.Now()
+	again, err := w.receiveCoded(s)
+	require.False(t, again)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // TestCorruptOnTheWayIn: what the device could not decode fails the copy.
 func TestCorruptOnTheWayIn(t *testing.T) {
 	t.Parallel()
-	w, s, _ := arrived(t, 3)
+	w, s, _ := arrived(t)
 	w.direction, s.lane.coding.hostBad, s.bytes = pager.In, make([]byte, 12), 77
 	again, err := w.receiveCoded(s)
 	require.NoError(t, err)
@@ -194,7 +211,7 @@ func TestCorruptOnTheWayIn(t *testing.T) {
 // TestWhatTheDeviceTellsOfPayloadsIsChecked before anything is copied by it.
 func TestWhatTheDeviceTellsOfPayloadsIsChecked(t *testing.T) {
 	t.Parallel()
-	w, s, _ := arrived(t, 3)
+	w, s, _ := arrived(t)
 	good := bytes.Clone(s.lane.coding.hostPlaces)
 	total, err := payloadsOf(good, 3, w.c.coder.room)
 	require.NoError(t, err)
