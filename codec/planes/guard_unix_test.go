@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atEnd returns a function that copies b to where memory ends: what is read or
-// written behind it faults.
-func atEnd(t *testing.T, room int) func(b []byte) []byte {
+// atEnd returns a function that copies b, of at most 128 KiB, to where memory ends:
+// what is read or written behind it faults.
+func atEnd(t *testing.T) func(b []byte) []byte {
+	const room = 128 << 10
 	page := os.Getpagesize()
 	inside := (room + page - 1) / page * page
 	all, err := unix.Mmap(-1, 0, inside+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -30,8 +31,7 @@ func atEnd(t *testing.T, room int) func(b []byte) []byte {
 // TestReadsAndWritesInside codes pages that lie where memory ends, to where it
 // ends, and back.
 func TestReadsAndWritesInside(t *testing.T) {
-	const room = 128 << 10
-	place, other := atEnd(t, room), atEnd(t, room)
+	place, other := atEnd(t), atEnd(t)
 	eachKernels(t, func(t *testing.T, k *kernels) {
 		e, d := Encoder{k: k}, Decoder{k: k}
 		for _, s := range shapes {
@@ -49,6 +49,28 @@ func TestReadsAndWritesInside(t *testing.T) {
 				clear(page)
 				require.NoError(t, d.Decode(page, coded))
 				require.True(t, bytes.Equal(plain, page), "%v %s", s, contents[c].name)
+			}
+		}
+	})
+}
+
+// TestSmallReadsAndWritesInside does so at the level small.
+func TestSmallReadsAndWritesInside(t *testing.T) {
+	place, other := atEnd(t), atEnd(t)
+	eachKernels(t, func(t *testing.T, k *kernels) {
+		e, d := Encoder{k: k}, Decoder{k: k}
+		for _, el := range elements {
+			for _, s := range append(shapes, Shape{3, 5, 129}, Shape{1, 2, 191}) {
+				for c := range contents {
+					page := place(smallPage(s, el, c%3, c))
+					coded, err := e.AppendSmall(nil, page, s, el)
+					require.NoError(t, err)
+					plain := bytes.Clone(page)
+					coded = other(coded)
+					clear(page)
+					require.NoError(t, d.Decode(page, coded))
+					require.True(t, bytes.Equal(plain, page), "%v %s", s, contents[c].name)
+				}
 			}
 		}
 	})

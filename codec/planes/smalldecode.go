@@ -144,7 +144,7 @@ func (d *smallDecoder) stream(dst, body []byte) (count int, rest []byte, err err
 		if head>>2 > uint64(len(body)) {
 			return 0, nil, errShort
 		}
-		if err := d.chunk(dst[:n:n], body[:head>>2], head&3); err != nil {
+		if err := d.chunk(dst[:n], body[:head>>2], head&3); err != nil {
 			return 0, nil, err
 		}
 		dst, body = dst[n:], body[head>>2:]
@@ -152,7 +152,13 @@ func (d *smallDecoder) stream(dst, body []byte) (count int, rest []byte, err err
 	return int(total), body, nil
 }
 
-// chunk decodes a chunk to dst.
+// overrun is how far huff0's assembly may write behind what four streams are to
+// fill, if these are not as long as they should be. It is an error then, but
+// what is there is lost.
+const overrun = 8
+
+// chunk decodes a chunk to dst, behind which there is room for overrun more,
+// whose content does not matter.
 func (d *smallDecoder) chunk(dst, src []byte, kind uint64) error {
 	switch kind {
 	case chunkRaw:
@@ -175,6 +181,7 @@ func (d *smallDecoder) chunk(dst, src []byte, kind uint64) error {
 
 // huffman decodes what huff0 coded.
 func (d *smallDecoder) huffman(dst, src []byte, kind uint64) error {
+	room := dst[:len(dst)+overrun][:len(dst):len(dst)] // panics if it is not there
 	h, data, err := huff0.ReadTable(src, d.h)
 	if err != nil {
 		return fmt.Errorf("table of a chunk: %w: %w", kvferry.ErrCorrupt, err)
@@ -182,9 +189,9 @@ func (d *smallDecoder) huffman(dst, src []byte, kind uint64) error {
 	d.h = h
 	var out []byte
 	if kind == chunkFour {
-		out, err = h.Decoder().Decompress4X(dst, data)
+		out, err = h.Decoder().Decompress4X(room, data)
 	} else {
-		out, err = h.Decoder().Decompress1X(dst[:0], data)
+		out, err = h.Decoder().Decompress1X(room[:0], data)
 	}
 	if err == nil && len(out) != len(dst) {
 		err = errShort
