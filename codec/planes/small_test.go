@@ -69,6 +69,14 @@ func TestSmallComesBack(t *testing.T) {
 	}
 }
 
+// TestSmallOfManySegments: of so many in a bundle that their number times its
+// length is beyond 32 bits.
+func TestSmallOfManySegments(t *testing.T) {
+	for _, s := range []Shape{{1 << 16, 1, 1}, {40000, 1, 2}} {
+		checkSmall(t, new(Encoder), new(Decoder), smallPage(s, BFloat16, 1, 3), s, BFloat16)
+	}
+}
+
 func TestSmallOfAnyBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var e Encoder

@@ -90,8 +90,9 @@ func (c *smallEncoder) greatest(segments []byte, count, rows int, s Shape, el El
 	if rows == 0 {
 		return 0
 	}
+	size := len(segments) / count
 	for i := range count {
-		words := el.widen(c.words[:2*s.Cols], c.low, segments[i*len(segments)/count:])
+		words := el.widen(c.words[:2*s.Cols], c.low, segments[i*size:])
 		for ; len(words) > 0; words = words[2:] {
 			most = max(most, binary.LittleEndian.Uint16(words)>>7&0xff)
 		}
