@@ -42,8 +42,8 @@ type Options struct {
 	// Format of the snapshot; empty means cas.FormatNative. ProcessFork's
 	// format holds one group of plain geometry and no identity.
 	Format cas.Format
-	// Codec chooses how blobs are encoded. In ProcessFork's format they are
-	// zstd files in any case.
+	// Codec chooses how blobs are encoded. A store of package cas/dir keeps
+	// those of ProcessFork's format as zstd files in any case.
 	Codec codec.Mode
 	// Identity says whose pages these are.
 	Identity identity.Identity
