@@ -78,8 +78,15 @@ var mutants = []mutant{
 	{
 		name: "pinned memory is filled again while it is copied from",
 		file: "pager/gpu/batch.go",
-		old:  "(l.held != nil && (k.bounces || k.sums != nil))",
-		new:  "(l.held != nil && k.sums != nil)",
+		old:  "(l.held != nil && (k.bounces || k.sums != nil || w.c.coder != nil))",
+		new:  "(l.held != nil && (k.sums != nil || w.c.coder != nil))",
+		pkg:  "./pager/gpu",
+	},
+	{
+		name: "pages are coded over payloads that have not been fetched",
+		file: "pager/gpu/batch.go",
+		old:  "(l.held != nil && (k.bounces || k.sums != nil || w.c.coder != nil))",
+		new:  "(l.held != nil && (k.bounces || k.sums != nil))",
 		pkg:  "./pager/gpu",
 	},
 	{
@@ -192,6 +199,20 @@ var mutants = []mutant{
 	{
 		name: "a barrier is missing between two rounds",
 		file: "kernels/compare_list.cu",
+		old:  "        __syncthreads();  // the next round writes sums\n",
+		new:  "",
+		pkg:  "./kernels",
+	},
+	{
+		name: "bytes behind a coded block are taken for its last values",
+		file: "kernels/planes_decode.cu",
+		old:  "        if (left != kf_left(from + planes3, r2, 3, lane)) return false;\n",
+		new:  "",
+		pkg:  "./kernels",
+	},
+	{
+		name: "a barrier is missing between two rounds of places",
+		file: "kernels/planes_offsets.cu",
 		old:  "        __syncthreads();  // the next round writes sums\n",
 		new:  "",
 		pkg:  "./kernels",
