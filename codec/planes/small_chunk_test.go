@@ -15,7 +15,7 @@ func TestSmallChunksStayInTheirRoom(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	var e smallEncoder
 	var d smallDecoder
-	for i := range 6000 {
+	for i := range 2500 {
 		symbols := make([]byte, 8+r.IntN(4000))
 		for j := range symbols {
 			symbols[j] = byte(r.ExpFloat64() * float64(1+i%9))
