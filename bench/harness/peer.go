@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/kvferry/kvferry"
 )
@@ -35,25 +35,38 @@ type PeerLine struct {
 // ErrNoPeer says that a peer is not installed.
 var ErrNoPeer = errors.New("peer is not installed")
 
+// peerLimit ends a peer that hangs, so that a run goes on without it; none takes
+// a tenth of that for a round. lingering is how long what a peer started may keep
+// its output after its end.
+const (
+	peerLimit = 10 * time.Minute
+	lingering = 10 * time.Second
+)
+
+var errHangs = errors.New("it did not end within " + peerLimit.String())
+
 // RunPeer runs a peer once and returns its lines. A peer that is not installed
-// is ErrNoPeer, one that fails or prints something else ErrInvalid.
+// is ErrNoPeer, one that fails, hangs or prints something else ErrInvalid.
 func (e *Env) RunPeer(ctx context.Context, name string, args ...string) ([]PeerLine, error) {
 	path := e.PeerPath(name)
 	if path == "" {
 		return nil, fmt.Errorf("bench: %s: %s: %w", name, e.Why(name), ErrNoPeer)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, peerLimit, errHangs)
+	defer cancel()
 	var told bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Dir, cmd.Stderr = e.Dir, &told
+	cmd.Dir, cmd.Stderr, cmd.WaitDelay = e.Dir, &told, lingering
 	out, err := cmd.Output()
 	if err != nil {
+		err = errors.Join(context.Cause(ctx), err)
 		return nil, fmt.Errorf("bench: peer %s: %w: %w\n%s", name, kvferry.ErrInvalid, err, tail(told.Bytes()))
 	}
 	var lines []PeerLine
-	for in := bufio.NewScanner(bytes.NewReader(out)); in.Scan(); {
+	for text := range bytes.Lines(out) {
 		var l PeerLine
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("bench: peer %s printed %q: %w: %w", name, tail(in.Bytes()), kvferry.ErrInvalid, err)
+		if err := json.Unmarshal(text, &l); err != nil {
+			return nil, fmt.Errorf("bench: peer %s printed %q: %w: %w", name, tail(text), kvferry.ErrInvalid, err)
 		}
 		lines = append(lines, l)
 	}

@@ -97,6 +97,9 @@ func TestPeers(t *testing.T) {
 	write("good", "#!/bin/sh\necho '{\"name\":\"op=x/arg='$1'\",\"unit\":\"s\",\"value\":2}'\n", 0o700)
 	write("fails", "#!/bin/sh\necho why >&2; exit 3\n", 0o700)
 	write("babbles", "#!/bin/sh\necho hello\n", 0o700)
+	write("long", `#!/bin/sh
+printf '{"name":"%090000d","unit":"s","value":1}\n{"name":"b","unit":"s","value":2}\n' 1
+`, 0o700)
 	write("text", "no program", 0o600)
 	write("gone.missing", "cargo is too old\nmore", 0o600)
 
@@ -108,6 +111,9 @@ func TestPeers(t *testing.T) {
 	require.ErrorContains(t, err, "why")
 	_, err = e.RunPeer(t.Context(), "babbles")
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	lines, err = e.RunPeer(t.Context(), "long")
+	require.NoError(t, err)
+	require.Len(t, lines, 2, "no line is lost behind a long one")
 	for _, name := range []string{"text", "gone", "never"} {
 		_, err = e.RunPeer(t.Context(), name)
 		require.ErrorIs(t, err, harness.ErrNoPeer)
