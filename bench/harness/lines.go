@@ -118,6 +118,18 @@ func (r *Report) Goals() []GoalLine {
 	return out
 }
 
+// Failed names the suites that ended early: goals of theirs may not be among
+// those of Goals.
+func (r *Report) Failed() []string {
+	var out []string
+	for _, s := range r.Sections {
+		if s.Failed != "" {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
 // Missing returns what could not be measured, each with its suite.
 func (r *Report) Missing() []string {
 	var out []string

@@ -36,7 +36,8 @@ func (r *Report) Markdown() []byte {
 const Explanation = "Made by `make bench-report`. A figure is the median of its rounds; a ratio is the median of the rounds' " +
 	"own ratios, each of two things measured in turns in one round on one machine and one set of data. The interval is where " +
 	"the median lies with 95 % confidence, by order statistics: that takes six rounds; with fewer it goes from the least to the " +
-	"greatest and its confidence is given. Rates are decimal and count plain bytes."
+	"greatest and its confidence is given. Of times, and of whatever else should be little, a ratio below 100 % is the better one. " +
+	"Rates are decimal and count plain bytes."
 
 // goals writes every goal, those that were missed first.
 func (r *Report) goals(b *bytes.Buffer) {
@@ -48,6 +49,9 @@ func (r *Report) goals(b *bytes.Buffer) {
 		}
 	}
 	fmt.Fprintf(b, "## Goals\n\n%d of %d goals were reached; **missed**: %d.\n\n", len(goals)-missed, len(goals), missed)
+	if failed := r.Failed(); len(failed) > 0 {
+		fmt.Fprintf(b, "**Suites that failed**, so that goals of theirs may not be listed: %s.\n\n", cell(strings.Join(failed, ", ")))
+	}
 	if len(goals) == 0 {
 		return
 	}

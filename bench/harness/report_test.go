@@ -39,7 +39,7 @@ func TestMarkdown(t *testing.T) {
 	golden(t, "testdata/report.md", page)
 	text := string(page)
 	for _, want := range []string{
-		"3 of 4 goals", "**missed**", "* codec: lz4: not installed", "* store: fio: no O_DIRECT", "* copy: GPU: there is none",
+		"3 of 4 goals", "**missed**", "**Suites that failed**, so that goals of theirs may not be listed: store.", "* codec: lz4: not installed", "* store: fio: no O_DIRECT", "* copy: GPU: there is none",
 		"Nothing was measured.", "not measured", "&lt;script&gt;", `A \| B &lt;b&gt;`, "it ended &lt;early&gt;", `synthetic\|pages`,
 	} {
 		require.Contains(t, text, want)
@@ -80,4 +80,6 @@ func TestNothing(t *testing.T) {
 	r := &harness.Report{}
 	require.Contains(t, string(r.Markdown()), "0 of 0 goals")
 	require.Empty(t, r.Missing())
+	require.Empty(t, r.Failed())
+	require.NotContains(t, string(r.Markdown()), "failed")
 }

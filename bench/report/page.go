@@ -19,6 +19,7 @@ type view struct {
 	Goals       []harness.GoalLine
 	Reached     int
 	Missing     []string
+	Failed      []string
 	Suites      []suite
 }
 
@@ -45,7 +46,7 @@ type chart struct {
 func write(w io.Writer, r *harness.Report) error {
 	v := view{
 		Explanation: strings.ReplaceAll(harness.Explanation, "`", ""),
-		Conditions:  r.Conditions, Goals: r.Goals(), Missing: r.Missing(),
+		Conditions:  r.Conditions, Goals: r.Goals(), Missing: r.Missing(), Failed: r.Failed(),
 	}
 	for _, g := range v.Goals {
 		if g.Reached {

@@ -31,7 +31,7 @@ func TestPage(t *testing.T) {
 	text := page(t)
 	for _, want := range []string{
 		`<span class="reached">3 reached</span>, of 4.`, "lz4: not installed", "GPU: there is none", "Nothing was measured.",
-		`<td class="missed">missed</td>`, "reached, within the interval", "<th>entropy of exponents</th>", `id="store"`,
+		`<td class="missed">missed</td>`, "Suites that failed</span>, so that goals of theirs may not be listed: store.", "reached, within the interval", "<th>entropy of exponents</th>", `id="store"`,
 		"0.10 at the start, 1.90 at the end", "zipnn 0.5.4, zstd | 1.5.", "prefers-color-scheme: dark",
 	} {
 		require.Contains(t, text, want)
