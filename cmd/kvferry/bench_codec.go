@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +59,9 @@ func (r *suiteRun) codecLines(c *cobra.Command, files []string) error {
 	for i, f := range files {
 		if sets[i], err = pages.Load(f); err != nil {
 			return typed(err)
+		}
+		if same := func(s *pages.Set) bool { return s.Name == sets[i].Name }; slices.ContainsFunc(sets[:i], same) {
+			return usage(fmt.Errorf("bench codec: two files are called %s: measure one after the other", sets[i].Name))
 		}
 	}
 	lines, err := codecs.Measure(c.Context(), &r.env, sets)
