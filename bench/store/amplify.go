@@ -50,8 +50,14 @@ func (b *bench) amplifyOnce(ctx context.Context, p *pages, own, device, space *h
 	if err != nil {
 		return err
 	}
-	own.Add(float64(used.writeBytes) / float64(f.bytes))
-	device.Add(float64(after.since(before).deviceBytes) / float64(f.bytes))
+	// Of a file system in memory the kernel counts nothing, which is no
+	// amplification that could reach a goal.
+	if used.writeBytes > 0 {
+		own.Add(float64(used.writeBytes) / float64(f.bytes))
+	}
+	if n := after.since(before).deviceBytes; n > 0 {
+		device.Add(float64(n) / float64(f.bytes))
+	}
 	space.Add(float64(taken) / float64(f.bytes))
 	return b.drop(f.dir)
 }
