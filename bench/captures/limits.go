@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,41 @@ func both(n int, do func(k int) error) (time.Duration, error) {
 // with the one in use beside a single copy, without which nothing is captured.
 type hashes struct{ ours, library, copied *harness.Figure }
 
+// Parts of smallPart bytes are hashed together, as many as make together bytes:
+// a capture does so, and a limit that did not would be none.
+const (
+	smallPart = 15 << 10
+	together  = 64 << 10
+)
+
+// summer hashes the parts of pages as a capture does.
+type summer struct {
+	hasher *digest.Hasher
+	part   int
+	parts  [][]byte
+	sums   []digest.Digest
+}
+
+func (w *world) summer() (*summer, error) {
+	h, err := digest.NewHasher(digest.BLAKE3, nil)
+	return &summer{hasher: h, part: w.meta.PageBytes() / 2}, err
+}
+
+// step is the length of what is hashed at once.
+func (s *summer) step() int {
+	if s.part > smallPart {
+		return s.part
+	}
+	return together / s.part * s.part
+}
+
+// sum hashes the parts in p.
+func (s *summer) sum(p []byte) {
+	s.parts = slices.AppendSeq(s.parts[:0], slices.Chunk(p, s.part))
+	s.sums = slices.Grow(s.sums[:0], len(s.parts))[:len(s.parts)]
+	s.hasher.SumMany(s.sums, s.parts)
+}
+
 // hashLimits add what nothing but BLAKE3 takes, of each part of a page by
 // itself.
 func (w *world) hashLimits() (h hashes) {
@@ -48,9 +84,9 @@ func (w *world) hashLimits() (h hashes) {
 	h.copied = w.copyAndHash()
 	h.ours = w.rate(w.name("blake3", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
 		return both(hashing, func(k int) error {
-			h, err := digest.NewHasher(digest.BLAKE3, nil)
-			for at := k * part; at < len(w.flat) && err == nil; at += hashing * part {
-				h.Sum(w.flat[at:][:part])
+			s, err := w.summer()
+			for at := k * s.step(); at < len(w.flat) && err == nil; at += hashing * s.step() {
+				s.sum(w.flat[at:min(at+s.step(), len(w.flat))])
 			}
 			return err
 		})
@@ -74,16 +110,16 @@ func (w *world) hashLimits() (h hashes) {
 
 // copyAndHash adds what it takes to copy each part and to hash the copy.
 func (w *world) copyAndHash() *harness.Figure {
-	part := w.meta.PageBytes() / 2
 	return w.rate(w.name("copy-and-hash", "by="+blake3.Active()+"/goroutines=2"), harness.Limit, func(context.Context) (time.Duration, error) {
 		to := vfs.Buffer(len(w.flat))
 		defer vfs.FreeBuffer(to)
 		clear(to) // the system finds the memory now
 		return both(hashing, func(k int) error {
-			h, err := digest.NewHasher(digest.BLAKE3, nil)
-			for at := k * part; at < len(w.flat) && err == nil; at += hashing * part {
-				copy(to[at:][:part], w.flat[at:])
-				h.Sum(to[at:][:part])
+			s, err := w.summer()
+			for at := k * s.step(); at < len(w.flat) && err == nil; at += hashing * s.step() {
+				end := min(at+s.step(), len(w.flat))
+				copy(to[at:end], w.flat[at:end])
+				s.sum(to[at:end])
 			}
 			return err
 		})
