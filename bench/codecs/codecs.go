@@ -32,7 +32,9 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	}
 	pages.Describe(s, sets...)
 	s.Note("Blobs are the K or V of a page. In cache, one blob is coded again and again and counts with its fastest time; " +
-		"in memory (dram), the codecs walk through 64 MiB of blobs by turns of 2 MiB, the median of which counts. One thread, plain bytes per second. All came back bit for bit.")
+		"in memory (dram), the codecs walk through 64 MiB of blobs by turns of 2 MiB, the median of which counts. One thread, plain bytes per second. All came back bit for bit. " +
+		"The peer's program codes the same blobs (of=part), which are held against ours, and whole files (of=file), which cannot " +
+		"be read by the page: what a call of it costs by itself counts in short blobs.")
 	all := newPeers(e, sets)
 	defer all.close()
 	var found [][]*subject

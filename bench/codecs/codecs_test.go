@@ -14,6 +14,7 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/bench/pages"
+	"github.com/kvferry/kvferry/codec/planes"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -73,6 +74,18 @@ func TestSuite(t *testing.T) {
 	require.Len(t, s.Missing, 1)
 	for _, f := range s.Figures {
 		require.NotContains(t, f.Name, "zipnn")
+	}
+}
+
+// TestKernelShare: what a processor without AVX-512 is to reach is less, and
+// one without AVX2 is held to nothing.
+func TestKernelShare(t *testing.T) {
+	shares := map[string]float64{"avx512": 1, "avx2": 0.5, "neon": 0, "portable": 0}
+	for _, name := range planes.Kernels() {
+		require.Contains(t, shares, name)
+	}
+	for name, want := range shares {
+		require.Equal(t, want, kernelShare(name), name)
 	}
 }
 

@@ -58,7 +58,7 @@ func (p *peers) round(ctx context.Context, e *harness.Env) error {
 	if p.failed == nil {
 		e.Log("codec: peer %s", peerName)
 		var lines []harness.PeerLine
-		args := append([]string{"--codecs", "zipnn,zstd-1,lz4", "--of", "part", "--best", "3"}, p.files...)
+		args := append([]string{"--codecs", "zipnn,zstd-1,lz4", "--of", "part,file", "--best", "3"}, p.files...)
 		lines, p.failed = e.RunPeer(ctx, peerName, args...)
 		for i := range lines {
 			p.take(&lines[i])
