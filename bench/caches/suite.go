@@ -154,7 +154,7 @@ func others(byName map[string]*harness.Figure, f *harness.Figure) []*harness.Fig
 // each in a process of its own.
 func sqlite(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	const name = "sqlite-cache"
-	caches := []string{"builtin", "own", "group"}
+	caches, read := []string{"builtin", "own", "group"}, ""
 	figures := map[string]*harness.Figure{}
 	for range e.Rounds {
 		for _, c := range caches {
@@ -168,10 +168,18 @@ func sqlite(ctx context.Context, e *harness.Env, s *harness.Section) error {
 			}
 			for _, l := range lines {
 				s.Version(l.Version)
-				if figures[l.Name] == nil {
-					figures[l.Name] = s.Figure(l.Name, l.Unit)
+				f := figures[l.Name]
+				if f == nil {
+					f = s.Figure(l.Name, l.Unit)
+					figures[l.Name], f.Note = f, l.Note
 				}
-				figures[l.Name].Add(l.Value)
+				if read == "" {
+					read = l.Note
+				}
+				if l.Note != read { // the sum over what was read
+					return fmt.Errorf("bench: peer %s: %s: %q, others say %q: %w", name, l.Name, l.Note, read, kvferry.ErrCorrupt)
+				}
+				f.Add(l.Value)
 			}
 		}
 	}

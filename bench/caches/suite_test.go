@@ -64,6 +64,16 @@ echo '{"name":"op=sql/cache='$last'","version":"SQLite 3","unit":"s","value":'$v
 	require.Equal(t, harness.Peer, byName["op=sql/cache=builtin"].Role)
 }
 
+// TestSQLiteReadsTheSame: a cache that gives other pages back is no faster one.
+func TestSQLiteReadsTheSame(t *testing.T) {
+	peers := t.TempDir()
+	peer(t, peers, "sqlite-cache", `for last; do :; done
+echo '{"name":"op=sql/cache='$last'","unit":"s","value":1,"note":"adds up to '$last'"}'
+`)
+	_, err := measured(t, &harness.Env{Peers: peers})
+	require.ErrorIs(t, err, kvferry.ErrCorrupt)
+}
+
 func TestSuiteWithBrokenPeers(t *testing.T) {
 	for name, script := range map[string]string{
 		"caches-bench": "echo no; exit 1", "sqlite-cache": "echo '{}'",
