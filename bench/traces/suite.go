@@ -233,11 +233,13 @@ func (c *contest) finish() {
 	c.kvferry.hits.Versus(optimum, harness.Goal{})
 	hits := []*harness.Figure{c.lru.hits}
 	leading := []*harness.Figure{c.lru.leading}
+	references := []*harness.Figure(nil) // without the textbook's, which nobody can share
 	for _, p := range c.peers {
-		hits, leading = append(hits, p.hits), append(leading, p.leading)
+		hits, leading, references = append(hits, p.hits), append(leading, p.leading), append(references, p.reference)
 	}
 	c.kvferry.hits.Beside(hits...)
 	c.kvferry.leading.Beside(leading...)
+	c.kvferry.reference.Beside(references...)
 }
 
 // encode writes a trace as the peer reads it: for each request the number of its

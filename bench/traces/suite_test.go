@@ -56,6 +56,7 @@ echo '{"name": "op=hits/'$tail'", "version": "broken 2", "error": "no such luck"
 	require.LessOrEqual(t, harness.Median(ours.Ratios), 1.0)
 	require.Greater(t, harness.Median(ours.Ratios), 0.1)
 	require.Equal(t, "op=hits/"+tail+"other", ours.BestPeer)
+	require.Equal(t, "op=reference/"+tail+"other", all["op=reference/"+tail+"kvferry"].BestPeer, "in time, too")
 	require.Zero(t, all["op=gap/"+tail+"kvferry"].Goal)
 	var order []string
 	for _, f := range s.Parts[0].Figures {
