@@ -124,6 +124,9 @@ func addReports(s *harness.Section, reports []Report) {
 	for i := range reports {
 		r := &reports[i]
 		a := adder{s: s, by: "/index=" + key(r.Backend), peer: r.Peer}
+		if !r.Persistent {
+			a.note = "keeps nothing on a disk"
+		}
 		if r.Peer && r.Round == 1 {
 			s.Version(r.Backend)
 		}
@@ -150,6 +153,7 @@ type adder struct {
 	s    *harness.Section
 	by   string
 	peer bool
+	note string
 }
 
 // add appends a sample to the figure of an operation.
@@ -162,6 +166,7 @@ func (a *adder) add(op string, u harness.Unit, v float64) {
 		}
 	}
 	f := a.s.Figure(name, u)
+	f.Note = a.note
 	if a.peer {
 		f.Role = harness.Peer
 	}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,7 @@ func TestSuiteGoals(t *testing.T) {
 		if f.Goal != (harness.Goal{}) {
 			found++
 		}
+		require.Equal(t, strings.Contains(f.Name, "index=memory"), f.Note != "", f.Name)
 		if f.Name == "op=put/index=art" {
 			require.Equal(t, "op=put/index=holt-0.9.2", f.BestPeer)
 		}
