@@ -19,10 +19,11 @@ type Decoder struct {
 }
 
 // Decode writes the page that payload codes to dst, whose length must be the
-// page's. Anything that Append does not write is ErrCorrupt, a version that
-// this build does not know ErrUnsupported; then the content of dst is
-// unspecified. Nothing is written or read out of bounds, whatever payload is.
-// That the values are those that were coded is for a digest to tell.
+// page's. Lengths, kinds and counts that do not fit each other are ErrCorrupt, a
+// version that this build does not know ErrUnsupported; then the content of dst
+// is unspecified. Nothing is written or read out of bounds, whatever payload is.
+// Padding is not looked at, and that the values are those that were coded is for
+// a digest to tell.
 func (d *Decoder) Decode(dst, payload []byte) error {
 	s, err := ParseShape(payload)
 	if err != nil {
