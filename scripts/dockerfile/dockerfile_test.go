@@ -107,7 +107,7 @@ func TestContext(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, ig.drops(filepath.ToSlash(rel)), "%s is part of the command and kept out of the image's build", rel)
 	}
-	for _, f := range []string{"internal/softcuda/doc.go", "internal/house/house.go", "capture/basic_test.go", "pager/synthetic/testdata/x", "bench/store/main.go", "README.md", ".git/HEAD", ".build/kvferry"} {
+	for _, f := range []string{"internal/softcuda/doc.go", "internal/house/house.go", "capture/basic_test.go", "pager/synthetic/testdata/x", "bench/report/main.go", "bench/peers/README.md", "README.md", ".git/HEAD", ".build/kvferry"} {
 		require.True(t, ig.drops(f), f)
 	}
 	require.False(t, ig.drops("cuda/compat/cuda.h"), "CGO_CFLAGS names it, and no package lists it")
