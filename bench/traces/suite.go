@@ -99,6 +99,10 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	return nil
 }
 
+// mostRounds bounds the rounds: what a cache serves of a trace is the same in
+// each, or nearly, and they take half a minute.
+const mostRounds = 3
+
 // measure plays one trace on all caches of all sizes.
 func measure(ctx context.Context, e *harness.Env, s *harness.Section, t *Trace) error {
 	e.Log("trace %s", t.Name)
@@ -112,7 +116,7 @@ func measure(ctx context.Context, e *harness.Env, s *harness.Section, t *Trace) 
 	}
 	defer others.close()
 	defer sortFigures(s)
-	for range e.Rounds {
+	for range min(e.Rounds, mostRounds) {
 		for _, c := range runs {
 			if err := c.round(ctx); err != nil {
 				return err
