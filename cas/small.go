@@ -21,12 +21,13 @@ type small struct {
 // hash hashes what the store returned for small blobs, with h's own algorithm.
 func (s *small) hash(h *digest.Hasher, reqs []Request) {
 	s.forget()
+	s.which, s.plain = slices.Grow(s.which, len(reqs)), slices.Grow(s.plain, len(reqs))
 	for i := range reqs {
 		if q := &reqs[i]; q.Err == nil && q.N <= smallBlob && q.Digest.Algorithm() == h.Algorithm() {
 			s.which, s.plain = append(s.which, i), append(s.plain, q.Dst[:q.N])
 		}
 	}
-	s.digests = slices.Grow(s.digests[:0], len(s.plain))[:len(s.plain)]
+	s.digests = slices.Grow(s.digests[:0], len(reqs))[:len(s.plain)]
 	h.SumMany(s.digests, s.plain)
 }
 
