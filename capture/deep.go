@@ -55,6 +55,9 @@ type scrubber struct {
 	rd, keyless *cas.Reader
 	scratch     []byte
 	reqs        []cas.Request
+	// longest is the length of the longest blob that was longer than its place in
+	// a batch: what is coded does not tell it beforehand.
+	longest int
 }
 
 func (c *checking) scrub(ctx context.Context, queue <-chan []cas.BlobInfo, m meter) (err error) {
@@ -90,7 +93,7 @@ func (s *scrubber) each(ctx context.Context, run []cas.BlobInfo, m meter) error 
 }
 
 // batch reads the blobs of a run at once: as many as fit the buffer, if they are
-// as long as most are, and the others one by one.
+// no longer than those that were met, and the others one by one.
 func (s *scrubber) batch(ctx context.Context, run []cas.BlobInfo, m meter) error {
 	for len(run) > 0 {
 		s.c.mu.Lock()
@@ -99,8 +102,7 @@ func (s *scrubber) batch(ctx context.Context, run []cas.BlobInfo, m meter) error
 		room := s.scratch
 		s.reqs = s.reqs[:0]
 		for _, b := range run {
-			// Most blobs are stored as they are, behind a header.
-			want := max(usual, int(min(b.StoredBytes, int64(len(s.scratch)+1))))
+			want := max(usual, s.longest, int(min(b.StoredBytes, int64(len(s.scratch)+1))))
 			if want > len(room) {
 				break
 			}
@@ -132,6 +134,9 @@ func (s *scrubber) answers(ctx context.Context, some []cas.BlobInfo, m meter) er
 	for i, q := range s.reqs {
 		if errors.Is(q.Err, kvferry.ErrShortBuffer) { // later: the buffer is still in use
 			short = append(short, some[i])
+			if q.N <= len(s.scratch)/2 {
+				s.longest = max(s.longest, q.N)
+			}
 			continue
 		}
 		if q.Err == nil {
