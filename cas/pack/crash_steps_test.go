@@ -76,12 +76,12 @@ func crashPut(ctx context.Context, w *crashWorld, h *crashHost) error {
 		case n == 2 && len(w.cached) > 0:
 			d = pick(w, w.cached)
 			_, err = x.x.Put(ctx, d, w.plain[d])
-			w.known = append(w.known, d)
+			w.knows(d)
 		default:
 			var p []byte
 			d, p = w.make()
 			_, err = x.x.Put(ctx, d, p)
-			w.known = append(w.known, d)
+			w.knows(d)
 		}
 		if err == nil && held {
 			x.held = append(x.held, d)

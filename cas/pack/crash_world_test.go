@@ -157,6 +157,14 @@ func (w *crashWorld) attempt(change func(crashCatalog), call func() error) error
 // the returns the catalog, which is known between calls.
 func (w *crashWorld) the() crashCatalog { return w.maybe[0] }
 
+// knows adds a blob that was put. A lane looks at what is left by a power failure
+// from a goroutine of its own when it begins another pack.
+func (w *crashWorld) knows(d digest.Digest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = append(w.known, d)
+}
+
 // make returns a blob that there was not before.
 func (w *crashWorld) make() (digest.Digest, []byte) {
 	w.blob++
