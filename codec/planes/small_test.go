@@ -317,7 +317,8 @@ func TestSmallRows(t *testing.T) {
 			b := new(smallBuffers)
 			b.prepare(2*cols, cols)
 			b.begin(cols, 130)
-			b.mantissas, _ = guarded(2 * cols)
+			var check func(testing.TB)
+			b.mantissas, check = guarded(2 * cols)
 			for i := range contexts {
 				b.next[i] = i * b.room
 			}
@@ -330,6 +331,7 @@ func TestSmallRows(t *testing.T) {
 				k.apart(&b.r, &b.next)
 				b.r.keep = 0xff
 			}
+			check(t)
 			if want == nil {
 				want = b
 			}
