@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/kvferry/kvferry/codec/planes"
@@ -282,10 +283,12 @@ func (b *bench) codedWay(r *row, l *pager.Layout, d pager.Direction) error {
 	if err := coded.move(d, ids, frames, w.perJob()); err != nil {
 		return err
 	}
-	if s := coded.pager.Stats(); s.PlainBytes > before.PlainBytes {
-		r.Note = fmt.Sprintf("%s of the bytes cross the link, coded by up to %d goroutines of the host",
-			percent(float64(s.CodedBytes-before.CodedBytes)/float64(s.PlainBytes-before.PlainBytes)), gpu.DefaultCoders)
+	s := coded.pager.Stats()
+	if s.PlainBytes == before.PlainBytes {
+		return errors.New("nothing crossed the link coded")
 	}
+	r.Note = fmt.Sprintf("%s of the bytes cross the link, coded by up to %d goroutines of the host",
+		percent(float64(s.CodedBytes-before.CodedBytes)/float64(s.PlainBytes-before.PlainBytes)), gpu.DefaultCoders)
 	if d == pager.In {
 		r.checked(b.painted(w.memory))
 	} else {
