@@ -45,7 +45,7 @@ func (w ways) filesRound(ctx context.Context, e *harness.Env, c *set) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := syncFS(dir); err != nil {
+	if err := harness.SyncFS(dir); err != nil {
 		return err
 	}
 	start, total := time.Now(), int64(len(c.all))
@@ -60,11 +60,11 @@ func (w ways) filesRound(ctx context.Context, e *harness.Env, c *set) (err error
 		return err
 	}
 	w["put"].Add(harness.Rate(total, start))
-	if err := syncFS(dir); err != nil {
+	if err := harness.SyncFS(dir); err != nil {
 		return err
 	}
 	w["put-sync"].Add(harness.Rate(total, start))
-	if err := dropCached(dir); err != nil {
+	if err := harness.DropCached(dir); err != nil {
 		return err
 	}
 	for _, f := range []*harness.Figure{w["get"], w["get-warm"]} {
@@ -115,7 +115,7 @@ func (w ways) directRound(ctx context.Context, e *harness.Env, c *set) (err erro
 	if err := f.Allocate(int64(len(c.all))); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if err := syncFS(dir); err != nil {
+	if err := harness.SyncFS(dir); err != nil {
 		return err
 	}
 	parts := (len(c.all) + directBytes - 1) / directBytes
@@ -136,7 +136,7 @@ func (w ways) directRound(ctx context.Context, e *harness.Env, c *set) (err erro
 		note := "the file system has no direct files"
 		w["put-sync"].Note, w["get"].Note = note, note
 	}
-	if err := dropCached(dir); err != nil {
+	if err := harness.DropCached(dir); err != nil {
 		return err
 	}
 	clear(c.back)

@@ -66,7 +66,7 @@ func (p *packWay) round(ctx context.Context, e *harness.Env, c *set) (err error)
 	if err != nil {
 		return err
 	}
-	if err := dropCached(dir); err != nil {
+	if err := harness.DropCached(dir); err != nil {
 		return err
 	}
 	s, err := pack.Open(dir, pack.Options{})
@@ -95,7 +95,7 @@ func (p *packWay) put(ctx context.Context, dir string, c *set) (names []digest.D
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := syncFS(dir); err != nil {
+	if err := harness.SyncFS(dir); err != nil {
 		return nil, err
 	}
 	done, err := store(ctx, s, p.options(c), c)

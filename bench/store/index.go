@@ -52,7 +52,7 @@ func measureIndex(ctx context.Context, b *bench, s *harness.Section) error {
 	cold.Goal, has.Goal, absent.Goal, index.Goal = harness.Goal{AtMost: 2}, harness.Goal{AtMost: 200}, harness.Goal{AtMost: 200}, harness.Goal{AtMost: 48}
 	allocs.Goal = harness.Goal{AtMost: noAllocs}
 	for range b.rounds {
-		if err := dropCached(root); err != nil {
+		if err := harness.DropCached(root); err != nil {
 			return err
 		}
 		first, err := b.child(ctx, task{Dir: root, Blobs: n, Lookups: b.indexLookups})
@@ -152,7 +152,7 @@ func (b *bench) crashOnce(ctx context.Context, t task, crashed, clean, log *harn
 	// A few questions tell whether all that was committed is there.
 	look := task{Dir: root, Blobs: t.Blobs, Lookups: min(t.Blobs, 1000)}
 	for _, f := range []*harness.Figure{crashed, clean} {
-		if err := dropCached(root); err != nil {
+		if err := harness.DropCached(root); err != nil {
 			return err
 		}
 		r, err := b.child(ctx, look)

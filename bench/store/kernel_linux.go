@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -82,36 +81,6 @@ func deviceBytes(dir string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(fields[6], 10, 64)
 	return n * sectorBytes, err
-}
-
-// syncFS returns when all that was written on dir's file system is on its disk.
-func syncFS(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = unix.Syncfs(int(f.Fd()))
-	return errors.Join(err, f.Close())
-}
-
-// dropCached makes the next read of every file below root come from the disk.
-// The kernel keeps what is dirty or mapped, so the file system is synced
-// first; what was read from the disk afterwards is counted and shown.
-func dropCached(root string) error {
-	if err := syncFS(root); err != nil {
-		return err
-	}
-	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
-		return errors.Join(err, f.Close())
-	})
 }
 
 // residentBytes returns how much memory this process holds that is not the

@@ -145,7 +145,7 @@ func (b *bench) peerRound(ctx context.Context, c *contender, source string, comp
 		return err
 	}
 	c.in.Add(x)
-	if err := dropCached(repo); err != nil {
+	if err := harness.DropCached(repo); err != nil {
 		return err
 	}
 	if x, err = b.durably(n, func() error { return t.restore(ctx, target) }); err != nil {

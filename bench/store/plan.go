@@ -152,4 +152,4 @@ func (b *bench) drop(path string) error {
 }
 
 // settle waits until everything written on the file system is on the disk.
-func (b *bench) settle() error { return syncFS(b.root) }
+func (b *bench) settle() error { return harness.SyncFS(b.root) }

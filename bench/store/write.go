@@ -140,7 +140,7 @@ func (b *bench) readCold(ctx context.Context, f filled, size int) (took time.Dur
 
 // readFrom reads a snapshot of an open store from the disk.
 func readFrom(ctx context.Context, s cas.Store, f filled, size int) (time.Duration, counters, error) {
-	if err := dropCached(f.dir); err != nil {
+	if err := harness.DropCached(f.dir); err != nil {
 		return 0, counters{}, err
 	}
 	before, err := count(f.dir)

@@ -1,4 +1,4 @@
-package blocks
+package harness
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncFS returns when all that was written on dir's file system is on its disk.
-func syncFS(dir string) error {
+// SyncFS returns when all that was written on dir's file system is on its disk.
+func SyncFS(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -18,9 +18,10 @@ func syncFS(dir string) error {
 	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
-// dropCached makes the next read of every file below root come from the disk.
-func dropCached(root string) error {
-	if err := syncFS(root); err != nil {
+// DropCached makes the next read of every file below root come from the disk.
+// The kernel keeps what is dirty or mapped, so the file system is synced first.
+func DropCached(root string) error {
+	if err := SyncFS(root); err != nil {
 		return err
 	}
 	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
