@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ type osFile struct {
 	fd     int
 	closed bool
 	words  []*osWord // guarded by mu held for writing
+
+	locked atomic.Bool // a lock was taken, and perhaps given back since
 }
 
 // openFlags never wait, and make no terminal the process's own.
@@ -199,6 +202,9 @@ func (f *osFile) TryLock() (bool, error) {
 		if busy {
 			return nil
 		}
+		if err == nil {
+			f.locked.Store(true)
+		}
 		return err
 	})
 	return err == nil && !busy, err
@@ -219,6 +225,11 @@ func (f *osFile) Close() error {
 	f.closed = true
 	for _, w := range f.words {
 		w.unmap()
+	}
+	if f.locked.Load() {
+		// Closing would keep the lock for as long as a child that is just being
+		// started has the descriptor, too: until its exec.
+		_ = unix.Flock(f.fd, unix.LOCK_UN)
 	}
 	return failure("close", f.name, unix.Close(f.fd))
 }
