@@ -4,9 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,8 @@ func suite(ctx context.Context, e *harness.Env, s *harness.Section) error {
 		return err
 	}
 	own(s, figures)
-	if err := libraries(ctx, e, s); err != nil {
+	libraries(ctx, e, s)
+	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	return sqlite(ctx, e, s)
@@ -69,31 +71,39 @@ func own(s *harness.Section, figures []Figure) {
 }
 
 // libraries runs the benchmarks of bench/peers/caches, which have ours among
-// the others, once a round.
-func libraries(ctx context.Context, e *harness.Env, s *harness.Section) error {
-	const name = "caches-bench"
-	path := e.PeerPath(name)
+// the others, once a round. A program that fails has no figures.
+func libraries(ctx context.Context, e *harness.Env, s *harness.Section) {
+	const who = "golang-lru, ristretto, otter"
+	path := e.PeerPath(librariesBench)
 	if path == "" {
-		s.Miss("golang-lru, ristretto, otter", e.Why(name))
-		return nil
+		s.Miss(who, e.Why(librariesBench))
+		return
 	}
-	s.Version("golang-lru, ristretto, otter: as in bench/peers/caches/go.mod")
 	byName := map[string]*harness.Figure{}
 	for range e.Rounds {
-		cmd := exec.CommandContext(ctx, path, "-test.run", "^$", "-test.bench", "Hit|Miss|Mixed", "-test.benchtime", eachOf(e.Scale).String())
-		cmd.Dir = e.Dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("bench: peer %s: %w: %w\n%s", name, kvferry.ErrInvalid, err, out)
-		}
-		if err := addBenchmarks(s, byName, out); err != nil {
-			return err
+		if err := libraryRound(ctx, e, s, path, byName); err != nil {
+			s.Fail(who, err, slices.Collect(maps.Values(byName))...)
+			return
 		}
 	}
+	s.Version(who + ": as in bench/peers/caches/go.mod")
 	for _, f := range byName {
 		f.Beside(others(byName, f)...)
 	}
-	return nil
+}
+
+// librariesBench is the program of the libraries.
+const librariesBench = "caches-bench"
+
+// libraryRound runs it once.
+func libraryRound(ctx context.Context, e *harness.Env, s *harness.Section, path string, byName map[string]*harness.Figure) error {
+	cmd := exec.CommandContext(ctx, path, "-test.run", "^$", "-test.bench", "Hit|Miss|Mixed", "-test.benchtime", eachOf(e.Scale).String())
+	cmd.Dir = e.Dir
+	out, err := cmd.CombinedOutput() // a test says why it fails on standard output
+	if err != nil {
+		return fmt.Errorf("bench: peer %s: %w: %w\n%s", librariesBench, kvferry.ErrInvalid, err, harness.LastLines(out))
+	}
+	return addBenchmarks(s, byName, out)
 }
 
 // addBenchmarks adds a sample of each line of Go's benchmark format, and makes
@@ -148,63 +158,4 @@ func others(byName map[string]*harness.Figure, f *harness.Figure) []*harness.Fig
 		}
 	}
 	return out
-}
-
-// sqlite runs SQL on SQLite with its own page cache and with ours, in turns,
-// each in a process of its own.
-func sqlite(ctx context.Context, e *harness.Env, s *harness.Section) error {
-	const name = "sqlite-cache"
-	caches, read := []string{"builtin", "own", "group"}, ""
-	figures := map[string]*harness.Figure{}
-	for range e.Rounds {
-		for _, c := range caches {
-			lines, err := e.RunPeer(ctx, name, "--dir", e.Dir, "--rows", strconv.Itoa(rowsOf(e.Scale)), c)
-			if errors.Is(err, harness.ErrNoPeer) {
-				s.Miss("SQLite's own page cache", e.Why(name))
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			for _, l := range lines {
-				s.Version(l.Version)
-				f := figures[l.Name]
-				if f == nil {
-					f = s.Figure(l.Name, l.Unit)
-					figures[l.Name], f.Note = f, l.Note
-				}
-				if read == "" {
-					read = l.Note
-				}
-				if l.Note != read { // the sum over what was read
-					return fmt.Errorf("bench: peer %s: %s: %q, others say %q: %w", name, l.Name, l.Note, read, kvferry.ErrCorrupt)
-				}
-				f.Add(l.Value)
-			}
-		}
-	}
-	theirs := figures["op=sql/cache=builtin"]
-	if theirs == nil {
-		return fmt.Errorf("bench: peer %s said nothing of its cache: %w", name, kvferry.ErrInvalid)
-	}
-	theirs.Role = harness.Peer
-	for _, c := range caches[1:] {
-		if f := figures["op=sql/cache="+c]; f != nil {
-			f.Versus(theirs, harness.Goal{AtMost: 1.1}).Beside(theirs)
-		}
-	}
-	return nil
-}
-
-// rowsOf is how large a table a scale wants. It is worked on three times a round;
-// at the full scale that takes some five seconds each, of the half an hour that all
-// suites have.
-func rowsOf(s harness.Scale) int {
-	switch s {
-	case harness.Full:
-		return 80_000
-	case harness.Smoke:
-		return 500
-	}
-	return 30_000
 }

@@ -3,6 +3,7 @@ package caches
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,8 +31,25 @@ func TestSuiteWithoutPeers(t *testing.T) {
 	require.Len(t, s.Missing, 2)
 	for _, f := range s.Figures {
 		require.Contains(t, f.Name, "op=")
-		require.Len(t, f.Samples, 2, f.Name)
+		if f.Unjudged == "" {
+			require.Len(t, f.Samples, 2, f.Name)
+		}
 	}
+	unjudged(t, s)
+}
+
+// unjudged looks for the goals of SQL, which nothing was measured for.
+func unjudged(t *testing.T, s *harness.Section) {
+	t.Helper()
+	var open []string
+	for _, g := range (&harness.Report{Sections: []*harness.Section{s}}).Goals() {
+		if g.Unjudged != "" {
+			require.Equal(t, "≤ 110.0 %", g.Goal)
+			require.Contains(t, g.Unjudged, "sql, cache=builtin")
+			open = append(open, g.Figure)
+		}
+	}
+	require.Equal(t, []string{"sql, cache=own", "sql, cache=group"}, open)
 }
 
 func TestSuiteWithPeers(t *testing.T) {
@@ -74,14 +92,34 @@ echo '{"name":"op=sql/cache='$last'","unit":"s","value":1,"note":"adds up to '$l
 	require.ErrorIs(t, err, kvferry.ErrCorrupt)
 }
 
+// TestSuiteWithBrokenPeers: one that fails in its second round is listed with
+// what it said, has no figure, and ends nothing.
 func TestSuiteWithBrokenPeers(t *testing.T) {
+	const second = "[ -e $0.ran ] && { echo why it failed >&2; exit 1; }; touch $0.ran\n"
 	for name, script := range map[string]string{
-		"caches-bench": "echo no; exit 1", "sqlite-cache": "echo '{}'",
+		"caches-bench": second + "echo 'BenchmarkHit/cache=otter/goroutines=1-2 1000 40.0 ns/op'",
+		"sqlite-cache": "for last; do :; done\n[ $last = own ] && { echo why it failed >&2; exit 1; }\n" +
+			`echo '{"name":"op=sql/cache='$last'","unit":"s","value":1}'`,
 	} {
 		peers := t.TempDir()
 		peer(t, peers, name, script)
 		s, err := measured(t, &harness.Env{Peers: peers})
-		require.ErrorIs(t, err, kvferry.ErrInvalid, name)
-		require.NotEmpty(t, s.Failed)
+		require.NoError(t, err, name)
+		require.Empty(t, s.Failed)
+		require.Len(t, s.Missing, 2)
+		told := strings.Join(s.Missing, "\n")
+		require.Contains(t, told, ": failed: ", name)
+		require.Contains(t, told, "why it failed", name)
+		for _, f := range s.Figures {
+			require.NotEqual(t, harness.Peer, f.Role, f.Name)
+			require.NotContains(t, f.Name, "otter")
+		}
+		unjudged(t, s)
 	}
+	peers := t.TempDir()
+	peer(t, peers, "sqlite-cache", "echo '{}'")
+	s, err := measured(t, &harness.Env{Peers: peers})
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(s.Missing, "\n"), "printed")
+	unjudged(t, s)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/bench/harness"
@@ -53,6 +52,7 @@ func (w *world) peer(ctx context.Context, op, store string, bytes int) ([]*harne
 	if err := os.WriteFile(data, w.flat[:n*size], 0o600); err != nil {
 		return nil, err
 	}
+	who := pfCache + " " + store
 	name := w.name(op, "store=pf-cache-"+store)
 	once := func(ctx context.Context) (harness.PeerLine, error) {
 		lines, err := w.env.RunPeer(ctx, pfCache, args...)
@@ -74,16 +74,19 @@ func (w *world) peer(ctx context.Context, op, store string, bytes int) ([]*harne
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, errors.Join(cause, err)
 		}
-		why, _, _ := strings.Cut(err.Error(), "\n")
-		w.s.Miss(pfCache+" "+store, why)
+		w.s.Fail(who, err)
 		return nil, nil
 	}
 	w.s.Version(l.Version)
 	f := w.figure(name, harness.Peer)
 	f.Note = l.Note
-	w.all = append(w.all, harness.Measure{Figure: f, Once: func(ctx context.Context) (float64, error) {
-		l, err := once(ctx)
-		return l.Value, err
-	}})
+	w.all = append(w.all, harness.Measure{
+		Figure: f,
+		Once: func(ctx context.Context) (float64, error) {
+			l, err := once(ctx)
+			return l.Value, err
+		},
+		Failed: func(err error) { w.s.Fail(who, err, f) },
+	})
 	return []*harness.Figure{f}, nil
 }

@@ -22,7 +22,11 @@ type Figure struct {
 	ToPeer   []float64 `json:"to_peer,omitempty"`
 	BestPeer string    `json:"best_peer,omitempty"`
 	Goal     Goal      `json:"goal,omitzero"`
-	Note     string    `json:"note,omitempty"`
+	// Unjudged is why there is nothing to hold the goal against, "" if there is;
+	// Relative says that the goal is about the ratios that there are not then.
+	Unjudged string `json:"unjudged,omitempty"`
+	Relative bool   `json:"relative,omitempty"`
+	Note     string `json:"note,omitempty"`
 }
 
 // Role says whose a figure is.
@@ -129,7 +133,7 @@ func share(r float64) string {
 
 // judged returns what the goal is held against, and how that is written.
 func (f *Figure) judged() ([]float64, func(float64) string) {
-	if len(f.Ratios) > 0 {
+	if len(f.Ratios) > 0 || f.Relative {
 		return f.Ratios, share
 	}
 	return f.Samples, f.Unit.Text
@@ -147,13 +151,22 @@ func ratios(ours, limit []float64) []float64 {
 }
 
 // Versus holds a figure against another, round by round. With nothing to hold
-// it against it has no ratio and no goal.
+// it against it has no ratio, and a goal is not judged.
 func (f *Figure) Versus(limit *Figure, g Goal) *Figure {
 	if limit == nil {
-		return f
+		return f.Open(g, "what it is held against was not measured")
 	}
-	if f.Ratios = ratios(f.Samples, limit.Samples); len(f.Ratios) > 0 {
-		f.To, f.Goal = limit.Name, g
+	if f.Ratios = ratios(f.Samples, limit.Samples); len(f.Ratios) == 0 {
+		return f.Open(g, Label(limit.Name)+", which it is held against, was not measured")
+	}
+	f.To, f.Goal, f.Unjudged, f.Relative = limit.Name, g, "", false
+	return f
+}
+
+// Open tells of a goal for the ratios why it is not judged. No goal needs none.
+func (f *Figure) Open(g Goal, why string) *Figure {
+	if g != (Goal{}) {
+		f.Goal, f.Unjudged, f.Relative = g, why, true
 	}
 	return f
 }

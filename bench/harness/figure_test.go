@@ -38,7 +38,16 @@ func TestRatios(t *testing.T) {
 	require.Equal(t, "limit", f.To)
 
 	none := (&harness.Figure{Samples: []float64{1}}).Versus(nil, harness.Goal{AtLeast: 3})
-	require.Equal(t, harness.Goal{}, none.Goal, "nothing to hold it against")
+	require.NotEmpty(t, none.Unjudged, "nothing to hold it against")
+	require.Equal(t, harness.Goal{AtLeast: 3}, none.Goal)
+	require.Empty(t, none.Ratios)
+	none.Versus(&harness.Figure{Name: "op=gone/by=x"}, none.Goal)
+	require.Contains(t, none.Unjudged, "gone, by=x")
+	again := *none
+	require.Empty(t, again.Versus(limit, none.Goal).Unjudged)
+	require.False(t, again.Relative)
+	aimless := (&harness.Figure{Samples: []float64{1}}).Versus(nil, harness.Goal{})
+	require.Equal(t, &harness.Figure{Samples: []float64{1}}, aimless, "no goal, nothing to judge")
 	require.Same(t, limit, harness.Fastest([]*harness.Figure{{}, none, limit}))
 	require.Nil(t, harness.Fastest(nil))
 

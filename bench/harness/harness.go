@@ -116,7 +116,8 @@ type Section struct {
 	Parts []*Section `json:"parts,omitempty"`
 	// Versions are those of the peers that were measured: "zipnn 0.5.3".
 	Versions []string `json:"versions,omitempty"`
-	// Missing are the peers that were not installed, and why if that is known.
+	// Missing are the peers that were not installed or failed, and why if that is
+	// known.
 	Missing []string `json:"missing,omitempty"`
 	// Failed is why the suite ended early, "" if it did not.
 	Failed  string  `json:"failed,omitempty"`
@@ -157,6 +158,21 @@ func (s *Section) Note(format string, args ...any) {
 // Miss tells that a peer could not be measured.
 func (s *Section) Miss(peer, why string) {
 	s.Missing = append(s.Missing, peer+": "+why)
+}
+
+// Fail tells that a peer failed, and takes its figures out of the section: the
+// rounds that it did before are held against nothing.
+func (s *Section) Fail(peer string, err error, figures ...*Figure) {
+	s.Miss(peer, "failed: "+err.Error())
+	s.Drop(figures...)
+}
+
+// Drop takes figures and their samples out of the section.
+func (s *Section) Drop(figures ...*Figure) {
+	for _, f := range figures {
+		f.Samples = nil
+	}
+	s.Figures = slices.DeleteFunc(s.Figures, func(f *Figure) bool { return slices.Contains(figures, f) })
 }
 
 // Table adds a table behind the section's figures; the caller fills its rows.

@@ -76,6 +76,8 @@ func ratioText(v []float64) string {
 type GoalLine struct {
 	Suite, Figure, Goal, Median, Interval, To string
 	Reached                                   bool
+	// Unjudged is why the goal is neither reached nor missed, "" if it is.
+	Unjudged string
 	// Close says that the bound lies within the interval: another run may judge
 	// otherwise.
 	Close bool
@@ -83,6 +85,9 @@ type GoalLine struct {
 
 // Result says whether the goal was reached.
 func (g *GoalLine) Result() string {
+	if g.Unjudged != "" {
+		return "not judged: " + g.Unjudged
+	}
 	result := "**missed**"
 	if g.Reached {
 		result = "reached"
@@ -93,7 +98,34 @@ func (g *GoalLine) Result() string {
 	return result
 }
 
-// Goals returns all goals of a report, those that were missed first.
+// Tally counts goals by what became of them.
+func Tally(goals []GoalLine) (reached, missed, unjudged int) {
+	for _, g := range goals {
+		switch {
+		case g.Unjudged != "":
+			unjudged++
+		case g.Reached:
+			reached++
+		default:
+			missed++
+		}
+	}
+	return reached, missed, unjudged
+}
+
+// order is where a goal stands among others.
+func (g *GoalLine) order() int {
+	switch {
+	case g.Unjudged != "":
+		return 1
+	case g.Reached:
+		return 2
+	}
+	return 0
+}
+
+// Goals returns all goals of a report: those that were missed, those that could
+// not be judged, and those that were reached.
 func (r *Report) Goals() []GoalLine {
 	var out []GoalLine
 	for _, s := range r.Sections {
@@ -106,15 +138,7 @@ func (r *Report) Goals() []GoalLine {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b GoalLine) int {
-		switch {
-		case a.Reached == b.Reached:
-			return 0
-		case b.Reached:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(out, func(a, b GoalLine) int { return a.order() - b.order() })
 	return out
 }
 
@@ -143,20 +167,27 @@ func (r *Report) Missing() []string {
 	return out
 }
 
-// goal judges a figure, if it has a goal and samples.
+// goal judges a figure, if it has a goal.
 func (f *Figure) goal() (GoalLine, bool) {
-	v, text := f.judged()
-	if f.Goal == (Goal{}) || len(v) == 0 {
+	if f.Goal == (Goal{}) {
 		return GoalLine{}, false
 	}
-	m, i := Median(v), IntervalOf(v)
-	g := GoalLine{
-		Figure: Label(f.Name), Median: text(m), Interval: intervalText(v, text), To: Label(f.To),
-		Goal: "≥ " + text(f.Goal.AtLeast), Reached: m >= f.Goal.AtLeast,
-	}
+	v, text := f.judged()
+	g := GoalLine{Figure: Label(f.Name), To: Label(f.To), Goal: "≥ " + text(f.Goal.AtLeast)}
 	bound := f.Goal.AtLeast
 	if f.Goal.AtMost > 0 {
-		bound, g.Goal, g.Reached = f.Goal.AtMost, "≤ "+text(f.Goal.AtMost), m <= f.Goal.AtMost
+		bound, g.Goal = f.Goal.AtMost, "≤ "+text(f.Goal.AtMost)
+	}
+	if g.Unjudged = f.Unjudged; g.Unjudged == "" && len(v) == 0 {
+		g.Unjudged = "it was not measured"
+	}
+	if g.Unjudged != "" {
+		return g, true
+	}
+	m, i := Median(v), IntervalOf(v)
+	g.Median, g.Interval = text(m), intervalText(v, text)
+	if g.Reached = m >= bound; f.Goal.AtMost > 0 {
+		g.Reached = m <= bound
 	}
 	g.Close = i.Level > 0 && i.Low < bound && bound < i.High
 	return g, true

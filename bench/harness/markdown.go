@@ -18,9 +18,9 @@ func (r *Report) Markdown() []byte {
 		row(&b, c.Name, c.Text)
 	}
 	if missing := r.Missing(); len(missing) > 0 {
-		fmt.Fprint(&b, "\n## Not measured\n\nPeers that were not installed, and what else this machine cannot do:\n\n")
+		fmt.Fprint(&b, "\n## Not measured\n\nPeers that were not installed or failed, and what else this machine cannot do:\n\n")
 		for _, m := range missing {
-			fmt.Fprintf(&b, "* %s\n", cell(m))
+			fmt.Fprintf(&b, "* %s\n", cell(oneLine(m)))
 		}
 	}
 	for _, s := range r.Sections {
@@ -39,16 +39,12 @@ const Explanation = "Made by `make bench-report`. A figure is the median of its 
 	"greatest and its confidence is given. Of times, and of whatever else should be little, a ratio below 100 % is the better one. " +
 	"Rates are decimal and count plain bytes."
 
-// goals writes every goal, those that were missed first.
+// goals writes every goal, those that were missed first, then those that were
+// not judged.
 func (r *Report) goals(b *bytes.Buffer) {
 	goals := r.Goals()
-	missed := 0
-	for _, g := range goals {
-		if !g.Reached {
-			missed++
-		}
-	}
-	fmt.Fprintf(b, "## Goals\n\n%d of %d goals were reached; **missed**: %d.\n\n", len(goals)-missed, len(goals), missed)
+	reached, missed, unjudged := Tally(goals)
+	fmt.Fprintf(b, "## Goals\n\n%d of %d goals were reached; **missed**: %d; not judged: %d.\n\n", reached, len(goals), missed, unjudged)
 	if failed := r.Failed(); len(failed) > 0 {
 		fmt.Fprintf(b, "**Suites that failed**, so that goals of theirs may not be listed: %s.\n\n", cell(strings.Join(failed, ", ")))
 	}

@@ -60,13 +60,13 @@ func (e *Env) RunPeer(ctx context.Context, name string, args ...string) ([]PeerL
 	out, err := cmd.Output()
 	if err != nil {
 		err = errors.Join(context.Cause(ctx), err)
-		return nil, fmt.Errorf("bench: peer %s: %w: %w\n%s", name, kvferry.ErrInvalid, err, tail(told.Bytes()))
+		return nil, fmt.Errorf("bench: peer %s: %w: %w\n%s", name, kvferry.ErrInvalid, err, LastLines(told.Bytes()))
 	}
 	var lines []PeerLine
 	for text := range bytes.Lines(out) {
 		var l PeerLine
 		if err := json.Unmarshal(text, &l); err != nil {
-			return nil, fmt.Errorf("bench: peer %s printed %q: %w: %w", name, tail(text), kvferry.ErrInvalid, err)
+			return nil, fmt.Errorf("bench: peer %s printed %q: %w: %w", name, LastLines(text), kvferry.ErrInvalid, err)
 		}
 		lines = append(lines, l)
 	}
@@ -86,8 +86,11 @@ func (e *Env) Why(name string) string {
 	return "not installed; see make bench-peers"
 }
 
-// tail is the end of what a program said, as much as a person wants to read.
-func tail(b []byte) []byte {
-	const most = 2000
-	return b[max(0, len(b)-most):]
+// LastLines is the end of what a program said, as much as a person wants to
+// read: five lines, at most a thousand bytes.
+func LastLines(b []byte) string {
+	const lines, most = 5, 1000
+	all := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
+	text := bytes.Join(all[max(0, len(all)-lines):], []byte("\n"))
+	return strings.ToValidUTF8(string(text[max(0, len(text)-most):]), "")
 }

@@ -39,7 +39,7 @@ func TestMarkdown(t *testing.T) {
 	golden(t, "testdata/report.md", page)
 	text := string(page)
 	for _, want := range []string{
-		"3 of 4 goals", "**missed**", "**Suites that failed**, so that goals of theirs may not be listed: store.", "* codec: lz4: not installed", "* store: fio: no O_DIRECT", "* copy: GPU: there is none",
+		"3 of 6 goals were reached; **missed**: 1; not judged: 2.", "**missed**", "**Suites that failed**, so that goals of theirs may not be listed: store.", "* codec: lz4: not installed", "* store: fio: no O_DIRECT", "* copy: GPU: there is none",
 		"Nothing was measured.", "not measured", "&lt;script&gt;", `A \| B &lt;b&gt;`, "it ended &lt;early&gt;", `synthetic\|pages`,
 	} {
 		require.Contains(t, text, want)
@@ -65,14 +65,24 @@ func TestGo(t *testing.T) {
 
 func TestGoals(t *testing.T) {
 	goals := fixed(t).Goals()
-	require.Len(t, goals, 4)
+	require.Len(t, goals, 6)
 	require.Equal(t, "**missed**", goals[0].Result())
 	require.Equal(t, "ratio, codec=fast, data=s260k", goals[0].Figure)
-	require.True(t, goals[1].Reached)
-	require.True(t, goals[1].Close, "70 % lies between 59 % and 76 %")
-	require.Equal(t, "reached, within the interval", goals[1].Result())
-	require.Equal(t, "≤ 200 ns", goals[3].Goal)
-	require.Equal(t, "190 ns", goals[3].Median)
+	require.True(t, goals[3].Reached)
+	require.True(t, goals[3].Close, "70 % lies between 59 % and 76 %")
+	require.Equal(t, "reached, within the interval", goals[3].Result())
+	require.Equal(t, "≤ 200 ns", goals[5].Goal)
+	require.Equal(t, "190 ns", goals[5].Median)
+	for i, want := range []harness.GoalLine{
+		{Figure: "encode, codec=small, data=kvlab", Goal: "≥ 10.0x", Unjudged: "it could not be reached: <no peer>"},
+		{Figure: "put, codec=none", Goal: "≤ 5.00/s", Unjudged: "it was not measured"},
+	} {
+		want.Suite = "codec"
+		require.Equal(t, want, goals[1+i])
+		require.Equal(t, "not judged: "+want.Unjudged, goals[1+i].Result())
+	}
+	reached, missed, unjudged := harness.Tally(goals)
+	require.Equal(t, []int{3, 1, 2}, []int{reached, missed, unjudged})
 }
 
 // TestNothing is the report of a run that measured nothing.

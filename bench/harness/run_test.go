@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -109,6 +110,8 @@ printf '{"name":"%090000d","unit":"s","value":1}\n{"name":"b","unit":"s","value"
 	_, err = e.RunPeer(t.Context(), "fails")
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 	require.ErrorContains(t, err, "why")
+	require.Equal(t, "3\n4\n5\n6\n7", harness.LastLines([]byte("1\n2\n3\n4\n5\n6\n7\n")))
+	require.Len(t, harness.LastLines(bytes.Repeat([]byte{'x'}, 5000)), 1000)
 	_, err = e.RunPeer(t.Context(), "babbles")
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
 	lines, err = e.RunPeer(t.Context(), "long")
@@ -138,4 +141,36 @@ func TestTurns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, harness.Turns(ctx, 1, a), context.Canceled)
+}
+
+// TestTurnsWithoutAPeer: a peer that fails in the second round is asked no more
+// and leaves no figure; what is not a peer's ends the turns.
+func TestTurnsWithoutAPeer(t *testing.T) {
+	broken := errors.New("broken\nlast line")
+	s := &harness.Section{}
+	asked := 0
+	peer := s.Figure("op=x/by=peer", harness.Seconds)
+	ours := harness.Measure{Figure: s.Figure("op=x/by=us", harness.Seconds), Once: func(context.Context) (float64, error) { return 1, nil }}
+	fails := harness.Measure{Figure: peer, Once: func(context.Context) (float64, error) {
+		if asked++; asked == 2 {
+			return 0, broken
+		}
+		return 2, nil
+	}}
+	require.ErrorIs(t, harness.Turns(t.Context(), 3, ours, fails), broken)
+
+	asked = 0
+	ours.Figure.Samples, peer.Samples = nil, nil
+	fails.Failed = func(err error) { s.Fail("peer", err, peer) }
+	require.NoError(t, harness.Turns(t.Context(), 3, ours, fails))
+	require.Equal(t, 2, asked)
+	require.Equal(t, []*harness.Figure{ours.Figure}, s.Figures)
+	require.Equal(t, []float64{1, 1, 1}, ours.Figure.Samples)
+	require.Equal(t, []string{"peer: failed: broken\nlast line"}, s.Missing)
+	require.Empty(t, ours.Figure.Beside(peer).BestPeer)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	fails.Once = func(context.Context) (float64, error) { cancel(); return 0, context.Canceled }
+	require.ErrorIs(t, harness.Turns(ctx, 3, fails), context.Canceled, "a run that is over is no peer's fault")
+	require.Len(t, s.Missing, 1)
 }

@@ -11,6 +11,9 @@ import (
 type Measure struct {
 	Figure *Figure
 	Once   func(ctx context.Context) (float64, error)
+	// Failed is told why Once failed, which then ends this measure and no other.
+	// It is nil where the error ends the suite: of what is no peer's.
+	Failed func(err error)
 }
 
 // once adds a sample. Profiles tell by the label figure which one took the time.
@@ -27,14 +30,21 @@ func (m *Measure) once(ctx context.Context) (err error) {
 // Turns measures everything in turns, rounds times, each round beginning with
 // another one, so that none has the machine of before or after the others.
 func Turns(ctx context.Context, rounds int, all ...Measure) error {
+	over := make([]bool, len(all))
 	for r := range rounds {
 		for i := range all {
-			m := all[(r+i)%len(all)]
+			k := (r + i) % len(all)
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			if err := m.once(ctx); err != nil {
-				return fmt.Errorf("bench: %s: %w", m.Figure.Name, err)
+			if over[k] {
+				continue
+			}
+			err := all[k].once(ctx)
+			if over[k] = err != nil && all[k].Failed != nil && ctx.Err() == nil; over[k] {
+				all[k].Failed(err)
+			} else if err != nil {
+				return fmt.Errorf("bench: %s: %w", all[k].Figure.Name, err)
 			}
 		}
 	}

@@ -18,6 +18,8 @@ type view struct {
 	Conditions  []harness.Condition
 	Goals       []harness.GoalLine
 	Reached     int
+	Missed      int
+	Unjudged    int
 	Missing     []string
 	Failed      []string
 	Suites      []suite
@@ -48,11 +50,7 @@ func write(w io.Writer, r *harness.Report) error {
 		Explanation: strings.ReplaceAll(harness.Explanation, "`", ""),
 		Conditions:  r.Conditions, Goals: r.Goals(), Missing: r.Missing(), Failed: r.Failed(),
 	}
-	for _, g := range v.Goals {
-		if g.Reached {
-			v.Reached++
-		}
-	}
+	v.Reached, v.Missed, v.Unjudged = harness.Tally(v.Goals)
 	for _, s := range r.Sections {
 		out := suite{Name: s.Name}
 		for i, p := range s.All() {
@@ -78,6 +76,8 @@ func write(w io.Writer, r *harness.Report) error {
 // state is the class of a verdict.
 func state(verdict string) string {
 	switch {
+	case strings.Contains(verdict, "not judged"):
+		return "" // whatever the reason says
 	case strings.Contains(verdict, "missed"):
 		return "missed"
 	case strings.Contains(verdict, "reached"):

@@ -30,7 +30,7 @@ func page(t *testing.T) string {
 func TestPage(t *testing.T) {
 	text := page(t)
 	for _, want := range []string{
-		`<span class="reached">3 reached</span>, of 4.`, "lz4: not installed", "GPU: there is none", "Nothing was measured.",
+		`<span class="reached">3 reached</span>, <span class="missed">1 missed</span>, 2 not judged, of 6.`, `<td class="">not judged: it was not measured</td>`, "lz4: not installed", "GPU: there is none", "Nothing was measured.",
 		`<td class="missed">missed</td>`, "Suites that failed</span>, so that goals of theirs may not be listed: store.", "reached, within the interval", "<th>entropy of exponents</th>", `id="store"`,
 		"0.10 at the start, 1.90 at the end", "zipnn 0.5.4, zstd | 1.5.", "prefers-color-scheme: dark",
 	} {
