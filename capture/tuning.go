@@ -121,11 +121,12 @@ func (p *tunedPart) meet(plain []byte) {
 	if p.tuner == nil {
 		p.tuner = new(planes.Tuner)
 	}
-	params, err := p.tuner.Tune(nil, p.shape, append(p.kept, plain)...)
+	pages := append(p.kept, plain)
+	params, err := p.tuner.Tune(nil, p.shape, pages...)
 	if err == nil {
 		// If there are too many parts of one length the first ones' windows
 		// serve all.
-		_ = p.known.Add(p.name, p.shape, params)
+		_ = p.known.Add(p.name, p.shape, params, pages...)
 	}
 	if p.times++; p.times == len(tunedAt) {
 		p.kept, p.tuner = nil, nil

@@ -18,6 +18,7 @@ type Encoder struct {
 	p     planes.Encoder
 	tuner planes.Tuner
 	own   [1]planes.Params // windows found in the blob itself
+	tries []*set           // on the blob at hand
 	buf   []byte
 	// head is built here because the checksum's code lets its argument escape:
 	// in a frame on the stack it would cost an allocation each time.

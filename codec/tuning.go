@@ -15,8 +15,8 @@ import (
 // Tuning is what encoders know of the data beforehand: which shapes its blobs
 // have, and, of bf16, sets of windows that fit them. Encoders find a shape by a
 // blob's length and take, of the sets for it, the one that fits the blob best;
-// so the kinds of data that have one shape, such as keys and values, have a set
-// each. While a shape has no set, encoders look for windows in each blob anew,
+// so the kinds of data that have one shape, such as keys and values, or each
+// layer's, have a set each. While a shape has no set, encoders look for windows in each blob anew,
 // which takes longer and fits less well.
 //
 // A Tuning is safe for concurrent use and may be added to while encoders use
@@ -39,27 +39,42 @@ type set struct {
 	elem   Elem
 	shape  planes.Shape
 	params []planes.Params
+	// profile is that of blobs which they fit, if profiled.
+	profiled bool
+	profile  profile
 }
 
 // like reports whether both are of blobs of one kind.
 func (x *set) like(o *set) bool { return x.elem == o.elem && x.shape == o.shape }
 
-// maxSets bounds the sets of blobs of one length, because each takes time for
-// every blob.
-const maxSets = 64
+// maxSets bounds the sets of blobs of one length, because all are looked through
+// for every blob: enough for engines with a KV group for each layer.
+const maxSets = 512
 
 // Expect says that there are blobs of shape s, of elements e. What cannot be,
 // and Bytes, are ErrInvalid.
 func (t *Tuning) Expect(e Elem, s planes.Shape) error { return t.put(set{elem: e, shape: s}) }
 
 // Add adds windows for blobs of bf16 of shape s: one for each segment, or one for all;
-// they are kept, not copied. A set of the same name and shape is replaced. What
-// does not fit the shape is ErrInvalid, and so are too many sets.
-func (t *Tuning) Add(name string, s planes.Shape, params []planes.Params) error {
+// they are kept, not copied. Of sets that came with blobs which they fit, like,
+// only those are tried on a blob whose like are most like it: give them where
+// there are many sets, of which each would take its time. A set of the same name
+// and shape is replaced. What does not fit the shape is ErrInvalid, and so are too
+// many sets.
+func (t *Tuning) Add(name string, s planes.Shape, params []planes.Params, like ...[]byte) error {
 	if len(params) != 1 && len(params) != s.Segments {
 		return fmt.Errorf("codec: %d windows for %d segments, not 1 or as many: %w", len(params), s.Segments, kvferry.ErrInvalid)
 	}
-	return t.put(set{name, BF16, s, params})
+	x := set{name: name, elem: BF16, shape: s, params: params}
+	if s.Validate() == nil && len(like) > 0 {
+		for i := range like {
+			if len(like[i]) != s.Bytes() {
+				return fmt.Errorf("codec: a blob of %d bytes to be like for a shape of %d: %w", len(like[i]), s.Bytes(), kvferry.ErrInvalid)
+			}
+		}
+		x.profiled, x.profile = true, profileOf(s, like...)
+	}
+	return t.put(x)
 }
 
 func (t *Tuning) put(x set) error {

@@ -8,7 +8,7 @@ import (
 
 // sampledSegments is of how many segments of a blob the windows are judged, or
 // found where there are none. More sets than fewSets, as of engines with many KV
-// groups, are judged by one segment each.
+// groups, are chosen from by their profiles, and judged by one segment each.
 const (
 	sampledSegments = 3
 	fewSets         = 2
@@ -81,20 +81,12 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 		}
 		return s, nil, 0
 	}
-	var expected *set
+	expected := e.candidates(h.Tuning, known, plain)
 	each := sampledSegments
-	if len(known) > fewSets {
+	if len(e.tries) > fewSets {
 		each = 1
 	}
-	for i := range known {
-		k := &known[i]
-		if k.elem != BF16 {
-			continue
-		}
-		h.Tuning.want()
-		if expected = k; len(k.params) == 0 {
-			continue
-		}
+	for _, k := range e.tries {
 		if n := e.estimate(k.shape, k.params, plain, each); params == nil || n < size {
 			s, params, size = k.shape, k.params, n
 		}
@@ -106,6 +98,36 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 		size = e.estimate(s, params, plain, sampledSegments)
 	}
 	return s, params, size
+}
+
+// candidates leaves in e.tries which of the known sets are to be tried on plain:
+// those without a profile, and the ones whose profile is most like plain's. It
+// returns one of bf16, if there is any, be it only of a shape.
+func (e *Encoder) candidates(t *Tuning, known []set, plain []byte) (expected *set) {
+	var near nearest
+	var of *set // whose shape p is by
+	var p profile
+	e.tries = e.tries[:0]
+	for i := range known {
+		k := &known[i]
+		if k.elem != BF16 {
+			continue
+		}
+		t.want()
+		expected = k
+		switch {
+		case len(k.params) == 0:
+		case !k.profiled || len(known) <= fewSets:
+			e.tries = append(e.tries, k)
+		default:
+			if of == nil || of.shape != k.shape {
+				of, p = k, profileOf(k.shape, plain)
+			}
+			near.offer(k, p.distance(&k.profile))
+		}
+	}
+	e.tries = append(e.tries, near.sets[:near.n]...)
+	return expected
 }
 
 // search finds windows in a few segments of plain, the same for all segments.

@@ -280,9 +280,10 @@ func TestTuningRefuses(t *testing.T) {
 	var err error
 	for i := 0; err == nil; i++ {
 		err = tu.Add(string(rune('a'+i)), s, make([]planes.Params, 1))
-		require.Less(t, i, 100)
+		require.LessOrEqual(t, i, 512)
 	}
 	require.ErrorIs(t, err, kvferry.ErrInvalid)
+	require.ErrorIs(t, tu.Add("a", s, make([]planes.Params, 2), make([]byte, s.Bytes()), make([]byte, 2)), kvferry.ErrInvalid)
 	require.NoError(t, tu.Add("a", s, make([]planes.Params, 2)), "one that takes the place of another")
 }
 
