@@ -34,7 +34,8 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	s.Note("Blobs are the K or V of a page. In cache, one blob is coded again and again and counts with its fastest time; " +
 		"in memory (dram), the codecs walk through 64 MiB of blobs by turns of 2 MiB, the median of which counts. One thread, plain bytes per second. All came back bit for bit. " +
 		"The peer's program codes the same blobs (of=part), which are held against ours, and whole files (of=file), which cannot " +
-		"be read by the page: what a call of it costs by itself counts in short blobs.")
+		"be read by the page: what a call of it costs by itself counts in short blobs. " +
+		"Other elements (elements=) are the real pages converted as engines do: e4m3 with a scale for each layer's K and V, e5m2 and f16 without, the bits that bfloat16 lacks drawn.")
 	all := newPeers(e, sets)
 	defer all.close()
 	var found [][]*subject
@@ -50,6 +51,14 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	}
 	for i, set := range sets {
 		all.judge(s, set, found[i])
+	}
+	for _, set := range sets {
+		if !set.Real {
+			continue
+		}
+		if err := others(s, set); err != nil {
+			return err
+		}
 	}
 	all.report(s)
 	return nil

@@ -69,6 +69,13 @@ func TestSuite(t *testing.T) {
 		near := find(t, s, "op=ratio/codec=fast/data="+set+"/to=exponents+huff0")
 		require.InDelta(t, 1, near.Ratios[0], 0.1)
 	}
+	for _, set := range []string{"kvlab", "s260k"} {
+		for el, least := range map[string]float64{"f16": 1.15, "e4m3": 1.15, "e5m2": 1.35} {
+			tail := "/data=" + set + "/elements=" + el
+			require.Greater(t, find(t, s, "op=ratio/codec=small"+tail).Samples[0], least, tail)
+			require.Greater(t, find(t, s, "op=ratio/codec=zstd-klauspost"+tail).Samples[0], 1.0, tail)
+		}
+	}
 	require.Len(t, s.Tables, 1)
 	require.Len(t, s.Tables[0].Rows, 6)
 	require.Len(t, s.Missing, 1)

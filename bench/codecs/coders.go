@@ -36,6 +36,7 @@ type method struct {
 const (
 	memcpy = "memcpy"
 	fast   = "fast"
+	alone  = "fast-untuned"
 	small  = "small"
 	auto   = "auto"
 	huff   = "exponents+huff0"
@@ -46,10 +47,11 @@ func methods() []method {
 	return []method{
 		{memcpy, harness.Limit, "", func(*pages.Set) (coder, error) { return plain{}, nil }},
 		{fast, harness.Ours, "windows from four pages", newFast},
+		{alone, harness.Ours, "windows found in each blob, with its frame", newAlone},
 		{small, harness.Ours, "", newSmall},
 		{auto, harness.Ours, "with its frame's checksum", newAuto},
 		{huff, harness.Peer, "exponents of a blob by klauspost's huff0, the rest as it is", newHuff},
-		{"zstd-klauspost", harness.Peer, "fastest level", newZstd},
+		{"zstd-klauspost", harness.Peer, "fastest level", func(*pages.Set) (coder, error) { return newZstd(zstd.SpeedFastest) }},
 		{"s2", harness.Peer, "", func(*pages.Set) (coder, error) { return snappy{}, nil }},
 	}
 }
@@ -109,26 +111,30 @@ func (w *window) decode(dst, stored []byte, _ int) error { return w.d.Decode(dst
 
 // entropy is the level small.
 type entropy struct {
-	shape planes.Shape
-	e     planes.Encoder
-	d     planes.Decoder
+	shape    planes.Shape
+	elements planes.Elements
+	e        planes.Encoder
+	d        planes.Decoder
 }
 
-func newSmall(s *pages.Set) (coder, error) { return &entropy{shape: shape(s)}, nil }
+func newSmall(s *pages.Set) (coder, error) {
+	return &entropy{shape: shape(s), elements: planes.BFloat16}, nil
+}
 
 func (c *entropy) encode(dst, blob []byte, _ int) ([]byte, error) {
-	return c.e.AppendSmall(dst, blob, c.shape, planes.BFloat16)
+	return c.e.AppendSmall(dst, blob, c.shape, c.elements)
 }
 
 func (c *entropy) decode(dst, stored []byte, _ int) error { return c.d.Decode(dst, stored) }
 
-// frames is what a store does by default.
+// frames is what a store does.
 type frames struct {
 	hint codec.Hint
 	e    codec.Encoder
 	d    codec.Decoder
 }
 
+// newAuto is a store's default.
 func newAuto(s *pages.Set) (coder, error) {
 	params, err := tune(s)
 	if err != nil {
@@ -141,6 +147,12 @@ func newAuto(s *pages.Set) (coder, error) {
 		}
 	}
 	return f, nil
+}
+
+// newAlone is the level fast for a writer that tells stores only what elements
+// its blobs have.
+func newAlone(s *pages.Set) (coder, error) {
+	return &frames{hint: codec.Hint{Mode: codec.Fast, Elem: codec.BF16, ElemBytes: 2, RowElems: s.Channels(), Segments: s.Layers}}, nil
 }
 
 func (f *frames) encode(dst, blob []byte, _ int) ([]byte, error) {
@@ -227,8 +239,8 @@ type standard struct {
 	d *zstd.Decoder
 }
 
-func newZstd(*pages.Set) (coder, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
+func newZstd(level zstd.EncoderLevel) (coder, error) {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false))
 	d, err2 := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.IgnoreChecksum(true))
 	return &standard{e, d}, errors.Join(err, err2)
 }
