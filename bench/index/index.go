@@ -49,6 +49,8 @@ type Options struct {
 	Dir string
 	// Peers is a folder of programs to run beside; "" runs none.
 	Peers string
+	// PeerMost is the largest of Records that they are asked for; 0 is all.
+	PeerMost int
 	// Self is a command that runs Child with the arguments that are added.
 	Self []string
 	// Progress is told of each step, if it is set.
@@ -119,7 +121,8 @@ type Result struct {
 	Machine string   `json:"machine"`
 	Limits  Limits   `json:"limits"`
 	Reports []Report `json:"reports"`
-	// Missing are backends and peers that "all" left out, with the reason.
+	// Missing are backends that "all" left out and peers that failed, with the
+	// reason.
 	Missing []Missing `json:"missing,omitempty"`
 }
 
@@ -167,15 +170,8 @@ func Run(ctx context.Context, o Options) (res Result, err error) {
 			rep.Round = round + 1
 			res.Reports = append(res.Reports, rep)
 		}
-		for _, p := range programs {
-			reps, err := r.peer(ctx, p)
-			if err != nil {
-				return res, fmt.Errorf("bench index: %s: %w", p, err)
-			}
-			for i := range reps {
-				reps[i].Round = round + 1
-			}
-			res.Reports = append(res.Reports, reps...)
+		if programs, err = r.peers(ctx, programs, round+1, &res); err != nil {
+			return res, err
 		}
 	}
 	return res, nil

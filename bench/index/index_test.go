@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -240,13 +241,41 @@ func TestPeer(t *testing.T) {
 		t.Skip("no shell to play a peer")
 	}
 	o := small(t, "memory")
-	o.Records, o.Kill, o.Events, o.Rounds = nil, 0, 0, 2
-	o.Peers = t.TempDir()
-	require.NoError(t, os.WriteFile(o.Peers+"/index-other", []byte("#!/bin/sh\necho '[{\"backend\":\"other\",\"scan_p50_us\":1.5}]'\n"), 0o755))
+	o.Records, o.Kill, o.Events, o.Rounds = []int{20, 50}, 0, 0, 2
+	o.Peers, o.PeerMost = t.TempDir(), 20
+	const script = "#!/bin/sh\n[ \"${*##*--records}\" = ' 20' ] || exit 1\necho '[{\"backend\":\"other\",\"scan_p50_us\":1.5}]'\n"
+	require.NoError(t, os.WriteFile(o.Peers+"/index-other", []byte(script), 0o755))
 	res, err := Run(t.Context(), o)
 	require.NoError(t, err)
+	require.Empty(t, res.Missing)
 	require.Len(t, res.Reports, 4)
 	require.True(t, res.Reports[1].Peer)
 	require.Equal(t, 2, res.Reports[3].Round)
 	require.Equal(t, "1.5 µs", Tables(res.Reports)[0].Rows[1][4])
+}
+
+// TestBrokenPeer: one that fails in its second round is told of with what it
+// said last, nothing that it reported is left, and the others go on.
+func TestBrokenPeer(t *testing.T) {
+	t.Parallel()
+	o := small(t, "memory")
+	o.Records, o.Kill, o.Events, o.Rounds = nil, 0, 0, 2
+	o.Peers = t.TempDir()
+	fine := "echo '[{\"backend\":\"'$(basename $0)'\"}]'\n"
+	for name, text := range map[string]string{
+		"index-good": fine, "index-bad": "[ -e $0.ran ] && { echo why it failed >&2; exit 1; }; touch $0.ran\n" + fine,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(o.Peers, name), []byte("#!/bin/sh\n"+text), 0o755))
+	}
+	res, err := Run(t.Context(), o)
+	require.NoError(t, err)
+	require.Len(t, res.Missing, 1)
+	require.Equal(t, "bad", res.Missing[0].Name)
+	require.Contains(t, res.Missing[0].Why, "failed: ")
+	require.Contains(t, res.Missing[0].Why, "why it failed")
+	var names []string
+	for _, r := range res.Reports {
+		names = append(names, r.Backend)
+	}
+	require.Equal(t, []string{"memory", "index-good", "memory", "index-good"}, names)
 }

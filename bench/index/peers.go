@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kvferry/kvferry"
+	"github.com/kvferry/kvferry/bench/harness"
 )
 
 // peerPrefix begins the names of the programs of a folder that are peers.
@@ -47,6 +49,30 @@ func peers(dir string) ([]string, error) {
 	return out, nil
 }
 
+// peers runs programs once and returns those that did what they were asked. One
+// that fails is told of, and what it reported in earlier rounds is taken out.
+func (r *run) peers(ctx context.Context, programs []string, round int, res *Result) ([]string, error) {
+	var left []string
+	for _, p := range programs {
+		reps, err := r.peer(ctx, p)
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, fmt.Errorf("bench index: %s: %w", p, cause)
+		}
+		name := strings.TrimPrefix(filepath.Base(p), peerPrefix)
+		if err != nil {
+			res.Missing = append(res.Missing, Missing{Name: name, Why: "failed: " + err.Error()})
+			res.Reports = slices.DeleteFunc(res.Reports, func(rep Report) bool { return rep.program == p })
+			continue
+		}
+		for i := range reps {
+			reps[i].Round, reps[i].program = round, p
+		}
+		res.Reports = append(res.Reports, reps...)
+		left = append(left, p)
+	}
+	return left, nil
+}
+
 // peer runs a program, which gets the harness's flags, a new folder and the sizes
 // of the populations, and writes a list of reports. "all" is asked for, so that
 // the program does everything that it can.
@@ -66,14 +92,16 @@ func (r *run) peer(ctx context.Context, program string) (reps []Report, err erro
 		"--each-ms", strconv.Itoa(max(1, int(r.Each.Milliseconds()))),
 	}
 	for _, n := range r.Records {
-		args = append(args, "--records", strconv.Itoa(n))
+		if r.PeerMost == 0 || n <= r.PeerMost {
+			args = append(args, "--records", strconv.Itoa(n))
+		}
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+		return nil, fmt.Errorf("%w: %s", err, harness.LastLines(stderr.Bytes()))
 	}
 	if err := json.Unmarshal(out, &reps); err != nil {
 		return nil, fmt.Errorf("its reports: %w", err)

@@ -33,8 +33,9 @@ type Report struct {
 	WriteAmplification float64 `json:"write_amplification"`
 	Metrics            Metrics `json:"metrics"`
 
-	Round int  `json:"round"`
-	Peer  bool `json:"peer"`
+	Round   int    `json:"round"`
+	Peer    bool   `json:"peer"`
+	program string // of a peer, which wrote this
 	// Server is the command of the backend's server, if it has one.
 	Server string `json:"server,omitempty"`
 	// IngestPerCPUSec is the rate in a second of processor time of the process.

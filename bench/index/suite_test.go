@@ -37,7 +37,7 @@ func TestSuiteGoals(t *testing.T) {
 			WriteAmplification: 1.1, Populations: []Population{pop}}
 	}
 	addReports(&s, []Report{report("memory", false), report("art", false), report("art-write", false), report("holt 0.9.2", true)})
-	goals(&s)
+	goals(&s, harness.Full)
 	found := 0
 	for _, f := range s.Figures {
 		if f.Goal != (harness.Goal{}) {
@@ -49,4 +49,10 @@ func TestSuiteGoals(t *testing.T) {
 		}
 	}
 	require.Equal(t, 12, found)
+
+	var none harness.Section // art and its goals were not measured
+	addReports(&none, []Report{report("memory", false)})
+	goals(&none, harness.Full)
+	_, _, unjudged := harness.Tally((&harness.Report{Sections: []*harness.Section{&none}}).Goals())
+	require.Equal(t, 6, unjudged)
 }

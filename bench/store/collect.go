@@ -24,7 +24,7 @@ func measureCollect(ctx context.Context, b *bench, s *harness.Section) error {
 		"copy rate is a loop that reads %s with O_DIRECT and writes them, into a preallocated file. The foreground captures "+
 		"%s after %s, each committed.", harness.SizeText(int(b.collectBytes/2)), harness.SizeText(size), harness.SizeText(copyBlock),
 		harness.SizeText(int(b.foreBytes)), harness.SizeText(int(b.foreBytes)))
-	loops := []*harness.Figure{limit(s, "op=copy/jobs=1", harness.BytesPerSecond), limit(s, "op=copy/jobs=2", harness.BytesPerSecond)}
+	loops := []*harness.Figure{limit(s, "op=copy/jobs=1"), limit(s, "op=copy/jobs=2")}
 	by := "/by=" + b.store.name
 	c := &collection{
 		gc:      s.Figure("op=collect"+by, harness.BytesPerSecond),

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/kvferry/kvferry/bench/harness"
@@ -60,9 +62,14 @@ func measurePeers(ctx context.Context, b *bench, s *harness.Section) error {
 		}
 	}
 	for round := range min(b.rounds, peerRounds) {
-		for _, c := range all {
-			if err := b.peerRound(ctx, c, source, round == 0); err != nil {
+		for _, c := range slices.Clone(all) {
+			err := b.peerRound(ctx, c, source, round == 0)
+			if err != nil && (c == ours || ctx.Err() != nil) {
 				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			if err != nil {
+				s.Fail(c.name, err, c.in, c.out)
+				all = slices.DeleteFunc(all, func(other *contender) bool { return other == c })
 			}
 		}
 	}
@@ -82,7 +89,7 @@ func (b *bench) contenders(ctx context.Context, s *harness.Section) []*contender
 		if path := b.PeerPath(name); path != "" {
 			s.Version(version(ctx, path))
 		} else {
-			s.Miss(name, "not installed")
+			s.Miss(name, b.Why(name))
 		}
 	}
 	if path := b.PeerPath("restic"); path != "" {
@@ -126,7 +133,7 @@ func (b *bench) peerFiles() int { return int(b.peerBytes / fileBytes) }
 func pageFile(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("page-%06d", i)) }
 
 // peerRound backs up and restores once.
-func (b *bench) peerRound(ctx context.Context, c *contender, source string, compare bool) error {
+func (b *bench) peerRound(ctx context.Context, c *contender, source string, compare bool) (err error) {
 	repo, err := b.folder("repository")
 	if err != nil {
 		return err
@@ -135,6 +142,7 @@ func (b *bench) peerRound(ctx context.Context, c *contender, source string, comp
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, b.drop(repo), b.drop(target)) }()
 	t := c.tool(repo)
 	if err := t.prepare(ctx); err != nil {
 		return err
@@ -153,11 +161,9 @@ func (b *bench) peerRound(ctx context.Context, c *contender, source string, comp
 	}
 	c.out.Add(x)
 	if compare {
-		if err := b.compareFiles(ctx, source, target); err != nil {
-			return err
-		}
+		return b.compareFiles(ctx, source, target)
 	}
-	return errors.Join(b.drop(repo), b.drop(target))
+	return nil
 }
 
 // durably returns the bytes per second of do and of the sync after it.
@@ -207,7 +213,8 @@ type program struct {
 // and nowhere else, and returns what it prints.
 func (p *program) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, p.path, args...)
-	cmd.Dir, cmd.Stderr = dir, p.told
+	var told bytes.Buffer
+	cmd.Dir, cmd.Stderr = dir, io.MultiWriter(p.told, &told)
 	within := func(name string) string { return filepath.Join(p.repo, name) }
 	cmd.Env = append(cmd.Environ(),
 		"RESTIC_PASSWORD=bench", "RESTIC_REPOSITORY="+within("data"), "RESTIC_CACHE_DIR="+within("cache"),
@@ -215,7 +222,7 @@ func (p *program) run(ctx context.Context, dir string, args ...string) ([]byte, 
 		"KOPIA_CACHE_DIRECTORY="+within("cache"), "KOPIA_LOG_DIR="+within("logs"))
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", filepath.Base(p.path), args[0], err)
+		return nil, fmt.Errorf("%s %s: %w\n%s", filepath.Base(p.path), args[0], err, harness.LastLines(told.Bytes()))
 	}
 	return out, nil
 }

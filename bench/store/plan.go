@@ -93,9 +93,12 @@ type bench struct {
 	rounds int
 	root   string // empty, and ours
 	store  backend
-	fio    string // binary; empty where there is none
-	pool   []byte
-	serial int
+	// pastCache says that bytes can be moved past the page cache; fio is the
+	// binary, empty where there is none or it could not do that.
+	pastCache bool
+	fio       string
+	pool      []byte
+	serial    int
 }
 
 // newBench finds out what this machine has.
@@ -105,7 +108,8 @@ func newBench(ctx context.Context, e *harness.Env, s *harness.Section, o *Option
 		return nil, err
 	}
 	b := &bench{Env: e, scale: scaleOf(e.Scale), rounds: e.Rounds, root: e.Dir, store: st}
-	if path, err := exec.LookPath("fio"); err == nil && b.direct() {
+	b.pastCache = b.direct()
+	if path, err := exec.LookPath("fio"); err == nil && b.pastCache {
 		b.fio = path
 		s.Version(version(ctx, path))
 	}

@@ -91,6 +91,6 @@ func TestLists(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	require.Equal(t, "by=fio-psync/block=176KiB/depth=1", fioVariant{"psync", 176 * kiB, 1}.String())
+	require.Equal(t, "by=fio-psync/block=176KiB/depth=1/jobs=2", fioVariant{"psync", 176 * kiB, 1, 2}.String())
 	require.Equal(t, "by=pack/size=1MiB", (&bench{store: backends()[0]}).by(miB))
 }

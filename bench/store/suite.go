@@ -99,9 +99,9 @@ func (b *bench) by(size int) string { return "by=" + b.store.name + "/size=" + s
 // sizeKey is a size as part of a figure's name.
 func sizeKey(bytes int) string { return strings.ReplaceAll(harness.SizeText(bytes), " ", "") }
 
-// limit adds a figure of what the machine does at best.
-func limit(s *harness.Section, name string, u harness.Unit) *harness.Figure {
-	f := s.Figure(name, u)
+// limit adds a rate of what the machine does at best.
+func limit(s *harness.Section, name string) *harness.Figure {
+	f := s.Figure(name, harness.BytesPerSecond)
 	f.Role = harness.Limit
 	return f
 }

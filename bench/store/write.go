@@ -14,7 +14,8 @@ import (
 // one.
 func partSizes() []int { return []int{176 * kiB, miB} }
 
-// sequentialGoal is the share of fio's rate that the store has to reach.
+// sequentialGoal is the share of the disk's rate, by fio or by a loop past the
+// page cache, that the store has to reach.
 func sequentialGoal() harness.Goal { return harness.Goal{AtLeast: 0.85} }
 
 // filled is a store with one snapshot.
@@ -46,14 +47,15 @@ func (b *bench) fill(ctx context.Context, p *pages) (f filled, took time.Duratio
 	return f, took, after.since(before), err
 }
 
-// measureWrite captures sets of pages, in turns with fio.
+// measureWrite captures sets of pages, in turns with the disk's limits.
 func measureWrite(ctx context.Context, b *bench, s *harness.Section) error {
 	s.Note("%s of pages that look like bf16 keys and values, %d goroutines that hash with BLAKE3 and put, then a commit; "+
-		"all of it is durable when the time is taken. fio writes %s in new files and ends with an fsync. "+
+		"all of it is durable when the time is taken. The limit is the fastest of fio's ways and of a loop past the page cache; "+
+		"each writes %s in new files and ends with an fsync. "+
 		"Processor time is that of the whole process, system calls included.",
 		harness.SizeText(int(b.writeBytes)), workers, harness.SizeText(int(b.fioBytes)))
 	sizes := partSizes()
-	rates := newFioRates(s, b, "write", fioVariants(sizes))
+	rates := newDiskLimits(s, b, "write", fioVariants(sizes))
 	ours, cpu := make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes))
 	for i, size := range sizes {
 		ours[i] = s.Figure("op=write/"+b.by(size), harness.BytesPerSecond)
@@ -82,13 +84,13 @@ func measureWrite(ctx context.Context, b *bench, s *harness.Section) error {
 	return nil
 }
 
-// measureRead reads whole snapshots cold, in turns with fio.
+// measureRead reads whole snapshots cold, in turns with the disk's limits.
 func measureRead(ctx context.Context, b *bench, s *harness.Section) error {
 	s.Note("The snapshots are read in their own order by %d goroutines with a cas.Reader each, which hashes every blob and "+
 		"compares; stores are opened anew and nothing of them is in the page cache. The share that the kernel counts as read "+
 		"from the device for this process shows that.", workers)
 	sizes := partSizes()
-	rates := newFioRates(s, b, "read", fioVariants(sizes))
+	rates := newDiskLimits(s, b, "read", fioVariants(sizes))
 	stores := make([]filled, len(sizes))
 	ours, cpu, cold := make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes)), make([]*harness.Figure, len(sizes))
 	for i, size := range sizes {
