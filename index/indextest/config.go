@@ -160,7 +160,7 @@ func (s *subject) holds(rs ...index.Record) {
 	requireRecords(s, want, s.all())
 	step := 1
 	if racing {
-		step += len(want) / 40
+		step += len(want) / 10
 	}
 	for i := 0; i < len(want); i += step {
 		r := &want[i]

@@ -15,7 +15,10 @@ import (
 func testManyKeys(s *subject) {
 	u := newUniverse(runSeed(s, 1))
 	n := 3000
-	if s.config.Slow || racing {
+	switch {
+	case racing: // for what it does beside the caller
+		n = 200
+	case s.config.Slow:
 		n = 600
 	}
 	kept := map[string]index.Record{}
@@ -72,7 +75,10 @@ func testManyKeys(s *subject) {
 // testManyScopes has more scopes and workers than fit into a byte.
 func testManyScopes(s *subject) {
 	n := 700
-	if s.config.Slow || racing {
+	switch {
+	case racing: // one client, and numbers of any size are the same to the detector
+		n = 60
+	case s.config.Slow:
 		n = 300
 	}
 	var rs []index.Record

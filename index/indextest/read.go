@@ -125,12 +125,13 @@ func testAnyBytes(s *subject) {
 // testLongFields has strings of 64 KiB that differ in their last byte or length,
 // and one record with the longest in every field.
 func testLongFields(s *subject) {
-	long := strings.Repeat("x", 64<<10)
-	all := block("", "", "", index.LocalSSD)
-	longest, most := all, index.MaxFieldBytes
+	length, most := 64<<10, index.MaxFieldBytes
 	if racing {
-		most /= 16
+		length, most = length/8, most/16 // there is one client
 	}
+	long := strings.Repeat("x", length)
+	all := block("", "", "", index.LocalSSD)
+	longest := all
 	var rs []index.Record
 	for _, set := range setters {
 		set(&all, long)
@@ -157,8 +158,11 @@ func testLongFields(s *subject) {
 // joined without lengths, all of them are the same.
 func testAlike(s *subject) {
 	u := newUniverse(runSeed(s, 0))
-	rounds := 6
-	if s.config.Slow || racing {
+	rounds, records := 6, 120
+	switch {
+	case racing:
+		rounds, records = 1, 25
+	case s.config.Slow:
 		rounds = 2
 	}
 	for range rounds {
@@ -168,7 +172,7 @@ func testAlike(s *subject) {
 		for i := range joined {
 			joined[i] = "\x00\x00\x00ab\x01\xff"[u.IntN(7)]
 		}
-		for range 120 {
+		for range records {
 			rs = append(rs, cut(u, joined))
 		}
 		s.put(rs...)

@@ -20,8 +20,11 @@ const statefulSteps = 300
 // shortened before it is told. KVFERRY_SOAK=1 makes more.
 func Stateful(t *testing.T, c Config) {
 	steps, runs := statefulSteps, 2
-	if c.Slow {
+	if c.Slow || racing {
 		runs = 1
+	}
+	if racing {
+		steps /= 3 // in one goroutine
 	}
 	if soaking() {
 		steps, runs = 10*steps, 20
