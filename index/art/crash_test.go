@@ -14,6 +14,7 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/art"
+	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/internal/fault"
 	"github.com/kvferry/kvferry/internal/vfs"
 )
@@ -70,8 +71,11 @@ func TestPowerFailsAtEveryOperation(t *testing.T) {
 			d := vfs.NewDisk()
 			var s story
 			var failures []error
-			count := 0
+			count, every := 0, crashtest.Every(1)
 			hooked(d, func(k int, what string) {
+				if k%every != 0 {
+					return
+				}
 				for _, c := range crashes(k) {
 					count++
 					if err := s.crash(t.Context(), d, c); err != nil {
@@ -98,24 +102,28 @@ func first(errs []error) error {
 // not, and stays when the power fails later, or after the next process flushed.
 func TestAProcessIsKilledAtEveryOperation(t *testing.T) {
 	t.Parallel()
-	for k, done := 0, false; !done; k++ {
+	every := crashtest.Every(3)
+	var ops []string // of a life that nobody ends, to go only where one is killed
+	d := vfs.NewDisk()
+	hooked(d, func(_ int, what string) { ops = append(ops, what) })
+	require.NoError(t, (&story{}).run(t.Context(), d.Process(), false, calls(2, steps())))
+	for k := range ops {
+		if k%every != 0 && !(strings.Contains(ops[k], "fsyncdir") && k%crashtest.Every(1) == 0) {
+			continue
+		}
 		d := vfs.NewDisk()
 		p := d.Process()
-		done = true
 		where := ""
 		hooked(d, func(n int, what string) {
 			if n == k {
-				done = false
-				if soak() || k%3 == 0 || strings.Contains(what, "fsyncdir") {
-					where = what
-					p.Kill()
-				}
+				where = what
+				p.Kill()
 			}
 		})
 		var s story
 		_ = s.run(t.Context(), p, false, calls(2, steps())) // the dead complain
 		d.Before(nil)
-		if where == "" {
+		if where == "" { // this life is shorter
 			continue
 		}
 		for _, c := range crashes(k) {
@@ -163,10 +171,7 @@ func TestEveryOperationFails(t *testing.T) {
 	for start, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 		t.Run(cause.Error(), func(t *testing.T) {
 			t.Parallel()
-			stride := 2
-			if soak() {
-				stride = 1
-			}
+			stride := crashtest.Every(2)
 			for k := start; ; k += stride {
 				d := vfs.NewDisk()
 				var i fault.Injector

@@ -10,6 +10,7 @@ import (
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/index"
 	"github.com/kvferry/kvferry/index/art"
+	"github.com/kvferry/kvferry/index/internal/crashtest"
 	"github.com/kvferry/kvferry/internal/vfs"
 )
 
@@ -100,7 +101,7 @@ func TestTornTails(t *testing.T) {
 	t.Parallel()
 	d, s, lengths := written(t, plain(art.Options{}), 11, 12, false)
 	log := readFile(t, d, firstLog)
-	for n := range len(log) + 1 {
+	for n := 0; n <= len(log); n += crashtest.Every(1) {
 		cut := edited(t, d, firstLog, func(f vfs.File) { require.NoError(t, f.Truncate(int64(n))) })
 		got, r, err := outcome(t, cut)
 		if n < 64 {
@@ -123,10 +124,7 @@ func TestTornTails(t *testing.T) {
 // was not, what is lost is an end that no Flush made durable.
 func TestFlippedBits(t *testing.T) {
 	t.Parallel()
-	stride := 5
-	if soak() {
-		stride = 1
-	}
+	stride := crashtest.Every(5)
 	for _, end := range []bool{true, false} {
 		d, s, _ := written(t, plain(art.Options{}), 12, 25, end)
 		log := readFile(t, d, firstLog)
@@ -165,10 +163,7 @@ func TestDamagedSnapshots(t *testing.T) {
 	slices.Sort(snapshots)
 	require.Len(t, snapshots, 2)
 	last := s.states[len(s.states)-1]
-	stride := 29
-	if soak() {
-		stride = 1
-	}
+	stride := crashtest.Every(29)
 	size := int(d.Files()[snapshots[1]])
 	for at := 0; at < size; at += stride {
 		got, r, err := outcome(t, flipped(t, d, snapshots[1], at))

@@ -60,9 +60,10 @@ func TestALongPutIsForgotten(t *testing.T) {
 	x, err := Open(t.Context(), "disk", Options{FS: vfs.NewDisk().Process()})
 	require.NoError(t, err)
 	rs := make([]index.Record, 40)
+	hash := string(make([]byte, index.MaxFieldBytes))
 	for i := range rs {
 		rs[i] = usedAt(uint64(i))
-		rs[i].Hash = string(make([]byte, index.MaxFieldBytes))
+		rs[i].Hash = hash
 	}
 	require.NoError(t, x.Put(t.Context(), rs))
 	require.LessOrEqual(t, cap(x.buf), 2*maxGroupBytes)

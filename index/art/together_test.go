@@ -3,7 +3,6 @@ package art_test
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,15 +28,19 @@ func TestTogether(t *testing.T) {
 				return r
 			}
 			var writing, reading sync.WaitGroup
-			var done atomic.Bool
+			written := make(chan struct{}, 2) // readers look as often as there is something new
 			for range 2 {
-				reading.Go(func() { look(t, x, &done) })
+				reading.Go(func() { look(t, x, written) })
 			}
 			for w := range writers {
 				writing.Go(func() {
 					for i := range rounds {
 						r := record(w, i)
 						ok(t, x.Put(t.Context(), []index.Record{r, record(w, rounds+i)}))
+						select {
+						case written <- struct{}{}:
+						default: // they are looking
+						}
 						n, err := x.Remove(t.Context(), []index.Removal{{Scope: r.Scope, Worker: r.Worker, Hash: fmt.Sprint("h", rounds+i)}})
 						if ok(t, err); n != 1 {
 							t.Errorf("%d removed", n)
@@ -53,7 +56,7 @@ func TestTogether(t *testing.T) {
 				})
 			}
 			writing.Wait()
-			done.Store(true)
+			close(written)
 			reading.Wait()
 			require.NoError(t, art.Check(x))
 			require.NoError(t, x.SnapshotError())
@@ -78,9 +81,9 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// look reads until done.
-func look(t *testing.T, x *art.Index, done *atomic.Bool) {
-	for !done.Load() {
+// look reads each time that something was written, until nothing is any more.
+func look(t *testing.T, x *art.Index, written <-chan struct{}) {
+	for range written {
 		for i := range 7 {
 			rs, err := x.Scan(t.Context(), &benchScope, fmt.Sprint("p", i), nil)
 			ok(t, err)

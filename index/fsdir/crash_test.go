@@ -49,10 +49,7 @@ func TestCrash(t *testing.T) {
 	d := vfs.NewDisk()
 	l, run := scenario(t, d.Process(), 6)
 	k := 0
-	every := 4
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := crashtest.Every(4)
 	d.Before(func(op, path string) {
 		k++
 		at := fmt.Sprintf("%d: %s %s", k, op, path)

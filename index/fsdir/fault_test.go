@@ -26,10 +26,7 @@ func tolerated(fired string) bool {
 // ends with that error, and what the directory holds then is what it may.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	every := 3
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := crashtest.Every(3)
 	for k := 0; ; k += every {
 		d := vfs.NewDisk()
 		faults := &fault.Injector{}
@@ -109,10 +106,7 @@ func TestFlipped(t *testing.T) {
 	require.NoError(t, x.Put(t.Context(), rs))
 	require.NoError(t, x.Announce(t.Context(), "w", 7))
 	require.NoError(t, x.Close())
-	every := 5
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := crashtest.Every(5)
 	for name, size := range d.Files() {
 		if name == "lock" || strings.HasPrefix(name, "tmp/") {
 			continue

@@ -65,10 +65,7 @@ func hook(fs vfs.FS, f func(k int, op errorfs.Op) error) vfs.FS {
 // file system.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	every := 4
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := crashtest.Every(4)
 	type end struct {
 		name  string
 		fs    *vfs.MemFS
@@ -106,10 +103,7 @@ func TestCrash(t *testing.T) {
 // and what is there then is what may be.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	every := 5
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := crashtest.Every(5)
 	for at := 1; ; at += every {
 		fs, l := vfs.NewMem(), crashtest.NewLedger()
 		fired := ""

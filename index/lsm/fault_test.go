@@ -112,10 +112,7 @@ const tableEnd = 12
 func TestFlipped(t *testing.T) {
 	t.Parallel()
 	fs, all := filled(t)
-	every := int64(13)
-	if crashtest.Soaking() {
-		every = 1
-	}
+	every := int64(crashtest.Every(13))
 	names, err := fs.List("index")
 	require.NoError(t, err)
 	looked := 0
@@ -139,7 +136,7 @@ func TestFlipped(t *testing.T) {
 			require.True(t, told, "%s at %d: %v", name, at, err)
 		}
 	}
-	require.Greater(t, looked, 100)
+	require.Greater(t, looked, 1300/int(every))
 }
 
 func flip(t *testing.T, fs vfs.FS, name string, at int64) {
