@@ -34,9 +34,12 @@ func TestChurn(t *testing.T) {
 	x, ctx := newIndex(t), t.Context()
 	stay := tenantRecords(0, 500)
 	require.NoError(t, x.Put(ctx, stay))
-	most := 0
+	most, records := 0, 5000
+	if raceEnabled {
+		records = 1000
+	}
 	for round := range 10 {
-		rs := tenantRecords(round+1, 5000)
+		rs := tenantRecords(round+1, records)
 		require.NoError(t, x.Put(ctx, rs))
 		check(t, x)
 		if n := x.MemoryBytes(); round < 2 {
@@ -117,7 +120,11 @@ func TestSameHash(t *testing.T) {
 	t.Parallel()
 	x, ctx, r := newIndex(t), t.Context(), rand.New(rand.NewPCG(1, 2))
 	var rs []index.Record
-	for i := range 20_000 {
+	records := 20_000
+	if raceEnabled {
+		records /= 5
+	}
+	for i := range records {
 		rec := index.Record{Worker: "w", Tier: index.HBM, Bytes: 1}
 		rec.Hash = "x"
 		switch i % 3 {
@@ -154,7 +161,10 @@ func TestSameHash(t *testing.T) {
 func TestManyWorkers(t *testing.T) {
 	t.Parallel()
 	x, ctx := newIndex(t), t.Context()
-	const workers, blocks = 300, 40
+	workers, blocks := 300, 40
+	if raceEnabled {
+		workers = 130 // in three words
+	}
 	q := index.Query{Hashes: chain(blocks, 1)}
 	for w := range workers {
 		for tier := index.Tier(1); tier < index.Tiers; tier++ {
