@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/kvferry/kvferry/digest"
@@ -21,14 +22,14 @@ type calls struct {
 	at    int
 	act   func(op string) error // nil: count only
 	fired string                // the call at which it happened
-	only  string                // counts only these calls, if not empty
+	only  []string              // counts only these calls, if not empty
 	// always also counts the calls that cannot fail.
 	always bool
 }
 
 func (c *calls) hit(op string) error {
 	c.mu.Lock()
-	if c.only != "" && c.only != op {
+	if len(c.only) > 0 && !slices.Contains(c.only, op) {
 		c.mu.Unlock()
 		return nil
 	}
@@ -46,19 +47,17 @@ func (c *calls) hit(op string) error {
 	return act(op)
 }
 
-// arm makes act happen at call k from now on.
-func (c *calls) arm(k int, always bool, act func(op string) error) {
+// arm makes act happen at call k from now on, counted among those of the given
+// names, or among all.
+func (c *calls) arm(k int, always bool, act func(op string) error, only ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n, c.at, c.act, c.always, c.fired, c.only = 0, k, act, always, "", ""
+	c.n, c.at, c.act, c.always, c.fired, c.only = 0, k, act, always, "", only
 }
 
 // failFirst makes the first of the given calls fail.
 func (c *calls) failFirst(op string, err error) {
-	c.arm(0, false, func(string) error { return err })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.only = op
+	c.arm(0, false, func(string) error { return err }, op)
 }
 
 func (c *calls) disarm() (fired string) {

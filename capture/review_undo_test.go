@@ -232,10 +232,7 @@ func TestPanicOfAResume(t *testing.T) {
 
 // panicAt makes call k of the given kind panic.
 func (c *calls) panicAt(op string, k int) {
-	c.arm(k, false, func(string) error { panic(errMarker) })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.only = op
+	c.arm(k, false, func(string) error { panic(errMarker) }, op)
 }
 
 // TestPanicsOfTheStore: a store that panics leaves no memory taken, no session

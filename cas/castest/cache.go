@@ -54,11 +54,26 @@ func beginCache(t testing.TB, s cas.Store) cas.Session {
 	return beginWith(t, s, cas.SessionOptions{Class: cas.Cache, Owner: "castest"})
 }
 
-// cached returns the plain bytes of a cache blob, and its digest.
+// cacheBlobs are the cache blobs made so far, by seed: the tests ask for the
+// same few thousand again and again.
+var cacheBlobs sync.Map
+
+type cacheContent struct {
+	plain []byte
+	sum   digest.Digest
+}
+
+// cached returns the plain bytes of a cache blob, which are the caller's, and
+// its digest.
 func cached(t testing.TB, seed int) ([]byte, digest.Digest) {
 	t.Helper()
-	p := noise(uint64(seed), cacheBlob)
-	return p, sum(t, digest.BLAKE3, p)
+	b, ok := cacheBlobs.Load(seed)
+	if !ok {
+		p := noise(uint64(seed), cacheBlob)
+		b, _ = cacheBlobs.LoadOrStore(seed, cacheContent{p, sum(t, digest.BLAKE3, p)})
+	}
+	c := b.(cacheContent)
+	return bytes.Clone(c.plain), c.sum
 }
 
 // fillCache puts new blobs of the seeds and requires that each can be read at
