@@ -41,26 +41,29 @@ func sizes() []int { return []int{kib, 2 * kib, 4 * kib, 16 * kib, 64 * kib, usu
 type settings struct {
 	each   time.Duration // to measure one thing in one round
 	burst  int           // bytes that are hashed without a look at the clock, about
+	shared time.Duration // that a burst of several threads takes at least: to wake one takes time
 	memory int           // bytes that are more than the caches hold
-	rust   bool          // whether the peer is there
+	rust   *bool         // whether the peer is there and works
 }
 
 func settingsOf(s harness.Scale) settings {
 	switch s {
 	case harness.Full:
-		return settings{each: 60 * time.Millisecond, burst: 2_000_000, memory: 128 << 20}
+		return settings{each: 60 * time.Millisecond, burst: 2_000_000, shared: 20 * time.Millisecond, memory: 128 << 20}
 	case harness.Smoke:
 		return settings{each: time.Millisecond, memory: 1 << 20}
 	}
-	return settings{each: 30 * time.Millisecond, burst: 2_000_000, memory: 128 << 20}
+	return settings{each: 30 * time.Millisecond, burst: 2_000_000, shared: 20 * time.Millisecond, memory: 128 << 20}
 }
 
 func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	set := settingsOf(e.Scale)
-	set.rust = hasRust(ctx, e, s)
+	there := hasRust(ctx, e, s)
+	set.rust = &there
 	s.Note("A part in cache is hashed again and again; of those in memory each is another one of %d MiB. "+
-		"A sample is the fastest burst of some 2 MB within %v; with two threads a burst lasts until both are done.",
-		set.memory>>20, set.each)
+		"A sample is the fastest burst within %v. A burst is some 2 MB by one thread; with two it lasts until both are done, and "+
+		"is as long as takes %v, so that waking them does not count.",
+		set.memory>>20, set.each, set.shared)
 	s.Note("Digests are made by the kernels %q here; %q are those of the library, github.com/zeebo/blake3.",
 		blake3.Active(), strings.TrimPrefix(library, "hash="))
 	for _, threads := range []int{1, 2} {
@@ -83,7 +86,7 @@ func hasRust(ctx context.Context, e *harness.Env, s *harness.Section) bool {
 		return false
 	}
 	if _, err := (group{size: kib, threads: 1}).rust(ctx, e); err != nil {
-		s.Miss(rust, err.Error())
+		s.Fail(rust, err)
 		return false
 	}
 	return true
@@ -118,17 +121,25 @@ func (g group) run(ctx context.Context, e *harness.Env, s *harness.Section) erro
 		f.Role, f.Note, byName[c.name] = c.role, c.note, f
 		work := g.work(c, walks)
 		all = append(all, harness.Measure{Figure: f, Once: func(ctx context.Context) (float64, error) {
-			return fastest(ctx, work, g.each, int64(g.times()*g.size))
+			return g.fastest(ctx, work)
 		}})
 	}
-	if g.settings.rust && !g.cold {
+	if *g.settings.rust {
 		f := s.Figure(g.name("hash="+rust), harness.BytesPerSecond)
 		f.Role, byName[rust] = harness.Peer, f
-		all = append(all, harness.Measure{Figure: f, Once: func(ctx context.Context) (float64, error) {
-			l, err := g.rust(ctx, e)
-			f.Note = l.Version
-			return l.Value, err
-		}})
+		all = append(all, harness.Measure{
+			Figure: f,
+			Once: func(ctx context.Context) (float64, error) {
+				l, err := g.rust(ctx, e)
+				f.Note = l.Version
+				return l.Value, err
+			},
+			Failed: func(err error) { // nor is it asked at the other sizes
+				s.Fail(rust, err, f)
+				delete(byName, rust)
+				*g.settings.rust = false
+			},
+		})
 	}
 	if err := harness.Turns(ctx, e.Rounds, all...); err != nil {
 		return err
@@ -138,7 +149,7 @@ func (g group) run(ctx context.Context, e *harness.Env, s *harness.Section) erro
 }
 
 // judge holds ours against the library and the best peer, all that is not ours
-// against a copy.
+// against a copy, of which ours have a note.
 func (g group) judge(byName map[string]*harness.Figure) {
 	want := harness.Goal{}
 	if g.size == usual {
@@ -150,10 +161,21 @@ func (g group) judge(byName map[string]*harness.Figure) {
 			f.Versus(byName[memcpy], harness.Goal{})
 		case name != library && f.Role == harness.Ours:
 			f.Versus(byName[library], want).Beside(present(byName[library], byName[rust])...)
+			noteCopy(f, byName[memcpy])
 		case name == library && f.Role == harness.Ours: // where there are no other kernels
-			f.Beside(present(byName[rust])...)
+			f.Open(want, "there are no kernels of ours for this processor").Beside(present(byName[rust])...)
+			noteCopy(f, byName[memcpy])
 		}
 	}
+}
+
+// noteCopy notes which share of a copy's rate a figure is, if that was measured.
+func noteCopy(f, limit *harness.Figure) {
+	other := *f
+	if limit == nil || len(other.Versus(limit, harness.Goal{}).Ratios) == 0 {
+		return
+	}
+	f.Note = strings.TrimPrefix(fmt.Sprintf("%s, %.0f %% of memcpy", f.Note, 100*harness.Median(other.Ratios)), ", ")
 }
 
 func present(figures ...*harness.Figure) (out []*harness.Figure) {
@@ -175,8 +197,16 @@ func (g group) times() int {
 
 // rust has the peer measure once.
 func (g group) rust(ctx context.Context, e *harness.Env) (harness.PeerLine, error) {
-	lines, err := e.RunPeer(ctx, rust, "--sizes", strconv.Itoa(g.size), "--threads", strconv.Itoa(g.threads),
-		"--millis", strconv.FormatInt(g.each.Milliseconds(), 10))
+	args := []string{
+		"--sizes", strconv.Itoa(g.size), "--threads", strconv.Itoa(g.threads), "--millis", strconv.FormatInt(g.each.Milliseconds(), 10),
+	}
+	if g.threads > 1 {
+		args = append(args, "--burst-millis", strconv.FormatInt(g.shared.Milliseconds(), 10))
+	}
+	if g.cold {
+		args = append(args, "--memory", strconv.Itoa(g.memory))
+	}
+	lines, err := e.RunPeer(ctx, rust, args...)
 	if err != nil {
 		return harness.PeerLine{}, err
 	}

@@ -2,6 +2,7 @@ package hashes
 
 import (
 	"context"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,11 +67,21 @@ func TestPeer(t *testing.T) {
 			require.Equal(t, "blake3 9", f.Note)
 		}
 	}
-	require.Equal(t, 2*len(sizes()), n)
-	script("exit 3")
-	s := smoke(t, dir)
-	require.Len(t, s.Missing, 1)
-	require.Contains(t, s.Missing[0], rust)
+	require.Equal(t, 2*(len(sizes())+1), n, "in cache at all sizes, and from memory")
+	const asked = `echo '{"name":"x","version":"blake3 9","unit":"B/s","value":7}'; case "$*" in `
+	for _, text := range []string{"exit 3", asked + `*--memory*) echo why >&2; exit 3;; esac`} {
+		script(text)
+		s := smoke(t, dir)
+		require.Len(t, s.Missing, 1)
+		require.Contains(t, s.Missing[0], rust+": failed: ")
+		for _, f := range s.Figures {
+			if strings.Contains(f.Name, rust) {
+				require.NotEqual(t, "exit 3", text)
+				require.NotContains(t, f.Name, "from=memory")
+				require.Contains(t, f.Name, "threads=1", "it is asked no more")
+			}
+		}
+	}
 }
 
 // TestParts: parts are of the size that is asked for and different.
@@ -89,14 +100,49 @@ func TestParts(t *testing.T) {
 func TestFastestCounts(t *testing.T) {
 	t.Parallel()
 	var counts [2]int
-	work := []func(){func() { counts[0]++ }, func() { counts[1]++ }}
-	rate, err := fastest(t.Context(), work, time.Millisecond, 1000)
+	g := group{settings: settings{each: time.Millisecond, shared: time.Millisecond}, size: kib, threads: 2}
+	longest := 0
+	work := []func(int){
+		func(parts int) {
+			counts[0] += parts
+			longest = max(longest, parts)
+			for range parts {
+				sha256.Sum256(make([]byte, kib))
+			}
+		},
+		func(parts int) { counts[1] += parts },
+	}
+	rate, err := g.fastest(t.Context(), work)
 	require.NoError(t, err)
 	require.Positive(t, rate)
-	require.Positive(t, counts[0])
 	require.Equal(t, counts[0], counts[1], "both take part in every burst")
+	require.Greater(t, longest, 2*g.times(), "a burst is long enough")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = fastest(ctx, work, time.Millisecond, 1000)
+	_, err = g.fastest(ctx, work)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestMore: bursts grow until they are long enough, and not by too much.
+func TestMore(t *testing.T) {
+	t.Parallel()
+	g := group{settings: settings{shared: 20 * time.Millisecond}}
+	require.InDelta(t, 240, g.more(100, 10*time.Millisecond), together)
+	require.InDelta(t, 800, g.more(100, time.Microsecond), together)
+	require.Greater(t, g.more(1, 19*time.Millisecond), 1)
+	require.Zero(t, g.more(100, time.Millisecond)%together)
+}
+
+func TestNoteCopy(t *testing.T) {
+	t.Parallel()
+	limit := &harness.Figure{Samples: []float64{10, 20}}
+	f := &harness.Figure{Samples: []float64{5, 10}, Note: "n"}
+	noteCopy(f, limit)
+	require.Equal(t, "n, 50 % of memcpy", f.Note)
+	require.Empty(t, f.Ratios)
+	f.Note = ""
+	noteCopy(f, limit)
+	require.Equal(t, "50 % of memcpy", f.Note)
+	noteCopy(f, nil)
+	require.Equal(t, "50 % of memcpy", f.Note)
 }

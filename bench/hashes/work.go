@@ -110,13 +110,13 @@ func (g group) walks() []*walk {
 	return out
 }
 
-// work is what each of the group's goroutines does in a burst.
-func (g group) work(c contender, walks []*walk) []func() {
-	var out []func()
+// work is what each of the group's goroutines does in a burst of so many parts.
+func (g group) work(c contender, walks []*walk) []func(parts int) {
+	var out []func(int)
 	for _, w := range walks {
 		do := c.start(g.size)
-		out = append(out, func() {
-			for range g.times() / max(1, c.together) {
+		out = append(out, func(parts int) {
+			for range parts / max(1, c.together) {
 				do(w.parts[w.next])
 				w.next = (w.next + 1) % len(w.parts)
 			}
@@ -143,36 +143,50 @@ func (g group) parts(seed byte) [][]byte {
 
 // fastest runs the work of all goroutines, of which this one is the first,
 // together in bursts for some time. It returns the bytes of all of them per
-// second of the fastest burst; bytes are those of one goroutine in one burst.
-func fastest(ctx context.Context, work []func(), least time.Duration, bytes int64) (float64, error) {
-	begin, done := make(chan struct{}), make(chan struct{})
+// second of the fastest burst. The first bursts only tell how many parts are
+// enough for one.
+func (g group) fastest(ctx context.Context, work []func(parts int)) (float64, error) {
+	begin, done := make(chan int), make(chan struct{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(begin)
 	for _, do := range work[1:] {
 		wg.Go(func() {
-			for range begin {
-				do()
+			for parts := range begin {
+				do(parts)
 				done <- struct{}{}
 			}
 		})
 	}
-	best := time.Duration(0)
-	for start := time.Now(); best == 0 || time.Since(start) < least; {
-		if err := context.Cause(ctx); err != nil {
-			return 0, err
-		}
-		t := time.Now()
+	burst := func(parts int) time.Duration {
+		start := time.Now()
 		for range work[1:] {
-			begin <- struct{}{}
+			begin <- parts
 		}
-		work[0]()
+		work[0](parts)
 		for range work[1:] {
 			<-done
 		}
-		if took := max(time.Since(t), 1); best == 0 || took < best {
+		return max(time.Since(start), 1)
+	}
+	parts, best := g.times(), time.Duration(0)
+	for took := burst(parts); len(work) > 1 && took < g.shared && ctx.Err() == nil; took = burst(parts) {
+		parts = g.more(parts, took)
+	}
+	for start := time.Now(); best == 0 || time.Since(start) < g.each; {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err
+		}
+		if took := burst(parts); best == 0 || took < best {
 			best = took
 		}
 	}
-	return float64(bytes) * float64(len(work)) / best.Seconds(), nil
+	return float64(parts) * float64(g.size) * float64(len(work)) / best.Seconds(), nil
+}
+
+// more is how many parts take long enough, if those took so long: a few more
+// than that, and no more than eight times as many, for the first are cold.
+func (g group) more(parts int, took time.Duration) int {
+	enough := 1.2 * float64(parts) * float64(g.shared) / float64(took)
+	return together * (1 + int(min(enough, 8*float64(parts)))/together)
 }
