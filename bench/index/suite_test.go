@@ -12,6 +12,7 @@ import (
 
 // TestSuite runs the suite on a few records.
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	e := &harness.Env{Dir: t.TempDir(), Rounds: 1, Scale: harness.Smoke, Self: []string{os.Args[0]}}
 	r, err := harness.Run(t.Context(), e, []harness.Suite{Suite()}, nil)
 	require.NoError(t, err)

@@ -30,8 +30,10 @@ func TestMain(m *testing.M) {
 // TestSmoke runs every measurement on a few megabytes, so that the suite works
 // when it is needed. What it measures is not looked at.
 func TestSmoke(t *testing.T) {
+	t.Parallel()
 	for _, name := range StoreNames() {
 		t.Run("store="+name, func(t *testing.T) {
+			t.Parallel()
 			e := &harness.Env{Dir: t.TempDir(), Rounds: 1, Scale: harness.Smoke, Self: []string{os.Args[0]}}
 			r, err := harness.Run(t.Context(), e, []harness.Suite{SuiteOf(&Options{Store: name})}, nil)
 			require.NoError(t, err)
