@@ -2,6 +2,7 @@ package captures_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +14,34 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestBrokenPeer: a peer that fails in its second round is listed with what it
+// said and has no figures; the suite goes on.
+func TestBrokenPeer(t *testing.T) {
+	t.Parallel()
+	peers := t.TempDir()
+	const script = `#!/bin/sh
+while [ $# -gt 1 ]; do case $1 in --store) store=$2 ;; --label) label=$2 ;; esac; shift; done
+echo once >>$0.$store
+[ $(wc -l <$0.$store) -gt 2 ] && { echo why it failed >&2; exit 1; }
+echo '{"name":"op=capture/'$label'/store=pf-cache-'$store'","version":"pf-cache 1","unit":"B/s","value":7}'
+`
+	require.NoError(t, os.WriteFile(filepath.Join(peers, "pf-cache"), []byte(script), 0o700))
+	e := &harness.Env{Dir: t.TempDir(), Rounds: 3, Scale: harness.Smoke, Peers: peers, Log: t.Logf}
+	s := &harness.Section{Name: "capture"}
+	require.NoError(t, captures.Capture().Run(t.Context(), e, s))
+	p := s.Parts[0]
+	require.Len(t, p.Missing, 2)
+	for _, why := range p.Missing {
+		require.Contains(t, why, ": failed: ")
+		require.Contains(t, why, "why it failed")
+	}
+	for _, f := range p.Figures {
+		require.NotEqual(t, harness.Peer, f.Role, f.Name)
+		require.Len(t, f.Samples, 3, f.Name)
+		require.Empty(t, f.BestPeer)
+	}
+}
 
 // TestSmoke runs the suites on a few pages: every figure has its samples and
 // what it is held against, what is stored shrinks as it should, and nothing is

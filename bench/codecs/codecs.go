@@ -10,6 +10,8 @@ package codecs
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/bench/harness"
@@ -71,6 +73,10 @@ func choose(e *harness.Env, s *harness.Section) ([]*pages.Set, error) {
 	switch {
 	case errors.Is(err, kvferry.ErrNotFound) && e.Models == "":
 		s.Miss("real pages", "they are read from "+pages.BuiltIn+" below the folder that the program is started in")
+		for _, name := range slices.Sorted(maps.Keys(ratioGoals)) {
+			f := s.Figure("op=ratio/codec="+fast+"/data="+name, harness.Times)
+			f.Goal.AtLeast, f.Unjudged = ratioGoals[name], "there are no real pages here"
+		}
 	case err != nil:
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func TestSuite(t *testing.T) {
 	require.Len(t, s.Tables[0].Rows, 6)
 	require.Len(t, s.Missing, 1)
 	for _, f := range s.Figures {
-		require.NotContains(t, f.Name, "zipnn")
+		require.NotContains(t, f.Name, "codec=zipnn")
 	}
 }
 
@@ -150,6 +150,15 @@ func TestFailingPeerIsMissing(t *testing.T) {
 	s := runSuite(t, e)
 	require.Len(t, s.Missing, 1)
 	require.Contains(t, s.Missing[0], "no such thing")
+	zip, none := 0, (&harness.Report{Sections: []*harness.Section{s}}).Goals()
+	for _, g := range none {
+		if strings.HasSuffix(g.Figure, "to=zipnn") {
+			require.Equal(t, "zipnn was not measured", g.Unjudged, g.Figure)
+			zip++
+		}
+	}
+	require.Positive(t, zip)
+	require.Zero(t, zip%6, "six of each set")
 }
 
 func TestMeasure(t *testing.T) {

@@ -63,6 +63,9 @@ func (p *peers) round(ctx context.Context, e *harness.Env) error {
 		for i := range lines {
 			p.take(&lines[i])
 		}
+		if p.failed != nil {
+			p.figures = nil // of the rounds before
+		}
 	}
 	return context.Cause(ctx)
 }
@@ -137,6 +140,6 @@ func (p *peers) report(s *harness.Section) {
 	case errors.Is(p.failed, harness.ErrNoPeer):
 		s.Miss("zipnn, zstd and lz4 in C", "not installed; see make bench-peers")
 	case p.failed != nil:
-		s.Miss("zipnn, zstd and lz4 in C", p.failed.Error())
+		s.Fail("zipnn, zstd and lz4 in C", p.failed)
 	}
 }

@@ -88,6 +88,9 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 		shapes.Row(t.Name, fmt.Sprint(shape.Requests), fmt.Sprint(shape.Refs), fmt.Sprint(shape.Blocks),
 			fmt.Sprintf("%.1f %%", 100*shape.Again), fmt.Sprint(shape.Distance))
 	}
+	if !slices.ContainsFunc(traces, func(t *Trace) bool { return t.Name == gapTrace }) {
+		unjudged(s, e.Scale)
+	}
 	for _, t := range traces {
 		if err := measure(ctx, e, s.Part(t.Name, "Trace "+t.Name), t); err != nil {
 			return err
@@ -97,6 +100,16 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 		s.Miss(peerName, e.Why(peerName))
 	}
 	return nil
+}
+
+// unjudged adds the goals of the trace that is not there.
+func unjudged(s *harness.Section, scale harness.Scale) {
+	for _, n := range capacities(scale) {
+		if n <= gapBlocks {
+			f := s.Figure((&contest{trace: &Trace{Name: gapTrace}, capacity: n}).name("gap", "kvferry"), percent)
+			f.Goal, f.Unjudged = harness.Goal{AtLeast: gap}, "the trace is not here"
+		}
+	}
 }
 
 // mostRounds bounds the rounds: what a cache serves of a trace is the same in

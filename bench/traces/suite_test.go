@@ -70,6 +70,9 @@ echo '{"name": "op=hits/'$tail'", "version": "broken 2", "error": "no such luck"
 	require.Equal(t, []string{"other 1", "broken 2"}, s.Parts[len(s.Parts)-1].Versions)
 	require.Contains(t, s.Parts[0].Missing, "broken 2: no such luck")
 	require.Len(t, s.Tables[0].Rows, 1) // the test does not run where the trace is
+	goals := (&harness.Report{Sections: []*harness.Section{s}}).Goals()
+	require.Len(t, goals, 1)
+	require.Equal(t, "the trace is not here", goals[0].Unjudged)
 	require.Len(t, s.Missing, 1)
 	left, err := os.ReadDir(e.Dir)
 	require.NoError(t, err)
