@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"unsafe"
 
 	"gorgonia.org/cu"
 
@@ -46,7 +47,7 @@ func (d *device) load(image []byte) (*Module, error) {
 	var m cu.Module
 	err := d.do("load a module", func() error {
 		var err error
-		m, err = cu.LoadData(string(image))
+		m, err = cu.LoadData(unsafe.String(unsafe.SliceData(image), len(image))) // which copies it
 		return wrap("cuModuleLoadData", err)
 	})
 	if err != nil {

@@ -48,19 +48,26 @@ func (c *patient) job(d pager.Direction) error {
 	return done.Err
 }
 
-// sweep fails driver call k = 1, 2, 3 ... of an operation until one run is clean.
+// sweep fails driver call k = 1, 2, 3 ... of an operation until one run is clean,
+// of those that are this process's: of each code others.
 func sweep(t *testing.T, force func(*Config), run func(c *patient) error) {
 	t.Helper()
 	softcuda.Only(t)
-	for _, code := range []int{outOfMemory, illegalAddress} {
+	for i, code := range []int{outOfMemory, illegalAddress} {
+		faults := 0
 		for k := 1; ; k++ {
+			if !softcuda.Mine(k + i) {
+				continue
+			}
 			clean := false
 			t.Run(fmt.Sprintf("code=%d/call=%d", code, k), func(t *testing.T) { clean = faulty(t, force, run, k, code) })
 			if clean || t.Failed() {
 				break
 			}
+			faults++
 			require.Less(t, k, 1000)
 		}
+		require.Positive(t, faults)
 	}
 }
 

@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -102,8 +103,10 @@ func (w *world) frames(n, gap int) [][]byte {
 
 // noise fills mem with bytes that nobody can guess.
 func (w *world) noise(mem []byte) []byte {
-	for i := range mem {
-		mem[i] = byte(w.rng.Uint32())
+	for at := 0; at < len(mem); at += 8 {
+		var next [8]byte
+		binary.LittleEndian.PutUint64(next[:], w.rng.Uint64())
+		copy(mem[at:], next[:])
 	}
 	return mem
 }
