@@ -1,6 +1,9 @@
 package vfs
 
-import "math/bits"
+import (
+	"bytes"
+	"math/bits"
+)
 
 const (
 	// chunkBytes is what is copied when a content that shares it is changed.
@@ -40,10 +43,10 @@ func (c *content) readAt(p []byte, off int64) int {
 	for rest := p; len(rest) > 0; {
 		i, at := off/chunkBytes, off%chunkBytes
 		n := int(min(int64(len(rest)), chunkBytes-at))
-		if i < int64(len(c.chunks)) && c.chunks[i] != nil {
-			copy(rest[:n], c.chunks[i].b[at:])
-		} else {
+		if c.absent(i) {
 			clear(rest[:n])
+		} else {
+			copy(rest[:n], c.chunks[i].b[at:])
 		}
 		rest, off = rest[n:], off+int64(n)
 	}
@@ -53,9 +56,31 @@ func (c *content) readAt(p []byte, off int64) int {
 func (c *content) writeAt(p []byte, off int64) {
 	c.size = max(c.size, off+int64(len(p)))
 	for len(p) > 0 {
-		n := copy(c.own(off / chunkBytes).b[off%chunkBytes:], p)
+		i, at := off/chunkBytes, off%chunkBytes
+		n := int(min(int64(len(p)), chunkBytes-at))
+		if !c.absent(i) || !zero(p[:n]) {
+			copy(c.own(i).b[at:], p[:n])
+		}
 		p, off = p[n:], off+int64(n)
 	}
+}
+
+// absent tells that chunk i is zeros which take no memory.
+func (c *content) absent(i int64) bool {
+	return i >= int64(len(c.chunks)) || c.chunks[i] == nil
+}
+
+// zeros is what files are written ahead with; nobody changes it.
+var zeros [chunkBytes]byte
+
+func zero(p []byte) bool { return len(p) <= len(zeros) && bytes.Equal(p, zeros[:len(p)]) }
+
+// copyOf returns a copy of p, or as many of the zeros that all share.
+func copyOf(p []byte) []byte {
+	if zero(p) {
+		return zeros[:len(p):len(p)]
+	}
+	return append([]byte(nil), p...)
 }
 
 // own returns chunk i, which nobody else has.
@@ -81,7 +106,7 @@ func (c *content) truncate(size int64) {
 		if keep < int64(len(c.chunks)) {
 			c.chunks = c.chunks[:keep:keep]
 		}
-		if i := size / chunkBytes; i < int64(len(c.chunks)) && c.chunks[i] != nil {
+		if i := size / chunkBytes; !c.absent(i) {
 			clear(c.own(i).b[size%chunkBytes:])
 		}
 	}

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"encoding/binary"
 	"maps"
 	"math/rand/v2"
 )
@@ -161,15 +162,11 @@ func (n *node) litter(dice *rand.Rand) {
 }
 
 func noise(dice *rand.Rand, count int) []byte {
-	b := make([]byte, count)
+	b := make([]byte, count+7)
 	for i := 0; i < count; i += 8 {
-		v := dice.Uint64()
-		for k := i; k < min(i+8, count); k++ {
-			b[k] = byte(v)
-			v >>= 8
-		}
+		binary.LittleEndian.PutUint64(b[i:], dice.Uint64())
 	}
-	return b
+	return b[:count]
 }
 
 // scatter writes some of the sectors of x, as far as they lie before limit.

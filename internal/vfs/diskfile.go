@@ -87,7 +87,7 @@ func (d *Disk) writeLocked(n *node, p []byte, off int64) (int, error) {
 	fit := d.fitLocked(n, off, int64(len(p)))
 	if fit > 0 {
 		d.makeRoomLocked(n, off, off+fit)
-		n.do(change{kind: write, off: off, data: append([]byte(nil), p[:fit]...), reserved: n.reserved})
+		n.do(change{kind: write, off: off, data: copyOf(p[:fit]), reserved: n.reserved})
 	}
 	if fit < int64(len(p)) {
 		return int(fit), syscall.ENOSPC

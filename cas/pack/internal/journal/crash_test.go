@@ -25,10 +25,14 @@ import (
 // soak tells whether the long forms are wanted.
 func soak() bool { return os.Getenv("KVFERRY_SOAK") == "1" }
 
-// stride is how many operations the short form goes on at a time.
-func stride(short int) int {
-	if soak() {
+// stride is how many operations the short form goes on at a time, and how many
+// under the race detector.
+func stride(short, race int) int {
+	switch {
+	case soak():
 		return 1
+	case raceEnabled:
+		return race
 	}
 	return short
 }
@@ -227,7 +231,7 @@ func TestAProcessIsKilledAtEveryOperation(t *testing.T) {
 		t.Run(fmt.Sprint(victim), func(t *testing.T) {
 			t.Parallel()
 			ctx := patient(t)
-			for k, done := victim, false; !done; k += stride(4) {
+			for k, done := victim, false; !done; k += stride(4, 11) {
 				d := vfs.NewDisk()
 				ps := [2]*vfs.Process{d.Process(), d.Process()}
 				done = true
@@ -350,7 +354,7 @@ func TestEveryOperationFails(t *testing.T) {
 		t.Run(cause.Error(), func(t *testing.T) {
 			t.Parallel()
 			ctx := patient(t)
-			for k := start; ; k += stride(2) {
+			for k := start; ; k += stride(2, 7) {
 				d := vfs.NewDisk()
 				var i fault.Injector
 				i.Fail(k, cause)

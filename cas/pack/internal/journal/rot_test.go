@@ -61,7 +61,7 @@ func TestEveryBitFlipped(t *testing.T) {
 	image, want := rotting(t)
 	end := 8192 + 40*len(want) + 200
 	for _, area := range [][2]int{{0, 72}, {2040, 2120}, {4090, 4136}, {8192, end}} {
-		for bit := area[0] * 8; bit < area[1]*8; bit += stride(5) {
+		for bit := area[0] * 8; bit < area[1]*8; bit += stride(5, 35) {
 			image[bit/8] ^= 1 << (bit % 8)
 			flipped(t, image, want, bit)
 			image[bit/8] ^= 1 << (bit % 8)
