@@ -28,7 +28,7 @@ func TestContinueOnDevice(t *testing.T) {
 	device := host.onDevice()
 	want, wantGuest := host.uninterrupted(t), host.guest().uninterrupted(t)[0]
 	require.Equal(t, want, device.uninterrupted(t), "the place of the cache does not matter")
-	for i, step := range []int{2, 11, 40} {
+	for i, step := range []int{2, 11, 34} {
 		if !softcuda.Mine(i) { // shared as the points of a sweep are
 			continue
 		}
