@@ -93,6 +93,11 @@ func (e *Env) run(ctx context.Context, s Suite, root string) (*Section, error) {
 	if err != nil {
 		section.Failed = err.Error()
 	}
+	for _, part := range section.All() {
+		for _, why := range part.Missing {
+			own.Log("%s: not measured: %s", s.Name, oneLine(why))
+		}
+	}
 	own.Log("%s done in %.1f s", s.Name, section.Seconds)
 	return section, errors.Join(err, removed(own.Dir))
 }
