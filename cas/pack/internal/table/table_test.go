@@ -100,13 +100,13 @@ func TestModel(t *testing.T) {
 			t.Parallel()
 			r, tab, m := seeded(t), newTable(t), model{}
 			var known []digest.Digest
-			for range 1500 {
+			for range modelDigests {
 				d := choose(tab, r)
 				sum := d.Sum()
 				known = append(known, d, digest.New(digest.Algorithm(1+r.IntN(3)), sum))
 			}
 			for round := range 6 {
-				for range 6000 {
+				for range modelSteps {
 					m.step(t, tab, r, known[r.IntN(len(known))], round%2 == 0)
 				}
 				m.compare(t, tab)

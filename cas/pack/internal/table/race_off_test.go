@@ -1,0 +1,8 @@
+//go:build !race
+
+package table
+
+const (
+	modelSteps   = 6000
+	modelDigests = 1500
+)
