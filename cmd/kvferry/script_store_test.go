@@ -17,12 +17,7 @@ import (
 // once with KIND dir and once with KIND pack.
 func TestScriptsOfBothKinds(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{schemeDir, schemePack} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			testscript.Run(t, params(t, "both", "KIND", kind))
-		})
-	}
+	scriptsOfKinds(t, "both", "KIND", schemeDir, schemePack)
 }
 
 // spoilCommand damages what a store keeps of a blob, wherever it lies: in a file

@@ -53,6 +53,31 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, params(t, "script"))
 }
 
+// scriptsOfKinds runs the scripts in a folder of the test data for each kind,
+// which they find in a variable. Under the race detector each script has one of
+// the kinds in turn: the goroutines of a command are the same for all of them,
+// and those beneath are tested where they are.
+func scriptsOfKinds(t *testing.T, folder, variable string, kinds ...string) {
+	t.Helper()
+	scripts, err := filepath.Glob(filepath.Join("testdata", folder, "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			p := params(t, folder, variable, kind)
+			if raceEnabled {
+				p.Dir = ""
+				for k := i; k < len(scripts); k += len(kinds) {
+					p.Files = append(p.Files, scripts[k])
+				}
+			}
+			testscript.Run(t, p)
+		})
+	}
+}
+
 // params are those of the scripts in a folder of the test data, with more
 // variables.
 func params(t *testing.T, folder string, env ...string) testscript.Params {
