@@ -19,12 +19,11 @@ const profiled = 16
 // profileOf returns the profile of blobs of shape s, which is valid; all of them
 // have the shape's length.
 func profileOf(s planes.Shape, blobs ...[]byte) (p profile) {
-	// Odd strides, lest rows and channels that alternate are met on one side only.
-	down := 11 % s.Rows
+	down := stride(11, s.Rows)
 	for part := range p {
 		from := part * s.Cols / len(p)
 		width := max((part+1)*s.Cols/len(p)-from, 1)
-		right := 7 % width
+		right := stride(7, width)
 		sum, n := 0, 0
 		for _, blob := range blobs {
 			row, col := 0, 0
@@ -46,6 +45,15 @@ func profileOf(s planes.Shape, blobs ...[]byte) (p profile) {
 		}
 	}
 	return p
+}
+
+// stride is a step by which all of n are met, the last behind the first: odd, lest
+// rows and channels that alternate are met on one side only.
+func stride(prime, n int) int {
+	if n%prime == 0 {
+		return 1 % n
+	}
+	return prime % n
 }
 
 // distance says how unlike two profiles are, by the parts of which both know

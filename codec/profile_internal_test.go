@@ -36,6 +36,40 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// TestFewAreTried: of many sets with profiles an encoder tries some, of those
+// without all.
+func TestFewAreTried(t *testing.T) {
+	t.Parallel()
+	s := planes.Shape{Segments: 1, Rows: 16, Cols: 8}
+	blob := make([]byte, s.Bytes())
+	tu := new(Tuning)
+	var e Encoder
+	for i := range 3 * tried {
+		require.NoError(t, tu.Add(string(rune('a'+i)), s, make([]planes.Params, 1), blob))
+	}
+	require.NotNil(t, e.candidates(tu, tu.find(len(blob)), blob))
+	require.Len(t, e.tries, tried)
+	for i := range 3 {
+		require.NoError(t, tu.Add(string(rune('A'+i)), s, make([]planes.Params, 1)))
+	}
+	require.NotNil(t, e.candidates(tu, tu.find(len(blob)), blob))
+	require.Len(t, e.tries, tried+3)
+}
+
+// TestStride: every row and channel is met.
+func TestStride(t *testing.T) {
+	t.Parallel()
+	for _, prime := range []int{7, 11} {
+		for n := 1; n < 200; n++ {
+			met := map[int]bool{}
+			for at := 0; !met[at]; at = (at + stride(prime, n)) % n {
+				met[at] = true
+			}
+			require.Len(t, met, n, "%d of %d", stride(prime, n), n)
+		}
+	}
+}
+
 // TestProfile: profiles are read within blobs of every shape, do not see empty
 // rows, and are far from nothing they know nothing of.
 func TestProfile(t *testing.T) {

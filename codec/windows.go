@@ -91,6 +91,7 @@ func (e *Encoder) windows(h *Hint, plain []byte) (s planes.Shape, params []plane
 			s, params, size = k.shape, k.params, n
 		}
 	}
+	clear(e.tries) // an encoder lives longer than what it was told
 	switch {
 	case params == nil && expected != nil:
 		return e.search(expected.shape, plain)
