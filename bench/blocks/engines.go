@@ -23,13 +23,14 @@ type engines struct {
 	args    []string
 	there   []string
 	figures []*harness.Figure
-	told    map[string]bool // errors, each once
+	by      map[string][]*harness.Figure // of them, those that each program told of
+	told    map[string]bool              // errors, each once
 }
 
 // newEngines looks which of them are installed and writes what they are to
 // store: the bytes of the set that has most.
 func newEngines(e *harness.Env, s *harness.Section, sets []*set) (*engines, error) {
-	x := &engines{env: e, section: s, told: make(map[string]bool)}
+	x := &engines{env: e, section: s, by: make(map[string][]*harness.Figure), told: make(map[string]bool)}
 	for _, name := range enginePrograms() {
 		if e.PeerPath(name) == "" {
 			s.Miss(name, e.Why(name))
@@ -69,7 +70,8 @@ func (x *engines) close() {
 	}
 }
 
-// round runs each of them once. One that fails is told of and not run again.
+// round runs each of them once. One that fails is told of and not run again, and
+// what it did before does not count.
 func (x *engines) round(ctx context.Context) error {
 	for _, name := range slices.Clone(x.there) {
 		x.env.Log("blocks: %s", name)
@@ -78,19 +80,20 @@ func (x *engines) round(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			x.section.Miss(name, err.Error())
+			x.section.Fail(name, err, x.by[name]...)
+			x.figures = slices.DeleteFunc(x.figures, func(f *harness.Figure) bool { return slices.Contains(x.by[name], f) })
 			x.there = slices.DeleteFunc(x.there, func(n string) bool { return n == name })
 			continue
 		}
 		for _, l := range got {
-			x.take(l)
+			x.take(name, l)
 		}
 	}
 	return nil
 }
 
-// take adds what one line says.
-func (x *engines) take(l harness.PeerLine) {
+// take adds what one line of a program says.
+func (x *engines) take(program string, l harness.PeerLine) {
 	x.section.Version(l.Version)
 	if l.Error != "" {
 		if why := strings.TrimPrefix(l.Name, "op=put/") + ": " + l.Error; !x.told[why] {
@@ -109,4 +112,5 @@ func (x *engines) take(l harness.PeerLine) {
 	f.Role, f.Note = harness.Peer, l.Note
 	f.Add(l.Value)
 	x.figures = append(x.figures, f)
+	x.by[program] = append(x.by[program], f)
 }

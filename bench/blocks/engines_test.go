@@ -52,6 +52,33 @@ for name, make in (("fake", Store), ("broken", Broken), ("full", Full)):
 leave()
 `
 
+// TestEnginesThatFail: what a program did before it failed is not there, what
+// others did is.
+func TestEnginesThatFail(t *testing.T) {
+	e, s := env(t), &harness.Section{}
+	program(t, e, "sglang", `test -e "$0.ran" && { echo why >&2; exit 3; }
+: >"$0.ran"
+echo '{"name": "op=put/size=x/store=sglang", "version": "sglang 1", "unit": "B/s", "value": 9}'
+`)
+	program(t, e, "lmcache", `echo '{"name": "op=put/size=x/store=lmcache", "version": "lmcache 1", "unit": "B/s", "value": 8}'
+`)
+	sets, err := makeSets(t.Context(), scaleOf(harness.Smoke))
+	require.NoError(t, err)
+	defer freeSets(sets)
+	x, err := newEngines(e, s, sets)
+	require.NoError(t, err)
+	defer x.close()
+	require.NoError(t, x.round(t.Context()))
+	require.Len(t, figures(s), 2)
+	require.NoError(t, x.round(t.Context()))
+	all := figures(s)
+	require.Len(t, all, 1)
+	require.Equal(t, []float64{8, 8}, all["op=put/size=x/store=lmcache"].Samples)
+	require.Len(t, x.figures, 1)
+	require.Contains(t, s.Missing[len(s.Missing)-1], "sglang: failed: ")
+	require.NoError(t, x.round(t.Context()), "it is not run again")
+}
+
 func TestEnginesProgram(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {

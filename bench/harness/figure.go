@@ -156,6 +156,9 @@ func (f *Figure) Versus(limit *Figure, g Goal) *Figure {
 	if limit == nil {
 		return f.Open(g, "what it is held against was not measured")
 	}
+	if len(f.Samples) == 0 {
+		return f.Open(g, "it was not measured")
+	}
 	if f.Ratios = ratios(f.Samples, limit.Samples); len(f.Ratios) == 0 {
 		return f.Open(g, Label(limit.Name)+", which it is held against, was not measured")
 	}

@@ -114,7 +114,7 @@ type Section struct {
 	Tables []*Table `json:"tables,omitempty"`
 	// Parts are sections below this one, of one level.
 	Parts []*Section `json:"parts,omitempty"`
-	// Versions are those of the peers that were measured: "zipnn 0.5.3".
+	// Versions are those of the peers that ran, be it to fail later: "zipnn 0.5.3".
 	Versions []string `json:"versions,omitempty"`
 	// Missing are the peers that were not installed or failed, and why if that is
 	// known.
@@ -185,7 +185,7 @@ func (s *Section) Table(title string, head ...string) *Table {
 // Row adds a row.
 func (t *Table) Row(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Version notes which version of a peer was measured, each once.
+// Version notes which version of a peer ran, each once.
 func (s *Section) Version(v string) {
 	if v != "" && !slices.Contains(s.Versions, v) {
 		s.Versions = append(s.Versions, v)

@@ -24,7 +24,11 @@ func measureCollect(ctx context.Context, b *bench, s *harness.Section) error {
 		"copy rate is a loop that reads %s with O_DIRECT and writes them, into a preallocated file. The foreground captures "+
 		"%s after %s, each committed.", harness.SizeText(int(b.collectBytes/2)), harness.SizeText(size), harness.SizeText(copyBlock),
 		harness.SizeText(int(b.foreBytes)), harness.SizeText(int(b.foreBytes)))
-	loops := []*harness.Figure{limit(s, "op=copy/jobs=1"), limit(s, "op=copy/jobs=2")}
+	jobs := []int{1, 2, loopJobs}
+	var loops []*harness.Figure
+	for _, n := range jobs {
+		loops = append(loops, limit(s, fmt.Sprintf("op=copy/jobs=%d", n)))
+	}
 	by := "/by=" + b.store.name
 	c := &collection{
 		gc:      s.Figure("op=collect"+by, harness.BytesPerSecond),
@@ -39,7 +43,7 @@ func measureCollect(ctx context.Context, b *bench, s *harness.Section) error {
 	}
 	for round := range min(b.rounds, collectRounds) {
 		for i, f := range loops {
-			x, err := b.copyRate(ctx, i+1)
+			x, err := b.copyRate(ctx, jobs[i])
 			if errors.Is(err, kvferry.ErrUnsupported) {
 				continue
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/kvferry/kvferry/bench/harness"
@@ -34,7 +35,7 @@ func newDiskLimits(s *harness.Section, b *bench, op string, variants []fioVarian
 		s.Miss("fio and a loop past the page cache", "the file system has no O_DIRECT: nothing to hold the rates against")
 		return l
 	}
-	l.loop = limit(s, "op="+op+"/by=direct/block="+sizeKey(loopBlock)+"/jobs=4")
+	l.loop = limit(s, "op="+op+"/by=direct/block="+sizeKey(loopBlock)+"/jobs="+strconv.Itoa(loopJobs))
 	l.loop.Note = "a loop of ours into one file, preallocated"
 	if b.fio == "" {
 		s.Miss("fio", "not installed: the rates are held against a loop of ours alone")
@@ -68,14 +69,20 @@ func (l *diskLimits) without(ctx context.Context, err error) error {
 
 // write writes new files in each way.
 func (l *diskLimits) write(ctx context.Context, b *bench) error {
+	var own error // which fio is not to blame for
 	err := l.fioRound(func(v fioVariant) (float64, error) {
 		dir, err := b.folder("fio")
 		if err != nil {
+			own = err
 			return 0, err
 		}
 		x, err := b.fioRate(ctx, dir, "write", v, b.fioBytes)
-		return x, errors.Join(err, b.drop(dir))
+		own = b.drop(dir)
+		return x, errors.Join(err, own)
 	})
+	if own != nil {
+		return err
+	}
 	if err = l.without(ctx, err); err != nil || l.loop == nil {
 		return err
 	}

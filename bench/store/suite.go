@@ -2,8 +2,8 @@
 // the same disk.
 //
 // Everything is a ratio of things measured in one run, in turns, in one
-// folder: fio's sequential rates, one file per blob with fsync, a copy loop
-// with O_DIRECT, restic and kopia. All sessions keep their bytes as they are,
+// folder: fio's sequential rates and those of loops of ours with O_DIRECT, one
+// file per blob with fsync, restic and kopia. All sessions keep their bytes as they are,
 // so that a byte of a page is a byte on the disk: what compression does is
 // measured by the suites codec and capture.
 package store

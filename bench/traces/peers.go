@@ -45,7 +45,7 @@ func (p *peers) close() {
 }
 
 // round runs the program once and adds what it printed to the contests. If it
-// fails that is told, and it is not run again.
+// fails that is told, it is not run again, and what it did before does not count.
 func (p *peers) round(ctx context.Context, s *harness.Section, runs []*contest) error {
 	if p.env == nil {
 		return nil
@@ -59,7 +59,13 @@ func (p *peers) round(ctx context.Context, s *harness.Section, runs []*contest) 
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		s.Miss(peerName, err.Error())
+		for _, c := range runs {
+			for _, l := range c.peers {
+				c.section.Drop(l.hits, l.leading, l.reference)
+			}
+			c.peers = nil
+		}
+		s.Fail(peerName, err)
 		p.env = nil
 		return nil
 	}

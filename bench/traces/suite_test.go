@@ -93,6 +93,22 @@ func TestSuiteTellsOfBrokenPeers(t *testing.T) {
 	require.Empty(t, left)
 }
 
+// TestSuiteForgetsPeersThatFail: what a program did before it failed is not there.
+func TestSuiteForgetsPeersThatFail(t *testing.T) {
+	e, s := env(t)
+	program(t, e.Peers, `test -e "$0.ran" && { echo why >&2; exit 3; }
+: >"$0.ran"
+echo '{"name": "op=hits/'$6'/capacity=300/cache=other", "version": "other 1", "unit": "%", "value": 90}'
+`)
+	require.NoError(t, Suite().Run(t.Context(), e, s))
+	require.Len(t, s.Parts[0].Missing, 1)
+	require.Contains(t, s.Parts[0].Missing[0], "why")
+	for name, f := range figures(s) {
+		require.NotContains(t, name, "cache=other")
+		require.NotContains(t, f.BestPeer, "cache=other")
+	}
+}
+
 func TestEncode(t *testing.T) {
 	c, err := Read(strings.NewReader(`{"hash_ids": [258, 3]}` + "\n" + `{"hash_ids": []}`))
 	require.NoError(t, err)
