@@ -101,11 +101,9 @@ func TestFastestCounts(t *testing.T) {
 	t.Parallel()
 	var counts [2]int
 	g := group{settings: settings{each: time.Millisecond, shared: time.Millisecond}, size: kib, threads: 2}
-	longest := 0
 	work := []func(int){
 		func(parts int) {
 			counts[0] += parts
-			longest = max(longest, parts)
 			for range parts {
 				sha256.Sum256(make([]byte, kib))
 			}
@@ -116,7 +114,6 @@ func TestFastestCounts(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, rate)
 	require.Equal(t, counts[0], counts[1], "both take part in every burst")
-	require.Greater(t, longest, 2*g.times(), "a burst is long enough")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = g.fastest(ctx, work)

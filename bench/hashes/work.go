@@ -143,8 +143,8 @@ func (g group) parts(seed byte) [][]byte {
 
 // fastest runs the work of all goroutines, of which this one is the first,
 // together in bursts for some time. It returns the bytes of all of them per
-// second of the fastest burst. The first bursts only tell how many parts are
-// enough for one.
+// second of the fastest burst. Bursts of several goroutines that are too short do
+// not count, and make the next ones longer.
 func (g group) fastest(ctx context.Context, work []func(parts int)) (float64, error) {
 	begin, done := make(chan int), make(chan struct{})
 	var wg sync.WaitGroup
@@ -170,14 +170,15 @@ func (g group) fastest(ctx context.Context, work []func(parts int)) (float64, er
 		return max(time.Since(start), 1)
 	}
 	parts, best := g.times(), time.Duration(0)
-	for took := burst(parts); len(work) > 1 && took < g.shared && ctx.Err() == nil; took = burst(parts) {
-		parts = g.more(parts, took)
-	}
 	for start := time.Now(); best == 0 || time.Since(start) < g.each; {
 		if err := context.Cause(ctx); err != nil {
 			return 0, err
 		}
-		if took := burst(parts); best == 0 || took < best {
+		took := burst(parts)
+		switch {
+		case len(work) > 1 && took < g.shared: // those before were as short
+			parts, best = g.more(parts, took), 0
+		case best == 0 || took < best:
 			best = took
 		}
 	}
