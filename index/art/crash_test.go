@@ -102,20 +102,12 @@ func first(errs []error) error {
 // not, and stays when the power fails later, or after the next process flushed.
 func TestAProcessIsKilledAtEveryOperation(t *testing.T) {
 	t.Parallel()
-	every := crashtest.Every(3)
-	var ops []string // of a life that nobody ends, to go only where one is killed
-	d := vfs.NewDisk()
-	hooked(d, func(_ int, what string) { ops = append(ops, what) })
-	require.NoError(t, (&story{}).run(t.Context(), d.Process(), false, calls(2, steps())))
-	for k := range ops {
-		if k%every != 0 && !(strings.Contains(ops[k], "fsyncdir") && k%crashtest.Every(1) == 0) {
-			continue
-		}
+	kill := func(at int, when func(n int, what string) bool) (killed bool) {
 		d := vfs.NewDisk()
 		p := d.Process()
 		where := ""
 		hooked(d, func(n int, what string) {
-			if n == k {
+			if where == "" && when(n, what) {
 				where = what
 				p.Kill()
 			}
@@ -123,15 +115,33 @@ func TestAProcessIsKilledAtEveryOperation(t *testing.T) {
 		var s story
 		_ = s.run(t.Context(), p, false, calls(2, steps())) // the dead complain
 		d.Before(nil)
-		if where == "" { // this life is shorter
-			continue
+		if where == "" {
+			return false
 		}
-		for _, c := range crashes(k) {
+		for _, c := range crashes(at) {
 			require.NoError(t, s.crash(t.Context(), d, c), where)
 		}
-		require.NoError(t, secondLife(t, d, crashes(k)), where)
+		require.NoError(t, secondLife(t, d, crashes(at)), where)
 		require.NoError(t, s.check(t.Context(), d, s.acked), where)
+		return true
 	}
+	for k := 0; kill(k, func(n int, _ string) bool { return n == k }); k += crashtest.Every(3) {
+	}
+	// And at each that makes names durable, whose number in a life is not always the same.
+	kills := 0
+	for j := 0; ; j += crashtest.Every(1) {
+		met := 0
+		if !kill(j, func(_ int, what string) bool {
+			if strings.Contains(what, "fsyncdir") {
+				met++
+			}
+			return met == j+1
+		}) {
+			break
+		}
+		kills++
+	}
+	require.Positive(t, kills)
 }
 
 // secondLife opens what a process left, flushes a change, and is off when the

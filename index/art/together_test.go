@@ -28,7 +28,7 @@ func TestTogether(t *testing.T) {
 				return r
 			}
 			var writing, reading sync.WaitGroup
-			written := make(chan struct{}, 2) // readers look as often as there is something new
+			written := make(chan struct{}, 2) // readers look as often as something is written
 			for range 2 {
 				reading.Go(func() { look(t, x, written) })
 			}
@@ -36,11 +36,11 @@ func TestTogether(t *testing.T) {
 				writing.Go(func() {
 					for i := range rounds {
 						r := record(w, i)
-						ok(t, x.Put(t.Context(), []index.Record{r, record(w, rounds+i)}))
 						select {
-						case written <- struct{}{}:
+						case written <- struct{}{}: // before the put, which they are to meet
 						default: // they are looking
 						}
+						ok(t, x.Put(t.Context(), []index.Record{r, record(w, rounds+i)}))
 						n, err := x.Remove(t.Context(), []index.Removal{{Scope: r.Scope, Worker: r.Worker, Hash: fmt.Sprint("h", rounds+i)}})
 						if ok(t, err); n != 1 {
 							t.Errorf("%d removed", n)
@@ -81,7 +81,7 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// look reads each time that something was written, until nothing is any more.
+// look reads each time that something is written, until nothing is any more.
 func look(t *testing.T, x *art.Index, written <-chan struct{}) {
 	for range written {
 		for i := range 7 {
