@@ -42,7 +42,7 @@
 // lost, streams can be held still. It says nothing about speed, except by its
 // logical time line.
 //
-// The environment: SOFTCUDA_MODE, SOFTCUDA_SEED, SOFTCUDA_DEVICES (0 to 8),
+// The environment: SOFTCUDA_MODE, SOFTCUDA_SEED, SOFTCUDA_SHARE (see Mine), SOFTCUDA_DEVICES (0 to 8),
 // SOFTCUDA_MEMORY_MB, SOFTCUDA_DRIVER (13000), SOFTCUDA_CAPABILITY (90),
 // SOFTCUDA_TRACE=1, and for programs that tests start SOFTCUDA_STRICT=1, by which
 // violations and leaks make 97 the exit status (of Go programs on x86-64; of

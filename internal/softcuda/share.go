@@ -11,7 +11,7 @@ import "fmt"
 func Mine(i int) bool {
 	k, n := 1, 1
 	if s := environment("SOFTCUDA_SHARE"); s != "" {
-		if _, err := fmt.Sscanf(s, "%d/%d", &k, &n); err != nil || k < 1 || k > n {
+		if _, err := fmt.Sscanf(s, "%d/%d", &k, &n); err != nil || k < 1 || k > n || s != fmt.Sprintf("%d/%d", k, n) {
 			panic("softcuda: SOFTCUDA_SHARE=" + s + " is not K/N, K = 1 ... N")
 		}
 	}
