@@ -87,7 +87,7 @@ func TestKilledDuringCapture(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	root := t.TempDir()
-	kills, amid := 12/thin, 0
+	kills, amid := max(12/thin, 6), 0
 	if soak() {
 		kills = 150
 	}
