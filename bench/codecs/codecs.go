@@ -10,8 +10,6 @@ package codecs
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/kvferry/kvferry"
 	"github.com/kvferry/kvferry/bench/harness"
@@ -54,6 +52,7 @@ func run(ctx context.Context, e *harness.Env, s *harness.Section) error {
 	for i, set := range sets {
 		all.judge(s, set, found[i])
 	}
+	all.open(s, sets)
 	for _, set := range sets {
 		if !set.Real {
 			continue
@@ -73,10 +72,6 @@ func choose(e *harness.Env, s *harness.Section) ([]*pages.Set, error) {
 	switch {
 	case errors.Is(err, kvferry.ErrNotFound) && e.Models == "":
 		s.Miss("real pages", "they are read from "+pages.BuiltIn+" below the folder that the program is started in")
-		for _, name := range slices.Sorted(maps.Keys(ratioGoals)) {
-			f := s.Figure("op=ratio/codec="+fast+"/data="+name, harness.Times)
-			f.Goal.AtLeast, f.Unjudged = ratioGoals[name], "there are no real pages here"
-		}
 	case err != nil:
 		return nil, err
 	}
@@ -100,10 +95,6 @@ func prepare(set *pages.Set) ([]*subject, error) {
 		x, err := newSubject(m, set)
 		if err != nil {
 			return nil, err
-		}
-		if beyondCaches[m.name] {
-			r := x.rates("dram")
-			x.dram = &r
 		}
 		all = append(all, x)
 	}

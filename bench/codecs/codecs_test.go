@@ -225,6 +225,19 @@ func TestUnlikeData(t *testing.T) {
 	}
 }
 
+// goalsOf returns the goals for real pages, and why each is not judged.
+func goalsOf(s *harness.Section) map[string]string {
+	out := map[string]string{}
+	for _, g := range (&harness.Report{Sections: []*harness.Section{s}}).Goals() {
+		if !strings.Contains(g.Figure, "data=synthetic") {
+			out[g.Figure] = g.Unjudged
+		}
+	}
+	return out
+}
+
+// TestNoRealPages: what there are no pages for has its goals listed all the
+// same.
 func TestNoRealPages(t *testing.T) {
 	t.Chdir(t.TempDir())
 	e := env(t)
@@ -232,6 +245,25 @@ func TestNoRealPages(t *testing.T) {
 	s := runSuite(t, e)
 	require.Contains(t, s.Missing[0], "real pages")
 	find(t, s, "op=ratio/codec=fast/data=synthetic")
+	none := goalsOf(s)
+	require.Len(t, none, 22)
+
+	made, err := pages.Synthetic(pages.Geometry{Layers: 1, Tokens: 4, Heads: 2, Dim: 16}, 1, 1)
+	require.NoError(t, err)
+	made.Name, e.Models = "kvlab", t.TempDir()
+	require.NoError(t, made.Save(e.Models))
+	one := goalsOf(runSuite(t, e))
+	require.Len(t, one, 22, "those of what was measured, and of what was not")
+	for name, why := range none {
+		require.Contains(t, one, name)
+		require.Regexp(t, `^there are no pages of (kvlab|s260k) here$`, why, name)
+		if strings.Contains(name, "s260k") {
+			require.Equal(t, why, one[name])
+		} else {
+			require.NotEqual(t, why, one[name])
+		}
+	}
+
 	e.Models = t.TempDir()
 	r, err := harness.Run(t.Context(), e, []harness.Suite{Suite()}, nil)
 	require.ErrorIs(t, err, kvferry.ErrNotFound)

@@ -1,6 +1,9 @@
 package codecs
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/kvferry/kvferry/bench/harness"
 	"github.com/kvferry/kvferry/bench/pages"
 	"github.com/kvferry/kvferry/codec/planes"
@@ -81,6 +84,30 @@ func (p *peers) judge(s *harness.Section, set *pages.Set, all []*subject) {
 	against(s, little.ratio, peer, zip.ratio, 1)
 	against(s, little.cache.encode, peer, zip.encode, 1)
 	against(s, little.cache.decode, peer, zip.decode, 1)
+}
+
+// open lists the goals for the sets that have ratios to reach and are not among
+// those that were measured: the same as judge would hold them to.
+func (p *peers) open(s *harness.Section, measured []*pages.Set) {
+	for _, name := range slices.Sorted(maps.Keys(ratioGoals)) {
+		if slices.ContainsFunc(measured, func(set *pages.Set) bool { return set.Name == name }) {
+			continue
+		}
+		set := &pages.Set{Name: name}
+		var all []*subject
+		for _, m := range methods() {
+			x := &subject{method: m, set: set}
+			all = append(all, x.unmeasured())
+		}
+		var listed harness.Section
+		p.judge(&listed, set, all)
+		for _, f := range listed.Figures {
+			if f.Goal != (harness.Goal{}) {
+				f.Unjudged = "there are no pages of " + name + " here"
+				s.Figures = append(s.Figures, f)
+			}
+		}
+	}
 }
 
 // against adds a figure once more, held against that of another codec. If that

@@ -34,7 +34,7 @@ func newSubject(m method, s *pages.Set) (*subject, error) {
 		return nil, err
 	}
 	half := s.PageBytes() / 2
-	x := &subject{method: m, set: s, coder: c, buf: make([]byte, 0, slot(half)), back: make([]byte, half)}
+	x := (&subject{method: m, set: s, coder: c, buf: make([]byte, 0, slot(half)), back: make([]byte, half)}).unmeasured()
 	plain, stored := 0, 0
 	for i, p := range s.Pages {
 		for part, b := range [][]byte{p[:half], p[half:]} {
@@ -53,10 +53,18 @@ func newSubject(m method, s *pages.Set) (*subject, error) {
 			plain, stored = plain+len(b), stored+len(out)
 		}
 	}
-	x.ratio = x.figure("ratio", "", harness.Times)
 	x.ratio.Add(float64(plain) / float64(stored))
-	x.cache = x.rates("cache")
 	return x, nil
+}
+
+// unmeasured makes the figures, without samples.
+func (x *subject) unmeasured() *subject {
+	x.ratio, x.cache = x.figure("ratio", "", harness.Times), x.rates("cache")
+	if beyondCaches[x.name] {
+		r := x.rates("dram")
+		x.dram = &r
+	}
+	return x
 }
 
 // slot is room for a blob of n bytes, however it is coded.
