@@ -9,13 +9,24 @@ import (
 	"github.com/kvferry/kvferry/pager/gpu"
 )
 
-// TestSuite runs where there is a device, and says that there is none elsewhere.
+// TestSuite runs where there is a device, and says that there is none elsewhere,
+// with the goal that nothing was measured for.
 func TestSuite(t *testing.T) {
 	e := &harness.Env{Dir: t.TempDir(), Rounds: 1, Scale: harness.Smoke}
 	r, err := harness.Run(t.Context(), e, []harness.Suite{Suite()}, nil)
 	require.NoError(t, err)
 	s := r.Sections[0]
-	require.NotEqual(t, len(s.Missing) == 0, len(s.Figures) == 0)
+	require.NotEmpty(t, s.Figures)
+	if len(s.Missing) == 0 {
+		require.NotEmpty(t, s.Figures[0].Samples)
+		return
+	}
+	require.Len(t, s.Figures, 1)
+	require.Empty(t, s.Figures[0].Samples)
+	all := r.Goals()
+	require.Len(t, all, 1)
+	require.Equal(t, "≥ 97.0 %", all[0].Goal)
+	require.Contains(t, all[0].Unjudged, "no GPU")
 }
 
 func TestPointFigures(t *testing.T) {
