@@ -69,14 +69,14 @@ func sqliteRounds(ctx context.Context, e *harness.Env, s *harness.Section, figur
 			}
 			for _, l := range lines {
 				f := figures[l.Name]
-				if f == nil || l.Error != "" || l.Unit != f.Unit || l.Value <= 0 {
+				if f == nil || l.Error != "" || l.Unit != f.Unit || l.Value <= 0 || l.Note == "" {
 					return fmt.Errorf("bench: peer %s printed %+v: %w", sqliteBench, l, kvferry.ErrInvalid)
 				}
 				s.Version(l.Version)
 				if read == "" {
 					read = l.Note
 				}
-				if l.Note != read { // the sum over what was read
+				if l.Note != read { // the sum over what was read, without which no cache is known to be right
 					return fmt.Errorf("bench: peer %s: %s: %q, others say %q: %w", sqliteBench, l.Name, l.Note, read, kvferry.ErrCorrupt)
 				}
 				f.Note = l.Note

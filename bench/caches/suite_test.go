@@ -45,7 +45,7 @@ func unjudged(t *testing.T, s *harness.Section) {
 	for _, g := range (&harness.Report{Sections: []*harness.Section{s}}).Goals() {
 		if g.Unjudged != "" {
 			require.Equal(t, "≤ 110.0 %", g.Goal)
-			require.Contains(t, g.Unjudged, "sql, cache=builtin")
+			require.Equal(t, "it was not measured", g.Unjudged)
 			open = append(open, g.Figure)
 		}
 	}
@@ -64,7 +64,7 @@ END
 `)
 	peer(t, peers, "sqlite-cache", `for last; do :; done
 case $last in builtin) v=2 ;; *) v=3 ;; esac
-echo '{"name":"op=sql/cache='$last'","version":"SQLite 3","unit":"s","value":'$v'}'
+echo '{"name":"op=sql/cache='$last'","version":"SQLite 3","unit":"s","value":'$v',"note":"adds up to 7"}'
 `)
 	s, err := measured(t, &harness.Env{Peers: peers})
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestSuiteWithBrokenPeers(t *testing.T) {
 	for name, script := range map[string]string{
 		"caches-bench": second + "echo 'BenchmarkHit/cache=otter/goroutines=1-2 1000 40.0 ns/op'",
 		"sqlite-cache": "for last; do :; done\n[ $last = own ] && { echo why it failed >&2; exit 1; }\n" +
-			`echo '{"name":"op=sql/cache='$last'","unit":"s","value":1}'`,
+			`echo '{"name":"op=sql/cache='$last'","unit":"s","value":1,"note":"adds up to 7"}'`,
 	} {
 		peers := t.TempDir()
 		peer(t, peers, name, script)
@@ -116,10 +116,16 @@ func TestSuiteWithBrokenPeers(t *testing.T) {
 		}
 		unjudged(t, s)
 	}
-	peers := t.TempDir()
-	peer(t, peers, "sqlite-cache", "echo '{}'")
-	s, err := measured(t, &harness.Env{Peers: peers})
-	require.NoError(t, err)
-	require.Contains(t, strings.Join(s.Missing, "\n"), "printed")
-	unjudged(t, s)
+	for _, script := range []string{
+		"echo '{}'",
+		"for last; do :; done\n" + `echo '{"name":"op=sql/cache='$last'","unit":"s","value":1}'`, // says not what it read
+	} {
+		peers := t.TempDir()
+		peer(t, peers, "sqlite-cache", script)
+		s, err := measured(t, &harness.Env{Peers: peers})
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(s.Missing, "\n"), "printed")
+		require.Contains(t, strings.Join(s.Missing, "\n"), kvferry.ErrInvalid.Error())
+		unjudged(t, s)
+	}
 }
