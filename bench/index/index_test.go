@@ -235,8 +235,7 @@ func TestRunRefuses(t *testing.T) {
 }
 
 // TestPeer: what a peer says stands beside ours.
-func TestPeer(t *testing.T) {
-	t.Parallel()
+func TestPeer(t *testing.T) { // not beside others, which start processes while the program is written
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell to play a peer")
 	}
@@ -256,8 +255,7 @@ func TestPeer(t *testing.T) {
 
 // TestBrokenPeer: one that fails in its second round is told of with what it
 // said last, nothing that it reported is left, and the others go on.
-func TestBrokenPeer(t *testing.T) {
-	t.Parallel()
+func TestBrokenPeer(t *testing.T) { // not beside others, which start processes while the program is written
 	o := small(t, "memory")
 	o.Records, o.Kill, o.Events, o.Rounds = nil, 0, 0, 2
 	o.Peers = t.TempDir()
