@@ -52,6 +52,19 @@ for name, make in (("fake", Store), ("broken", Broken), ("full", Full)):
 leave()
 `
 
+// firstRound runs the programs of e once. The test's end frees what it returns.
+func firstRound(t *testing.T, e *harness.Env, s *harness.Section) (*engines, []*set) {
+	t.Helper()
+	sets, err := makeSets(t.Context(), scaleOf(harness.Smoke))
+	require.NoError(t, err)
+	t.Cleanup(func() { freeSets(sets) })
+	x, err := newEngines(e, s, sets)
+	require.NoError(t, err)
+	t.Cleanup(x.close)
+	require.NoError(t, x.round(t.Context()))
+	return x, sets
+}
+
 // TestEnginesThatFail: what a program did before it failed is not there, what
 // others did is.
 func TestEnginesThatFail(t *testing.T) {
@@ -62,13 +75,7 @@ echo '{"name": "op=put/size=x/store=sglang", "version": "sglang 1", "unit": "B/s
 `)
 	program(t, e, "lmcache", `echo '{"name": "op=put/size=x/store=lmcache", "version": "lmcache 1", "unit": "B/s", "value": 8}'
 `)
-	sets, err := makeSets(t.Context(), scaleOf(harness.Smoke))
-	require.NoError(t, err)
-	defer freeSets(sets)
-	x, err := newEngines(e, s, sets)
-	require.NoError(t, err)
-	defer x.close()
-	require.NoError(t, x.round(t.Context()))
+	x, _ := firstRound(t, e, s)
 	require.Len(t, figures(s), 2)
 	require.NoError(t, x.round(t.Context()))
 	all := figures(s)
@@ -90,13 +97,7 @@ func TestEnginesProgram(t *testing.T) {
 	script := filepath.Join(e.Peers, "fake.py")
 	require.NoError(t, os.WriteFile(script, []byte(fakeStore), 0o600))
 	program(t, e, "sglang", `exec "`+python+`" -B "`+script+`" "`+lib+`" "$@"`+"\n")
-	sets, err := makeSets(t.Context(), scaleOf(harness.Smoke))
-	require.NoError(t, err)
-	defer freeSets(sets)
-	x, err := newEngines(e, s, sets)
-	require.NoError(t, err)
-	defer x.close()
-	require.NoError(t, x.round(t.Context()))
+	x, sets := firstRound(t, e, s)
 	all := figures(s)
 	for _, c := range sets {
 		for _, op := range []string{"put", "put-sync", "get"} {
